@@ -1,0 +1,175 @@
+"""`Domain`: a distributed mesh whose regions and surfaces have names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import ufl
+from dolfinx import fem, mesh
+from dolfinx.io import gmsh as gmshio
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+from organtwin.errors import InputError, suggestion
+from organtwin.parallel import on_root, total
+
+
+@dataclass(frozen=True)
+class Domain:
+    """Mesh (mm) with named regions (cells) and surfaces (boundary facets).
+
+    Attributes:
+        mesh: The distributed mesh.
+        cell_tags: Integer of the region of each cell.
+        facet_tags: Integer of the surface of each tagged facet.
+        regions: Region name → integer in ``cell_tags``.
+        surfaces: Surface name → integer in ``facet_tags``.
+    """
+
+    mesh: mesh.Mesh
+    cell_tags: mesh.MeshTags
+    facet_tags: mesh.MeshTags
+    regions: Mapping[str, int]
+    surfaces: Mapping[str, int]
+
+    @property
+    def comm(self) -> MPI.Comm:
+        """Communicator of the mesh."""
+        return self.mesh.comm
+
+    def dx(self, *regions: str, degree: int | None = None) -> ufl.Measure:
+        """Volume measure over the named regions, over everything without a name.
+
+        Raises:
+            InputError: no region of that name.
+        """
+        measure = ufl.Measure(
+            "dx", domain=self.mesh, subdomain_data=self.cell_tags, metadata=_metadata(degree)
+        )
+        return measure(self._tags("region", regions, self.regions)) if regions else measure
+
+    def ds(self, *surfaces: str, degree: int | None = None) -> ufl.Measure:
+        """Surface measure over the named surfaces, over the whole boundary without a name.
+
+        Raises:
+            InputError: no surface of that name.
+        """
+        measure = ufl.Measure(
+            "ds", domain=self.mesh, subdomain_data=self.facet_tags, metadata=_metadata(degree)
+        )
+        return measure(self._tags("surface", surfaces, self.surfaces)) if surfaces else measure
+
+    def facets(self, *surfaces: str) -> NDArray[np.int32]:
+        """Local indices of the facets of the named surfaces, sorted."""
+        tags = self._tags("surface", surfaces, self.surfaces)
+        return np.sort(np.concatenate([self.facet_tags.find(tag) for tag in tags]))
+
+    def cells(self, *regions: str) -> NDArray[np.int32]:
+        """Local indices of the cells of the named regions, sorted."""
+        tags = self._tags("region", regions, self.regions)
+        return np.sort(np.concatenate([self.cell_tags.find(tag) for tag in tags]))
+
+    def volume(self, *regions: str) -> float:
+        """Volume (mm³) of the named regions, of everything without a name; collective."""
+        one = fem.Constant(self.mesh, 1.0)
+        return total(self.comm, fem.assemble_scalar(fem.form(one * self.dx(*regions))))
+
+    def area(self, *surfaces: str) -> float:
+        """Area (mm²) of the named surfaces; collective."""
+        one = fem.Constant(self.mesh, 1.0)
+        return total(self.comm, fem.assemble_scalar(fem.form(one * self.ds(*surfaces))))
+
+    def _tags(self, kind: str, names: tuple[str, ...], known: Mapping[str, int]) -> tuple[int, ...]:
+        for name in names:
+            if name not in known:
+                raise InputError("Domain", f"no {kind} `{name}`.", suggestion(name, known))
+        return tuple(known[name] for name in names)
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """A domain and its uniform refinement, cell by cell on the same rank.
+
+    Attributes:
+        coarse: The parent domain.
+        fine: The refined domain.
+        parent: Parent cell in ``coarse`` (local index) of each cell of ``fine``.
+    """
+
+    coarse: Domain
+    fine: Domain
+    parent: NDArray[np.int32]
+
+
+def read_domain(path: str | Path, comm: MPI.Comm) -> Domain:
+    """Distribute a gmsh file whose physical groups are named; collective.
+
+    Args:
+        path: ``.msh`` file with tetrahedra in named volume groups and facets in named
+            surface groups.
+        comm: Communicator to distribute over.
+
+    Raises:
+        InputError: the file is missing, can't be read or lacks named groups.
+    """
+    file = Path(path)
+    on_root(comm, lambda: _check_readable(file))
+    data = gmshio.read_from_msh(file, comm, 0, gdim=3)
+    groups = data.physical_groups
+    regions = {name: group.tag for name, group in groups.items() if group.dim == 3}
+    surfaces = {name: group.tag for name, group in groups.items() if group.dim == 2}
+    if not regions or not surfaces:
+        raise InputError(
+            str(file),
+            "the mesh has no named volume or surface groups.",
+            "Give every volume and boundary surface a physical group in gmsh.",
+        )
+    return Domain(data.mesh, data.cell_tags, data.facet_tags, regions, surfaces)
+
+
+def refine(domain: Domain, times: int = 1) -> Refinement:
+    """Refine uniformly, keeping names and keeping every cell on the rank of its parent.
+
+    Args:
+        domain: What to refine.
+        times: How often each edge is halved; 0 gives the domain itself.
+
+    Returns:
+        Both domains and the parent of each fine cell. Collective.
+    """
+    n_cells = domain.mesh.topology.index_map(3).size_local + domain.mesh.topology.index_map(3).num_ghosts
+    parent = np.arange(n_cells, dtype=np.int32)
+    fine = domain
+    for _ in range(times):
+        fine, step = _refine_once(fine)
+        parent = parent[step]
+    return Refinement(domain, fine, parent)
+
+
+def _refine_once(domain: Domain) -> tuple[Domain, NDArray[np.int32]]:
+    msh = domain.mesh
+    msh.topology.create_entities(1)
+    refined, parent_cell, parent_facet = mesh.refine(
+        msh, partitioner=None, option=mesh.RefinementOption.parent_cell_and_facet
+    )
+    for topology in (msh.topology, refined.topology):
+        topology.create_connectivity(3, 2)
+        topology.create_connectivity(2, 3)
+    cell_tags = mesh.transfer_meshtag(domain.cell_tags, refined, parent_cell)
+    facet_tags = mesh.transfer_meshtag(domain.facet_tags, refined, parent_cell, parent_facet)
+    return Domain(refined, cell_tags, facet_tags, domain.regions, domain.surfaces), parent_cell
+
+
+def _metadata(degree: int | None) -> dict[str, int]:
+    return {} if degree is None else {"quadrature_degree": degree}
+
+
+def _check_readable(file: Path) -> None:
+    if not file.is_file():
+        raise InputError(str(file), "no such mesh file.", "Check the path.")
+    with file.open("rb") as stream:
+        if not stream.read(11).startswith(b"$MeshFormat"):
+            raise InputError(str(file), "not a gmsh file.", "Write it with gmsh as MSH 4.1.")

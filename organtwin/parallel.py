@@ -1,0 +1,63 @@
+"""What ranks do together: work done once, errors raised by all or by none."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable
+from types import TracebackType
+
+from mpi4py import MPI
+
+from organtwin.errors import OrgantwinError
+
+
+def on_root[T](comm: MPI.Comm, work: Callable[[], T]) -> T:
+    """Run ``work`` on rank 0 and hand its (small, picklable) result to every rank.
+
+    An error on rank 0 is raised on every rank, so that none waits for ever.
+
+    Args:
+        comm: Communicator; all of its ranks must call.
+        work: Function without arguments; runs on rank 0 only.
+
+    Returns:
+        What ``work`` returned, on every rank.
+    """
+    outcome: tuple[T | None, BaseException | None] = (None, None)
+    if comm.rank == 0:
+        try:
+            outcome = (work(), None)
+        except Exception as error:
+            outcome = (None, error)
+    result, failure = comm.bcast(outcome)
+    if failure is not None:
+        raise failure
+    return result  # type: ignore[return-value]
+
+
+def agree(comm: MPI.Comm, error: OrgantwinError | None) -> None:
+    """Raise on every rank the error of the lowest rank that has one; collective."""
+    errors = [found for found in comm.allgather(error) if found is not None]
+    if errors:
+        raise errors[0]
+
+
+def total(comm: MPI.Comm, value: float) -> float:
+    """Sum of ``value`` over the ranks."""
+    return float(comm.allreduce(value, op=MPI.SUM))
+
+
+def abort_on_uncaught_error(comm: MPI.Comm = MPI.COMM_WORLD) -> None:
+    """Make an error that only one rank meets end the whole run instead of hanging it."""
+    if comm.size == 1:
+        return
+
+    def hook(
+        kind: type[BaseException], value: BaseException, trace: TracebackType | None
+    ) -> None:
+        traceback.print_exception(kind, value, trace)
+        sys.stderr.flush()
+        comm.Abort(1)
+
+    sys.excepthook = hook
