@@ -1,0 +1,1 @@
+"""Lumped-parameter blood circulation."""

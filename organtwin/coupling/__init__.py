@@ -1,0 +1,1 @@
+"""Physics that act on each other."""

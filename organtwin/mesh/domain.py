@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import gmsh
 import numpy as np
 import ufl
 from dolfinx import fem, mesh
@@ -117,7 +118,7 @@ def read_domain(path: str | Path, comm: MPI.Comm) -> Domain:
     """
     file = Path(path)
     on_root(comm, lambda: _check_readable(file))
-    data = gmshio.read_from_msh(file, comm, 0, gdim=3)
+    data = _distribute(file, comm)
     groups = data.physical_groups
     regions = {name: group.tag for name, group in groups.items() if group.dim == 3}
     surfaces = {name: group.tag for name, group in groups.items() if group.dim == 2}
@@ -161,6 +162,19 @@ def _refine_once(domain: Domain) -> tuple[Domain, NDArray[np.int32]]:
     cell_tags = mesh.transfer_meshtag(domain.cell_tags, refined, parent_cell)
     facet_tags = mesh.transfer_meshtag(domain.facet_tags, refined, parent_cell, parent_facet)
     return Domain(refined, cell_tags, facet_tags, domain.regions, domain.surfaces), parent_cell
+
+
+def _distribute(file: Path, comm: MPI.Comm) -> gmshio.MeshData:
+    """Read on rank 0 and hand every rank its part."""
+    if comm.rank == 0:
+        gmsh.initialize(interruptible=False)
+        gmsh.option.setNumber("General.Verbosity", 1)
+        gmsh.merge(str(file))
+    try:
+        return gmshio.model_to_mesh(gmsh.model, comm, 0, gdim=3)
+    finally:
+        if comm.rank == 0:
+            gmsh.finalize()
 
 
 def _metadata(degree: int | None) -> dict[str, int]:

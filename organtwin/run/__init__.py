@@ -1,0 +1,1 @@
+"""Moving a process through time and keeping what it computes."""

@@ -1,0 +1,1 @@
+"""How equations are solved, and how that can fail."""

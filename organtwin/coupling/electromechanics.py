@@ -1,0 +1,228 @@
+"""The beating heart: electrophysiology, active tension, mechanics and circulation as one process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import ufl
+from dolfinx import fem
+from numpy.typing import NDArray
+
+from organtwin.cells.tension import Land2017
+from organtwin.circulation.network import LV, RV, ClosedLoop
+from organtwin.coupling.transfer import NodalInjection, quadrature_space
+from organtwin.electrophysiology.monodomain import Monodomain
+from organtwin.errors import SolverError
+from organtwin.materials.active import ActiveStress, AffineTension, fibre_stretch
+from organtwin.materials.kinematics import Directions
+from organtwin.mechanics.problem import STATIC, Mechanics
+from organtwin.mesh.domain import Domain
+from organtwin.solve import options
+from organtwin.solve.outcome import Outcome, Step
+
+Array = NDArray[np.float64]
+
+
+class Muscle:
+    """Contractile state at the quadrature points of the mechanics mesh.
+
+    Args:
+        domain: Mechanics mesh.
+        directions: Fibre frame of the mechanics.
+        model: Tension model.
+        cross_fibre_fraction: Share of the tension across the fibre.
+        degree: Quadrature degree of the mechanics.
+    """
+
+    def __init__(
+        self,
+        domain: Domain,
+        directions: Directions,
+        model: Land2017,
+        *,
+        cross_fibre_fraction: float = 0.0,
+        degree: int = 4,
+    ) -> None:
+        self.model = model
+        self.directions = directions
+        space = quadrature_space(domain.mesh, degree)
+        self.points = space.element.interpolation_points
+        self._cells = np.arange(domain.mesh.topology.index_map(3).size_local, dtype=np.int32)
+        self.stretch = fem.Function(space, name="stretch")
+        self.stretch.x.array[:] = 1.0
+        self._Ta0 = fem.Function(space)
+        self._K = fem.Function(space)
+        size = len(self._cells) * len(self.points)
+        self.states = model.rest(size)
+        beta_0 = fem.Constant(domain.mesh, model.beta_0)
+        share = fem.Constant(domain.mesh, cross_fibre_fraction)
+        muscle = AffineTension(self._Ta0, self._K, self.stretch, beta_0)
+        self.stress = ActiveStress(muscle, share)
+
+    def prepare(self, calcium: Array, dt: float) -> None:
+        """Move the kinetics to the end of the step; the tension then depends on its stretch."""
+        self.states[:] = self.model.kinetics(self.states, calcium, self._stretch, dt)
+        Ta0, K = self.model.affine(self.states, dt)
+        self._Ta0.x.array[: Ta0.size] = Ta0
+        self._K.x.array[: K.size] = K
+
+    def finish(self, stretch: Array, dt: float) -> None:
+        """Take over the stretch that the mechanics found."""
+        self.states[:] = self.model.distort(self.states, stretch - self._stretch, dt)
+        self._stretch[:] = stretch
+
+    def tension(self) -> Array:
+        """Active tension (kPa) at the points, shape (cells · points,)."""
+        return self.model.tension(self.states, self._stretch)
+
+    def stretch_expression(self, u: ufl.core.expr.Expr) -> fem.Expression:
+        """Fibre stretch at the points for a displacement."""
+        F = ufl.Identity(3) + ufl.grad(u)
+        return fem.Expression(
+            fibre_stretch(F, self.directions.f0), self.points, jit_options=options.jit()
+        )
+
+    @property
+    def _stretch(self) -> Array:
+        return self.stretch.x.array[: self.states.shape[1]]
+
+
+class Electromechanics:
+    """Coupled heart, a `Process`.
+
+    One step from t to t + Δt:
+
+    1. electrophysiology with its own smaller steps, up to t + Δt;
+    2. calcium to the mechanics' quadrature points, tension kinetics at the old stretch;
+    3. equilibrium with the tension's dependence on the new stretch, both cavity pressures and the
+       circulation at t + Δt, all in one nonlinear solve;
+    4. distortion of the cross-bridges by the stretch that was found.
+
+    Args:
+        ep: Electrophysiology on a uniform refinement of the mechanics mesh.
+        mechanics: Equilibrium with the cavities LV and RV, in this order, and ``muscle``'s stress.
+        muscle: Contractile state.
+        loop: Circulation whose ventricles the 3D heart takes the place of.
+        loop_state: State of the circulation at the start.
+    """
+
+    def __init__(
+        self,
+        ep: Monodomain,
+        mechanics: Mechanics,
+        muscle: Muscle,
+        loop: ClosedLoop,
+        loop_state: Array,
+    ) -> None:
+        self.ep = ep
+        self.mechanics = mechanics
+        self.muscle = muscle
+        self.loop = loop
+        self.loop_state = loop_state.copy()
+        self._w_before = mechanics.w.x.array.copy()
+        self._dt_before = np.zeros(1)
+        self._injection = NodalInjection(ep.v.function_space, mechanics.domain.mesh)
+        self._stretch = muscle.stretch_expression(mechanics.displacement)
+        self._cells = np.arange(mechanics.domain.mesh.topology.index_map(3).size_local, dtype=np.int32)
+
+    @property
+    def state(self) -> Mapping[str, Array]:
+        """Everything needed to go on from here."""
+        return {
+            **{f"ep.{name}": values for name, values in self.ep.state.items()},
+            "displacement_pressure": self.mechanics.w.x.array,
+            "displacement_pressure_before": self._w_before,
+            "step_before": self._dt_before,
+            "cavity_pressures": self.mechanics.pressures,
+            "muscle": self.muscle.states,
+            "stretch": self.muscle.stretch.x.array,
+            "circulation": self.loop_state,
+        }
+
+    def fill(self, pressures: Array, steps: int = 5) -> None:
+        """Load the relaxed heart to the given cavity pressures, and start the loop from there.
+
+        Args:
+            pressures: End-diastolic pressures of LV and RV (kPa).
+            steps: Load steps.
+
+        Raises:
+            SolverError: a load step does not converge.
+        """
+        self.mechanics.dt.value = STATIC
+        for i in range(1, steps + 1):
+            solution = self.mechanics.solve(pressures=pressures * (i / steps), fresh=i == 1)
+            if solution.outcome is not Outcome.CONVERGED:
+                raise SolverError(
+                    "end-diastolic loading",
+                    f"load step {i} of {steps} stalled ({solution.outcome.name}).",
+                    "Use more load steps, a lower filling pressure or a stiffer tissue.",
+                )
+        self.muscle.stretch.x.array[: self.muscle.states.shape[1]] = self._present_stretch()
+        self.loop_state[[LV, RV]] = self.mechanics.volumes()
+        self._w_before[:] = self.mechanics.w.x.array
+        self._dt_before[0] = 0.0
+
+    def advance(self, t0: float, t1: float) -> Step:
+        """One coupled step; on failure everything is as it was at ``t0``."""
+        saved = {name: values.copy() for name, values in self.state.items()}
+        electrical = self.ep.advance(t0, t1)
+        if not electrical.converged:
+            self.restore(saved)
+            return electrical
+        dt = t1 - t0
+        mechanics, muscle = self.mechanics, self.muscle
+        muscle.prepare(self._injection.at_points(self.ep.calcium, muscle.points), dt)
+        self._extrapolate(dt)
+        mechanics.dt.value = dt
+        solution = mechanics.solve(supply=self._blood(t0, dt))
+        step = Step(
+            t0, t1, solution.outcome, solution.iterations, electrical.krylov,
+            solution.factorisations, solution.residual,
+        )  # fmt: skip
+        if not step.converged:
+            self.restore(saved)
+            return step
+        muscle.finish(self._present_stretch(), dt)
+        self.loop_state[:], _ = self.loop.step(self.loop_state, t0, dt, mechanics.pressures)
+        return step
+
+    def restore(self, saved: Mapping[str, Array]) -> None:
+        """Write a saved state back."""
+        for name, values in self.state.items():
+            values[...] = saved[name]
+
+    def calcium(self) -> Array:
+        """Calcium (µM) at the nodes of the mechanics' P2 space `node_space`."""
+        return self._injection.nodal(self.ep.calcium)
+
+    def transmembrane_potential(self) -> Array:
+        """v (mV) at the nodes of `node_space`."""
+        return self._injection.nodal(self.ep.v.x.array)
+
+    @property
+    def node_space(self) -> fem.FunctionSpace:
+        """Scalar P2 space of the mechanics mesh."""
+        return self._injection.space
+
+    def _extrapolate(self, dt: float) -> None:
+        """First guess of the new displacement: constant velocity."""
+        w = self.mechanics.w
+        now = w.x.array.copy()
+        self.mechanics.w_old.x.array[:] = now
+        if self._dt_before[0] > 0:
+            w.x.array[:] += (dt / self._dt_before[0]) * (now - self._w_before)
+        self._w_before[:] = now
+        self._dt_before[0] = dt
+
+    def _blood(self, t: float, dt: float):  # type: ignore[no-untyped-def]
+        def volumes(pressures: Array) -> tuple[Array, Array]:
+            state, slope = self.loop.step(self.loop_state, t, dt, pressures)
+            return state[[LV, RV]], slope
+
+        return volumes
+
+    def _present_stretch(self) -> Array:
+        mesh = self.mechanics.domain.mesh
+        return np.asarray(self._stretch.eval(mesh, self._cells)).ravel()

@@ -1,0 +1,125 @@
+"""The only time loop. It knows no physics."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from organtwin.errors import SolverError
+from organtwin.process import Process
+from organtwin.solve.outcome import Step
+
+logger = logging.getLogger(__name__)
+
+
+class Observer(Protocol):
+    """Looks at the process at output times."""
+
+    every: float  # ms; 0 for each step
+
+    def observe(self, t: float, step: Step) -> None:
+        """Called on every rank at t = start and then each ``every`` ms."""
+        ...
+
+
+@dataclass
+class Statistics:
+    """What a run cost.
+
+    Attributes:
+        steps: Accepted steps.
+        refused: Steps that failed and were halved.
+        newton: Nonlinear iterations.
+        krylov: Linear iterations.
+        factorisations: Factorisations.
+        slowest: Most nonlinear iterations in one step, with its time (ms).
+    """
+
+    steps: int = 0
+    refused: int = 0
+    newton: int = 0
+    krylov: int = 0
+    factorisations: int = 0
+    slowest: tuple[int, float] = field(default=(0, 0.0))
+
+    def add(self, step: Step) -> None:
+        """Count a step."""
+        if not step.converged:
+            self.refused += 1
+            return
+        self.steps += 1
+        self.newton += step.newton
+        self.krylov += step.krylov
+        self.factorisations += step.factorisations
+        self.slowest = max(self.slowest, (step.newton, step.t1))
+
+
+def simulate(
+    process: Process,
+    *,
+    t_start: float = 0.0,
+    t_end: float,
+    dt: float,
+    observers: Sequence[Observer] = (),
+    smallest: float | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> Statistics:
+    """Advance a process to ``t_end``.
+
+    Steps are counted in integers, so that output times are hit exactly and no error adds up.
+    A refused step is cut in halves, down to ``smallest``.
+
+    Args:
+        process: What moves.
+        t_start: Start (ms).
+        t_end: End (ms).
+        dt: Step (ms); ``t_end − t_start`` and the observers' intervals are multiples of it.
+        observers: Who looks at it, and when.
+        smallest: Smallest step before giving up (ms); dt/16 by default.
+        progress: Called with the share that is done.
+
+    Returns:
+        What the run cost.
+
+    Raises:
+        SolverError: a step failed at the smallest size; the process is then as it was before
+            that step, and every observer has seen it there.
+    """
+    smallest = dt / 16 if smallest is None else smallest
+    n_steps = round((t_end - t_start) / dt)
+    statistics = Statistics()
+    strides = [max(1, round(observer.every / dt)) for observer in observers]
+    step = Step(t_start, t_start)
+    for observer in observers:
+        observer.observe(t_start, step)
+    for n in range(1, n_steps + 1):
+        t0, t1 = t_start + (n - 1) * dt, t_start + n * dt
+        step = _advance(process, t0, t1, smallest, statistics)
+        for observer, stride in zip(observers, strides, strict=True):
+            if n % stride == 0:
+                observer.observe(t1, step)
+        if progress is not None:
+            progress(n / n_steps)
+    return statistics
+
+
+def _advance(
+    process: Process, t0: float, t1: float, smallest: float, statistics: Statistics
+) -> Step:
+    step = process.advance(t0, t1)
+    statistics.add(step)
+    if step.converged:
+        return step
+    if (t1 - t0) / 2 < smallest * (1 - 1e-9):
+        raise SolverError(
+            "simulate",
+            f"the step from t = {t0:g} to {t1:g} ms failed ({step.outcome.name}); results up to "
+            f"{t0:g} ms are kept.",
+            step.outcome.value,
+        )
+    logger.info("step at t = %g ms refused (%s): halved", t0, step.outcome.name)
+    middle = (t0 + t1) / 2
+    _advance(process, t0, middle, smallest, statistics)
+    return _advance(process, middle, t1, smallest, statistics)
