@@ -1,0 +1,1 @@
+"""Anatomy of the ventricles: coordinates, fibres, landmarks."""

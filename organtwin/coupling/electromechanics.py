@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from typing import Protocol
 
 import numpy as np
 import ufl
@@ -12,16 +14,37 @@ from numpy.typing import NDArray
 from organtwin.cells.tension import Land2017
 from organtwin.circulation.network import LV, RV, ClosedLoop
 from organtwin.coupling.transfer import NodalInjection, quadrature_space
-from organtwin.electrophysiology.monodomain import Monodomain
 from organtwin.errors import SolverError
 from organtwin.materials.active import ActiveStress, AffineTension, fibre_stretch
 from organtwin.materials.kinematics import Directions
 from organtwin.mechanics.problem import STATIC, Mechanics
 from organtwin.mesh.domain import Domain
+from organtwin.process import Process
 from organtwin.solve import options
 from organtwin.solve.outcome import Outcome, Step
 
+logger = logging.getLogger(__name__)
+
 Array = NDArray[np.float64]
+
+
+class CalciumSource(Process, Protocol):
+    """What drives the muscle: an electrophysiology with nodal potential and calcium.
+
+    Attributes:
+        v: Transmembrane potential (mV) in a P1 space on a refinement of the mechanics mesh.
+    """
+
+    v: fem.Function
+
+    @property
+    def calcium(self) -> Array:
+        """Free calcium (µM) at the local nodes of ``v``."""
+        ...
+
+    def activated_fraction(self) -> float:
+        """Share of the nodes activated so far in this beat."""
+        ...
 
 
 class Muscle:
@@ -109,7 +132,7 @@ class Electromechanics:
 
     def __init__(
         self,
-        ep: Monodomain,
+        ep: CalciumSource,
         mechanics: Mechanics,
         muscle: Muscle,
         loop: ClosedLoop,
@@ -140,28 +163,45 @@ class Electromechanics:
             "circulation": self.loop_state,
         }
 
-    def fill(self, pressures: Array, steps: int = 5) -> None:
+    def fill(self, pressures: Array, *, duration: float = 200.0) -> None:
         """Load the relaxed heart to the given cavity pressures, and start the loop from there.
+
+        The pressures grow over ``duration``; then they are held, in steps that become longer
+        until nothing moves. Viscosity carries the tissue through the soft toe of its law, and
+        a step that stalls is halved.
 
         Args:
             pressures: End-diastolic pressures of LV and RV (kPa).
-            steps: Load steps.
+            duration: Time of the ramp (ms).
 
         Raises:
-            SolverError: a load step does not converge.
+            SolverError: no equilibrium is found.
         """
-        self.mechanics.dt.value = STATIC
-        for i in range(1, steps + 1):
-            solution = self.mechanics.solve(pressures=pressures * (i / steps), fresh=i == 1)
-            if solution.outcome is not Outcome.CONVERGED:
+        mechanics = self.mechanics
+        w, w_old = mechanics.w.x.array, mechanics.w_old.x.array
+        t, dt = 0.0, duration / 20
+        while dt < STATIC:
+            if t < duration:
+                dt = min(dt, duration - t)
+            mechanics.dt.value = dt
+            w_old[:] = w
+            share = min((t + dt) / duration, 1.0)
+            solution = mechanics.solve(pressures=pressures * share)
+            if solution.outcome is Outcome.CONVERGED:
+                t += dt
+                dt *= 1.5 if t < duration else 4.0
+                logger.info("filled to %.0f %%", 100 * share)
+                continue
+            dt /= 2
+            if dt < duration / 2000:
                 raise SolverError(
                     "end-diastolic loading",
-                    f"load step {i} of {steps} stalled ({solution.outcome.name}).",
-                    "Use more load steps, a lower filling pressure or a stiffer tissue.",
+                    f"stalled at {100 * share:.1f} % of the pressure ({solution.outcome.name}).",
+                    "Lower the filling pressure, or use a stiffer tissue or a finer mesh.",
                 )
         self.muscle.stretch.x.array[: self.muscle.states.shape[1]] = self._present_stretch()
-        self.loop_state[[LV, RV]] = self.mechanics.volumes()
-        self._w_before[:] = self.mechanics.w.x.array
+        self.loop_state[[LV, RV]] = mechanics.volumes()
+        self._w_before[:] = w
         self._dt_before[0] = 0.0
 
     def advance(self, t0: float, t1: float) -> Step:

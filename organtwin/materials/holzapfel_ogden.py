@@ -18,12 +18,19 @@ class HolzapfelOgden:
         Ψ = a/2b (e^{b(Ī₁−3)} − 1) + Σ_{i=f,s} aᵢ/2bᵢ (e^{bᵢ⟨I₄ᵢ−1⟩²} − 1)
             + a_fs/2b_fs (e^{b_fs I₈fs²} − 1)
 
-    with I₄ᵢ = i₀·C i₀, I₈fs = f₀·C s₀ and ⟨x⟩ = max(x, 0): fibres and sheets carry tension only.
-    Ī₁ is isochoric, the anisotropic invariants are those of the full ``C``.
+    with I₄ᵢ = i₀·C i₀ and I₈fs = f₀·C s₀. Ī₁ is isochoric, the anisotropic invariants are those of
+    the full ``C``. Fibres and sheets carry tension only, ⟨x⟩ = max(x, 0). The stiffness of the
+    source jumps at I₄ = 1, by a factor of a hundred; here it grows from zero within 0 < x < δ,
+
+        ∂Ψᵢ/∂x = aᵢ x e^{bᵢx²} (3t² − 2t³),     t = x/δ,
+
+    up to a factor of e^{0.3 b δ²} below δ; above it is the source's. Ψ is convex in x either way,
+    which a logistic switch is not: that one softens the tissue under compression.
 
     Attributes:
         a, a_f, a_s, a_fs: Stiffnesses (kPa), ≥ 0.
         b, b_f, b_s, b_fs: Exponents (dimensionless), > 0.
+        delta: δ, width of the switch in I₄ (dimensionless), > 0.
 
     Source:
         Holzapfel & Ogden (2009), Phil. Trans. R. Soc. A 367:3445–3475, eq. 5.38.
@@ -37,11 +44,12 @@ class HolzapfelOgden:
     b_s: Scalar
     a_fs: Scalar
     b_fs: Scalar
+    delta: Scalar = 0.04
 
     def __post_init__(self) -> None:
         for name in ("a", "a_f", "a_s", "a_fs"):
             _at_least_zero(name, getattr(self, name), strictly=False)
-        for name in ("b", "b_f", "b_s", "b_fs"):
+        for name in ("b", "b_f", "b_s", "b_fs", "delta"):
             _at_least_zero(name, getattr(self, name), strictly=True)
 
     @classmethod
@@ -50,6 +58,14 @@ class HolzapfelOgden:
         return cls(
             a=0.059, b=8.023, a_f=18.472, b_f=16.026,
             a_s=2.481, b_s=11.120, a_fs=0.216, b_fs=11.436,
+        )  # fmt: skip
+
+    @classmethod
+    def gerach_2021(cls) -> HolzapfelOgden:
+        """A stiffer matrix, for whole-heart models (as used at KIT, CardioMechanics)."""
+        return cls(
+            a=0.330, b=9.242, a_f=18.535, b_f=15.972,
+            a_s=2.564, b_s=10.446, a_fs=0.417, b_fs=11.602,
         )  # fmt: skip
 
     def strain_energy(self, C: Expr, directions: Directions | None) -> Expr:
@@ -62,18 +78,22 @@ class HolzapfelOgden:
         matrix = self.a / (2 * self.b) * (ufl.exp(self.b * (isochoric_first_invariant(C) - 3)) - 1)
         return (
             matrix
-            + _exponential(self.a_f, self.b_f, _tension(f))
-            + _exponential(self.a_s, self.b_s, _tension(s))
-            + _exponential(self.a_fs, self.b_fs, fs)
+            + self._tension_only(self.a_f, self.b_f, f)
+            + self._tension_only(self.a_s, self.b_s, s)
+            + _exponential(self.a_fs, self.b_fs, fs**2)
         )
 
+    def _tension_only(self, a: Scalar, b: Scalar, x: Expr) -> Expr:
+        # h(x) replaces x²: its derivative is 2x (3t² − 2t³), so h = x² − 0.3 δ² above δ.
+        x = ufl.max_value(x, 0)
+        t = ufl.min_value(x / self.delta, 1)
+        below = self.delta**2 * (1.5 * t**4 - 0.8 * t**5)
+        above = x**2 - (self.delta * t) ** 2
+        return _exponential(a * ufl.exp(0.3 * b * self.delta**2), b, below + above)
 
-def _tension(strain: Expr) -> Expr:
-    return ufl.conditional(ufl.gt(strain, 0), strain, 0 * strain)
 
-
-def _exponential(a: Scalar, b: Scalar, strain: Expr) -> Expr:
-    return a / (2 * b) * (ufl.exp(b * strain**2) - 1)
+def _exponential(a: Scalar | Expr, b: Scalar, square: Expr) -> Expr:
+    return a / (2 * b) * (ufl.exp(b * square) - 1)
 
 
 def _at_least_zero(name: str, value: Scalar, *, strictly: bool) -> None:

@@ -14,6 +14,7 @@ from dolfinx.fem import petsc as fem_petsc
 from mpi4py import MPI
 from numpy.typing import NDArray
 from petsc4py import PETSc
+from ufl.core.expr import Expr
 
 from organtwin.circulation.cavity import Cavity
 from organtwin.mechanics.terms import Fields, Term
@@ -25,7 +26,7 @@ from organtwin.solve.linear import DirectSolver
 Vector = NDArray[np.float64]
 
 #: Time step that stands for "static" (ms): rates vanish.
-STATIC = 1e30
+STATIC = 1e9
 
 
 class BloodSupply(Protocol):
@@ -44,11 +45,12 @@ class Dirichlet:
 
     Attributes:
         surface: Name.
-        value: Displacement (mm); zero if None.
+        value: Displacement (mm) as a UFL expression, evaluated when the problem is made; zero if
+            None.
     """
 
     surface: str
-    value: fem.Function | None = None
+    value: Expr | None = None
 
 
 class Mechanics:
@@ -115,7 +117,7 @@ class Mechanics:
         return self._part(self.Q, self._p_dofs, "pressure")
 
     @property
-    def displacement(self) -> ufl.core.expr.Expr:
+    def displacement(self) -> Expr:
         """Displacement as a UFL expression of the solution."""
         return ufl.split(self.w)[0]
 
@@ -148,11 +150,21 @@ class Mechanics:
         self.w.x.scatter_forward()
         return nonlinear.solve(self._equations, self.tolerances, fresh=fresh)
 
+    def guess(self, u: Expr) -> None:
+        """Take a displacement (mm, UFL) as the first guess of the next solve."""
+        self.w.x.array[self._u_dofs] = self._interpolated(u).x.array
+
+    def _interpolated(self, u: Expr) -> fem.Function:
+        function = fem.Function(self.V)
+        points = self.V.element.interpolation_points
+        function.interpolate(fem.Expression(u, points, jit_options=options.jit()))
+        return function
+
     def _dirichlet(self, condition: Dirichlet) -> fem.DirichletBC:
         facets = self.domain.facets(condition.surface)
         self.domain.mesh.topology.create_connectivity(2, 3)
         dofs = fem.locate_dofs_topological((self.W.sub(0), self.V), 2, facets)
-        value = condition.value if condition.value is not None else fem.Function(self.V)
+        value = self._interpolated(condition.value) if condition.value is not None else fem.Function(self.V)
         return fem.dirichletbc(value, dofs, self.W.sub(0))
 
     def _part(self, space: fem.FunctionSpace, dofs: NDArray[np.int32], name: str) -> fem.Function:
@@ -172,10 +184,11 @@ class _Equations:
     volume is piecewise linear in p (valves open and close), so the small equation is iterated.
     """
 
-    def __init__(self, problem: Mechanics, residual: ufl.Form, u: ufl.core.expr.Expr) -> None:
+    def __init__(self, problem: Mechanics, residual: ufl.Form, u: Expr) -> None:
         self.problem = problem
         self.comm = problem.domain.comm
         self.supply: BloodSupply | None = None
+        self.has_factors = False
         domain, w = problem.domain, problem.w
         msh, cavities = domain.mesh, problem.cavities
         test = ufl.TestFunction(problem.W)
@@ -233,7 +246,8 @@ class _Equations:
         self._A.zeroEntries()
         fem_petsc.assemble_matrix(self._A, self._tangent, bcs=self.problem._bcs)
         self._A.assemble()
-        if not self._solver.factorise():
+        self.has_factors = self._solver.factorise()
+        if not self.has_factors:
             return False
         pairs = zip(self._b, self._columns, strict=True)
         return all([self._solver.solve(b, column) for b, column in pairs])

@@ -97,6 +97,27 @@ class ActiveTension:
 
 
 @dataclass(frozen=True)
+class Viscosity:
+    """Kelvin–Voigt viscosity of the tissue, S = η Ė, from the potential η/2 tr(Ė²).
+
+    Attributes:
+        eta: η (kPa·ms); 100 in the source.
+
+    Source:
+        Aróstica et al. (2025), Comput. Methods Appl. Mech. Eng. 435:117485, eq. 5.
+    """
+
+    eta: Scalar
+
+    def form(self, domain: Domain, s: Fields) -> ufl.Form:
+        """∫ η Ė : sym(Fᵀ ∇δu) dx, with Ė by backward difference."""
+        F_old = ufl.Identity(3) + ufl.grad(s.u_old)
+        E_dot = (s.F.T * s.F - F_old.T * F_old) / (2 * s.dt)
+        strain = ufl.sym(s.F.T * ufl.grad(s.u_test))
+        return self.eta * ufl.inner(E_dot, strain) * domain.dx(degree=s.degree)
+
+
+@dataclass(frozen=True)
 class Incompressibility:
     """Pressure that holds the volume: ∫ p cof F : ∇δu + ∫ (J − 1 − p/κ) δp.
 

@@ -21,6 +21,7 @@ class System(Protocol):
     """
 
     comm: MPI.Comm
+    has_factors: bool
 
     def get(self) -> Vector:
         """Copy of the unknown ``z``."""
@@ -110,7 +111,7 @@ class _Iteration:
         self.first_norm = self.norm = self.system.evaluate()
         if not np.isfinite(self.norm):
             return self._fail(Outcome.NOT_FINITE)
-        if fresh and not self._renew():
+        if (fresh or not self.system.has_factors) and not self._renew():
             return self._fail(Outcome.LINEAR_FAILED)
         correction = self.system.correction()
         while self.count < self.tolerances.iterations:

@@ -1,0 +1,5 @@
+"""``python -m organtwin`` is the command ``organtwin``."""
+
+from organtwin.cli import main
+
+main()

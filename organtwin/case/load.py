@@ -1,0 +1,230 @@
+"""Read a case file, apply overrides, and say everything that is wrong with it at once."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from organtwin.case.quantities import Unit
+from organtwin.case.schema import Case
+from organtwin.errors import InputError, suggestion
+
+type Location = tuple[int | str, ...]
+
+
+class CaseError(InputError):
+    """One or several problems of a case file.
+
+    Args:
+        problems: Complete sentences, each with its place.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("", "", "")
+        self.problems = tuple(problems)
+        self.args = (self.problems,)
+
+    def __str__(self) -> str:
+        if len(self.problems) == 1:
+            return self.problems[0]
+        return "\n  ".join([f"{len(self.problems)} problems:", *self.problems])
+
+
+def load_case(path: str | Path, overrides: Sequence[str] = ()) -> Case:
+    """Read and check a case file.
+
+    Args:
+        path: TOML file.
+        overrides: Settings that replace those of the file, as ``section.key=value`` with a TOML
+            value or bare text: ``'mechanics.active.reference_tension=100 kPa'``.
+
+    Returns:
+        The case; paths of inputs are absolute, quantities in organtwin's units.
+
+    Raises:
+        InputError: the file is missing or not TOML, or an override is malformed.
+        CaseError: keys or values are wrong; names all of them.
+    """
+    file = Path(path)
+    settings = _read(file)
+    for override in overrides:
+        _override(settings, override)
+    try:
+        return Case.model_validate(settings, context={"folder": file.resolve().parent})
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_context=True)
+        raise CaseError([_sentence(file.name, settings, detail) for detail in details]) from None
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        near = [p.name for p in file.parent.glob("*.toml")] if file.parent.is_dir() else []
+        hint = suggestion(file.name, near) if near else "Check the path."
+        raise InputError(str(file), "no such case file.", hint) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(str(file), f"can't be read as text ({error}).") from None
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        line = re.search(r"line (\d+)", str(error))
+        shown = text.splitlines()[int(line[1]) - 1].strip() if line else ""
+        remedy = f"The line reads: {shown}" if shown else "See the TOML rules for values and keys."
+        raise InputError(str(file), f"not valid TOML: {error}.", remedy) from None
+
+
+def _override(settings: dict[str, Any], text: str) -> None:
+    key, equals, value = text.partition("=")
+    names = key.strip().split(".")
+    if not equals or not all(names):
+        raise InputError(
+            f"--set {text}", "not of the form key=value.", 'Write for example mesh.size="4 mm".'
+        )
+    section = settings
+    for depth, name in enumerate(names[:-1], start=1):
+        section = section.setdefault(name, {})
+        if not isinstance(section, dict):
+            place = ".".join(names[:depth])
+            raise InputError(f"--set {text}", f"`{place}` is a value, not a section.")
+    section[names[-1]] = _toml_value(value.strip())
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+# --- from pydantic's account of an error to a sentence ------------------------------------------
+
+
+def _sentence(file: str, settings: Mapping[str, Any], detail: ErrorDetails) -> str:
+    """The sentence that tells one error of validation, with its place."""
+    keys, model, unit = _follow(settings, detail["loc"])
+    kind = detail["type"]
+    if kind == "extra_forbidden":
+        known = model.model_fields if model else ()
+        problem = f"unknown key `{keys[-1]}`. {suggestion(str(keys[-1]), known)}"
+        return f"{_place(file, keys[:-1])}: {problem}"
+    if kind == "missing":
+        return f"{_place(file, keys[:-1])}: `{keys[-1]}` is missing.{_purpose(model, keys[-1])}"
+    return (
+        f"{_place(file, keys, in_section=kind)}: {_problem(detail, _value(settings, keys), unit)}"
+    )
+
+
+def _problem(detail: ErrorDetails, value: Any, unit: Unit | None) -> str:
+    kind, context = detail["type"], detail.get("ctx", {})
+    shown = f'"{value}"' if isinstance(value, str) else _short(value)
+    bound = {
+        "greater_than": "more than", "greater_than_equal": "at least",
+        "less_than": "less than", "less_than_equal": "at most",
+    }.get(kind)  # fmt: skip
+    if bound:
+        limit = context[{"more": "gt", "at l": "ge", "less": "lt", "at m": "le"}[bound[:4]]]
+        allowed = unit.text(limit) if unit else f"{limit:g}"
+        return f"{shown} is not possible: it must be {bound} {allowed}."
+    if kind == "literal_error":
+        return f"unknown value {shown}. {suggestion(str(value), _quoted(context['expected']))}"
+    if kind == "union_tag_invalid":
+        tag = str(context["tag"])
+        known = suggestion(tag, _quoted(context["expected_tags"]))
+        return f'unknown {str(context["discriminator"]).strip("'")} "{tag}". {known}'
+    if kind == "union_tag_not_found":
+        return f"{context['discriminator']} is missing.".replace("'", "`")
+    if kind == "value_error":
+        return str(context["error"])
+    if kind in ("model_type", "dict_type", "model_attributes_type"):
+        return f"{shown} stands where a section with keys is needed."
+    if kind == "too_short":
+        return "at least one value is needed."
+    if kind in ("int_type", "int_from_float"):
+        return f"{shown} is not a whole number."
+    if kind == "float_type":
+        return f"{shown} is not a plain number."
+    return f"{shown}: {detail['msg'].lower()}."
+
+
+def _follow(
+    settings: Mapping[str, Any], location: Location
+) -> tuple[list[int | str], type[BaseModel] | None, Unit | None]:
+    """Keys of the file behind pydantic's location, the section they end in, the value's unit.
+
+    Pydantic's location also holds the tag of a union's member, which is no key of the file.
+    """
+    keys: list[int | str] = []
+    model: type[BaseModel] | None = Case
+    candidates: tuple[Any, ...] = ()
+    unit = None
+    for step in location:
+        chosen = [m for m in candidates if len(candidates) > 1 and _has_tag(m, step)]
+        if chosen:
+            model, candidates = chosen[0], ()
+            continue
+        if candidates:
+            model, candidates = candidates[0], ()
+        keys.append(step)
+        field = model.model_fields.get(str(step)) if model else None
+        if field is None:
+            continue
+        unit = next((mark for mark in field.metadata if isinstance(mark, Unit)), None)
+        candidates = tuple(m for m in _members(field.annotation) if _is_section(m))
+    return keys, model, unit
+
+
+def _members(annotation: Any) -> tuple[Any, ...]:
+    return get_args(annotation) or (annotation,)
+
+
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _has_tag(model: type[BaseModel], tag: int | str) -> bool:
+    return any(tag in get_args(field.annotation) for field in model.model_fields.values())
+
+
+def _place(file: str, keys: Sequence[int | str], in_section: str = "section") -> str:
+    """``case.toml, [mechanics.passive] a`` or, for a section, ``case.toml, [mechanics]``."""
+    names = [str(key) for key in keys if isinstance(key, str)]
+    entry = "".join(f", entry {key + 1}" for key in keys if isinstance(key, int))
+    if not names:
+        return file
+    if in_section in ("section", "union_tag_invalid", "union_tag_not_found"):
+        return f"{file}, [{'.'.join(names)}]"
+    if len(names) == 1:
+        return f"{file}, {names[0]}{entry}"
+    return f"{file}, [{'.'.join(names[:-1])}] {names[-1]}{entry}"
+
+
+def _value(settings: Mapping[str, Any], keys: Sequence[int | str]) -> Any:
+    value: Any = settings
+    for key in keys:
+        try:
+            value = value[key]
+        except (KeyError, IndexError, TypeError):
+            return value
+    return value
+
+
+def _purpose(model: type[BaseModel] | None, key: int | str) -> str:
+    field = model.model_fields.get(str(key)) if model else None
+    text = (field.description or "") if field else ""
+    return f" It is: {text.split('. ')[0].rstrip('.')}." if text else ""
+
+
+def _quoted(text: str) -> list[str]:
+    return re.findall(r"'([^']*)'", text)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) < 60 else f"{text[:57]}..."

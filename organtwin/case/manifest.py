@@ -1,0 +1,208 @@
+"""``run.json``: what was computed, from what, with what, at what cost, and what came out."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import psutil
+from mpi4py import MPI
+
+import organtwin
+from organtwin.case.schema import Case
+from organtwin.case.stages import StageAccount, sha256
+from organtwin.errors import InputError
+from organtwin.export.atomic import write_text
+
+PACKAGES = (
+    "fenics-dolfinx", "dolfinx-solver-real", "fenics-basix", "fenics-ffcx", "fenics-ufl",
+    "mpi4py", "mpich", "numpy", "scipy", "gmsh", "mmgpy", "simpleitk", "gotranx", "cffi", "h5py",
+    "pydantic", "pint", "pyvista", "vtk", "matplotlib",
+)  # fmt: skip
+
+
+@dataclass
+class Manifest:
+    """The record of a run, kept on rank 0 and written after every stage.
+
+    Attributes:
+        path: Where it is written; None on the other ranks, which then write nothing.
+        content: What ``run.json`` holds.
+    """
+
+    path: Path | None
+    content: dict[str, Any] = field(default_factory=dict)
+
+    def add_stage(self, account: StageAccount) -> None:
+        """Note what a stage cost."""
+        entry = asdict(account)
+        self.content["stages"][entry.pop("name")] = entry
+        self.write()
+
+    def add_decisions(self, decisions: Sequence[str]) -> None:
+        """Note modelling decisions, in words."""
+        known = self.content["decisions"]
+        known += [decision for decision in decisions if decision not in known]
+        self.write()
+
+    def add_solver(self, statistics: Mapping[str, Any]) -> None:
+        """Note iterations, factorisations and the like."""
+        self.content["solver"].update(statistics)
+        self.write()
+
+    def add_results(self, results: Mapping[str, tuple[float, str]]) -> None:
+        """Note results as name → (value, unit)."""
+        for name, (value, unit) in results.items():
+            number = float(value) if math.isfinite(value) else None  # JSON knows no NaN
+            self.content["results"][name] = {"value": number, "unit": unit}
+        self.write()
+
+    def write(self) -> None:
+        """Write ``run.json`` in one step."""
+        if self.path is not None:
+            text = json.dumps(self.content, indent=2, allow_nan=False, default=float)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_text(self.path, text + "\n")
+
+
+@contextmanager
+def recording(
+    directory: Path, case: Case, inputs: Sequence[Path], comm: MPI.Comm
+) -> Iterator[Manifest]:
+    """Keep ``run.json`` while the block runs; its ``status`` tells how the block ended.
+
+    ``running``, then ``complete``, ``interrupted`` or ``failed``. The stages and results of an
+    earlier run of the same case stay, so that stages can be run one by one.
+
+    Args:
+        directory: Result directory.
+        case: The resolved case.
+        inputs: Files that the case reads.
+        comm: Rank 0 writes.
+    """
+    path = directory / "run.json" if comm.rank == 0 else None
+    content = describe(case, inputs, comm)
+    earlier = read_manifest(directory)
+    if (
+        earlier
+        and earlier.get("case") == content["case"]
+        and earlier["inputs"] == content["inputs"]
+    ):
+        content.update({key: earlier[key] for key in ("stages", "solver", "decisions", "results")})
+    manifest = Manifest(path, content)
+    manifest.write()
+    start = time.perf_counter()
+    try:
+        yield manifest
+        _finish(manifest, "complete", start)
+    except InputError:
+        # The case is wrong: as if it had not been run.
+        if path is not None and earlier is None:
+            path.unlink(missing_ok=True)
+            if not any(directory.iterdir()):
+                directory.rmdir()
+        raise
+    except KeyboardInterrupt:
+        _finish(manifest, "interrupted", start)
+        raise
+    except BaseException as error:
+        manifest.content["error"] = f"{type(error).__name__}: {error}"
+        _finish(manifest, "failed", start)
+        raise
+
+
+def describe(case: Case, inputs: Sequence[Path], comm: MPI.Comm) -> dict[str, Any]:
+    """What is known of a run before it starts."""
+    return {
+        "status": "running",
+        "title": case.title,
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "case": case.model_dump(mode="json"),
+        "inputs": {str(file): sha256(file) for file in inputs},
+        "versions": versions(),
+        "git_commit": git_commit(),
+        "machine": machine(),
+        "mpi_size": comm.size,
+        "stages": {},
+        "solver": {},
+        "decisions": [],
+        "results": {},
+    }
+
+
+def read_manifest(directory: Path) -> dict[str, Any] | None:
+    """``run.json`` of a result directory, if it is there and whole."""
+    try:
+        content: dict[str, Any] = json.loads((directory / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content
+
+
+def versions() -> dict[str, str]:
+    """Versions of organtwin and of all that decides its numbers."""
+    found = {"organtwin": organtwin.__version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue  # conda-forge and the wheels name some packages differently
+    library = MPI.Get_library_version().splitlines()[0].strip().rstrip("\x00")
+    found["mpi"] = " ".join(library.replace("\t", " ").split())
+    try:
+        from petsc4py import PETSc
+    except ImportError:
+        return found
+    found["petsc"] = ".".join(str(part) for part in PETSc.Sys.getVersion())
+    return found
+
+
+def git_commit() -> str | None:
+    """Commit of the sources, ``+changes`` if they differ from it; None outside a repository."""
+    root = Path(organtwin.__file__).parents[1]
+    if not (root / ".git").exists():
+        return None
+    commit = _git(root, "rev-parse", "HEAD")
+    return (
+        f"{commit}+changes"
+        if commit and _git(root, "status", "--porcelain", "organtwin")
+        else commit
+    )
+
+
+def machine() -> dict[str, Any]:
+    """What the run was made on."""
+    return {
+        "system": platform.platform(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+    }
+
+
+def _finish(manifest: Manifest, status: str, start: float) -> None:
+    manifest.content["status"] = status
+    manifest.content["last_wall_time_s"] = round(time.perf_counter() - start, 3)
+    manifest.write()
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        result = subprocess.run(
+            ["git", "-C", str(root), *arguments],
+            capture_output=True, text=True, check=False, timeout=10,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return result.stdout.strip() if result.returncode == 0 else None

@@ -1,0 +1,103 @@
+"""Types of a case file: floats in organtwin's units that are written as "3 mm" or "80 mmHg"."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, GetCoreSchemaHandler, ValidationInfo
+from pydantic_core import CoreSchema, core_schema
+
+from organtwin.errors import InputError
+from organtwin.units import quantity, registry
+
+_PLAIN_NUMBER = re.compile(r"\s*[-+]?[0-9.]+([eE][-+]?[0-9]+)?\s*")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Mark of a float that a case file gives as a string with a unit.
+
+    Attributes:
+        inside: Unit that organtwin computes in.
+        shown: Unit that resolved cases and the documentation are written in.
+    """
+
+    inside: str
+    shown: str
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(
+            self.read,
+            handler(source),
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                self.text, when_used="json"
+            ),
+        )
+
+    def read(self, value: object) -> float:
+        """Value in ``inside`` of what stands in the file.
+
+        Raises:
+            ValueError: without unit, or with one of another dimension (pydantic collects these).
+        """
+        if isinstance(value, str) and not _PLAIN_NUMBER.fullmatch(value):
+            try:
+                return quantity(value, self.inside, "")
+            except InputError as error:
+                raise ValueError(f"{error.problem} {error.remedy}") from None
+        if isinstance(value, str | int | float) and not isinstance(value, bool):
+            number = str(value).strip()
+            raise ValueError(f'{value!r} has no unit. Write for example "{number} {self._suffix}".')
+        raise ValueError(f"{value!r} is not a number with a unit.")
+
+    def text(self, value: float) -> str:
+        """Number and unit as a case file has them.
+
+        >>> Unit("1/ms", "1/min").text(75 / 60000)
+        '75 / min'
+        """
+        number = registry().Quantity(value, self.inside).to(self.shown).magnitude
+        return f"{number:.12g} {self._suffix}"
+
+    @property
+    def _suffix(self) -> str:
+        return self.shown.replace("1/", "/ ") if self.shown.startswith("1/") else self.shown
+
+
+Length = Annotated[float, Unit("mm", "mm")]
+Time = Annotated[float, Unit("ms", "ms")]
+Pressure = Annotated[float, Unit("kPa", "kPa")]
+Speed = Annotated[float, Unit("mm/ms", "m/s")]
+Angle = Annotated[float, Unit("degree", "deg")]
+Frequency = Annotated[float, Unit("1/ms", "1/min")]
+Volume = Annotated[float, Unit("mm^3", "mL")]
+Conductivity = Annotated[float, Unit("mS/mm", "S/m")]
+StiffnessPerArea = Annotated[float, Unit("kPa/mm", "kPa/mm")]
+DampingPerArea = Annotated[float, Unit("kPa*ms/mm", "kPa*ms/mm")]
+FlowResistance = Annotated[float, Unit("kPa*ms/mm^3", "mmHg*s/mL")]
+Compliance = Annotated[float, Unit("mm^3/kPa", "mL/mmHg")]
+InverseLength = Annotated[float, Unit("1/mm", "1/mm")]
+MembraneCapacitance = Annotated[float, Unit("uF/mm^2", "uF/mm^2")]
+VolumetricCurrent = Annotated[float, Unit("uA/mm^3", "uA/mm^3")]
+
+
+def _existing_file(path: Path, info: ValidationInfo) -> Path:
+    """Absolute path of a file that is named relative to the case file."""
+    folder = Path((info.context or {}).get("folder", "."))
+    file = (folder / path).resolve()
+    if not file.is_file():
+        raise ValueError(f'no such file "{path}" (looked for {file}).')
+    return file
+
+
+#: A file that must be there; relative paths start at the case file.
+InputFile = Annotated[Path, AfterValidator(_existing_file)]
+#: A number without unit.
+Number = Annotated[float, Field(strict=True)]
+#: A whole number.
+Count = Annotated[int, Field(strict=True)]

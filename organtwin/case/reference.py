@@ -1,0 +1,109 @@
+"""The case file's reference page, written from the schema."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from organtwin.case.quantities import Unit
+from organtwin.case.schema import Case
+
+_HEAD = """# Case file
+
+A case file is TOML. Quantities are strings with a unit (`"3 mm"`, `"80 mmHg"`, `"75 / min"`); any
+unit of the right kind will do. Only `[image]` must be there: every other key has the default shown
+here. An unknown key, a wrong unit or an impossible value is refused before anything is written.
+
+`organtwin run case.toml --set mesh.size="8 mm"` replaces a value for one run, and
+`organtwin run case.toml --dry-run` prints the case with all defaults filled in.
+
+*This page is written from the schema by `make docs`.*
+"""
+
+
+def case_reference() -> str:
+    """The page, as Markdown."""
+    return "\n".join([_HEAD, *_section("", Case)]).rstrip() + "\n"
+
+
+def _section(name: str, model: type[BaseModel]) -> Iterator[str]:
+    heading = f"## `[{name}]`" if name else "## Top level"
+    yield f"{heading}\n"
+    yield f"{_sentence(model.__doc__)}\n"
+    own = [(key, field) for key, field in model.model_fields.items() if not _models(field)]
+    if own:
+        yield "| key | default | meaning |"
+        yield "|---|---|---|"
+        yield from (f"| `{key}` | {_default(field)} | {_meaning(field)} |" for key, field in own)
+        yield ""
+    for key, field in model.model_fields.items():
+        inner = f"{name}.{key}".lstrip(".")
+        for choice in _models(field):
+            yield from _section(inner, choice)
+
+
+def _models(field: FieldInfo) -> list[type[BaseModel]]:
+    """Sections that may stand at this key; several for a choice of laws."""
+    members = get_args(field.annotation) or (field.annotation,)
+    return [m for m in members if isinstance(m, type) and issubclass(m, BaseModel)]
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "needed"
+    return f"`{_toml(field.default, _unit(field))}`"
+
+
+def _toml(value: Any, unit: Unit | None) -> str:
+    if unit:
+        return f'"{unit.text(value)}"'
+    if isinstance(value, tuple):
+        return f"[{', '.join(_toml(item, None) for item in value)}]"
+    return str(value) if isinstance(value, int | float) else f'"{value}"'
+
+
+def _meaning(field: FieldInfo) -> str:
+    parts = [_sentence(field.description)] if field.description else []
+    choices = _choices(field.annotation)
+    if len(choices) == 1 and field.is_required():
+        parts.append(f'`"{choices[0]}"` chooses this law.')
+    elif len(choices) == 1:
+        parts.append("The only one so far." if not parts else "")
+    elif choices:
+        parts.append("One of " + ", ".join(f"`{choice}`" for choice in choices) + ".")
+    bounds = _bounds(field)
+    if bounds:
+        parts.append(f"{bounds[0].upper()}{bounds[1:]}.")
+    return " ".join(part for part in parts if part)
+
+
+def _bounds(field: FieldInfo) -> str:
+    unit = _unit(field)
+    words = []
+    for mark in field.metadata:
+        for kind, attribute, phrase in (
+            (Gt, "gt", "more than"), (Ge, "ge", "at least"),
+            (Lt, "lt", "less than"), (Le, "le", "at most"),
+        ):  # fmt: skip
+            if isinstance(mark, kind):
+                limit = getattr(mark, attribute)
+                words.append(f"{phrase} {unit.text(limit) if unit else f'{limit:g}'}")
+    return ", ".join(words)
+
+
+def _unit(field: FieldInfo) -> Unit | None:
+    return next((mark for mark in field.metadata if isinstance(mark, Unit)), None)
+
+
+def _choices(annotation: Any) -> list[str]:
+    if get_origin(annotation) is Literal:
+        return [str(choice) for choice in get_args(annotation)]
+    return [choice for part in get_args(annotation) for choice in _choices(part)]
+
+
+def _sentence(text: str | None) -> str:
+    return " ".join((text or "").split())

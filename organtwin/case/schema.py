@@ -1,0 +1,325 @@
+"""The case file's keys: a tree of frozen sections with units and bounds in the types."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from organtwin.case.quantities import (
+    Angle,
+    Compliance,
+    Count,
+    DampingPerArea,
+    FlowResistance,
+    Frequency,
+    InputFile,
+    InverseLength,
+    Length,
+    MembraneCapacitance,
+    Number,
+    Pressure,
+    Speed,
+    StiffnessPerArea,
+    Time,
+    Volume,
+    VolumetricCurrent,
+)
+from organtwin.errors import suggestion
+
+#: Label names that the biventricular geometry can't do without.
+REQUIRED_LABELS = ("lv_myocardium", "lv_blood", "rv_blood")
+ActivationSite = Literal["lv_septal", "lv_anterior", "lv_posterior", "rv_septal", "rv_lateral"]
+#: Heartbeats per millisecond of one beat per minute.
+PER_MINUTE = 1 / 60_000
+
+
+class Section(BaseModel):
+    """Common ground of all sections: nothing unknown, nothing changed later."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+class Image(Section):
+    """The segmented image."""
+
+    file: InputFile
+    """Label map: NIfTI, NRRD or MHA; relative to the case file."""
+    labels: dict[str, Annotated[Count, Field(ge=1)]]
+    """Integer of each structure in the image, by anatomical name. `lv_myocardium`, `lv_blood` and
+    `rv_blood` are needed; the RV wall never grows into any other named structure."""
+
+    @field_validator("labels")
+    @classmethod
+    def _complete(cls, labels: dict[str, int]) -> dict[str, int]:
+        for name in REQUIRED_LABELS:
+            if name not in labels:
+                raise ValueError(f"no `{name}`. {suggestion(name, labels)}")
+        for name, value in labels.items():
+            twin = next(other for other, number in labels.items() if number == value)
+            if twin != name:
+                raise ValueError(f"`{twin}` and `{name}` are both {value}.")
+        return labels
+
+
+class Geometry(Section):
+    """From labels to a closed biventricular geometry."""
+
+    resolution: Annotated[Length, Field(ge=0.2, le=5.0)] = 1.0
+    """Grid on which the labels are resampled and smoothed."""
+    smoothing: Annotated[Length, Field(ge=0.0, le=5.0)] = 1.0
+    """Standard deviation of the Gaussian that smooths each label."""
+    rv_wall_thickness: Annotated[Length, Field(gt=0.0, le=15.0)] = 3.0
+    """Thickness to which the RV wall is grown outwards from the RV blood pool."""
+
+
+class Mesh(Section):
+    """Tetrahedra of the mechanics."""
+
+    size: Annotated[Length, Field(ge=1.0, le=20.0)] = 5.0
+    """Edge length."""
+
+
+class Fibres(Section):
+    """Rule-based fibre, sheet and normal directions; angles to the circumferential direction."""
+
+    rule: Literal["bayer"] = "bayer"
+    """Bayer et al. (2012): directions from Laplace problems."""
+    alpha_endo: Annotated[Angle, Field(ge=-90, le=90)] = 60.0
+    """Helix angle on the endocardium."""
+    alpha_epi: Annotated[Angle, Field(ge=-90, le=90)] = -60.0
+    """Helix angle on the epicardium."""
+    beta_endo: Annotated[Angle, Field(ge=-90, le=90)] = -65.0
+    """Sheet angle on the endocardium."""
+    beta_epi: Annotated[Angle, Field(ge=-90, le=90)] = 25.0
+    """Sheet angle on the epicardium."""
+
+
+PositiveSpeed = Annotated[Speed, Field(gt=0.0, le=10.0)]
+
+
+class ConductionVelocity(Section):
+    """Plane-wave velocities that the conductivities are tuned to, on the mesh that is used."""
+
+    fibre: PositiveSpeed = 0.65
+    """Along the fibres."""
+    sheet: PositiveSpeed = 0.35
+    """Along the sheets, across the fibres."""
+    normal: PositiveSpeed = 0.35
+    """Across the sheets."""
+    endocardial_layer: PositiveSpeed = 2.0
+    """In the layer next to the endocardium, which stands for the Purkinje network."""
+
+
+class Activation(Section):
+    """Where and how the ventricles are stimulated at the beginning of each beat."""
+
+    sites: Annotated[tuple[ActivationSite, ...], Field(min_length=1)] = (
+        "lv_septal",
+        "lv_anterior",
+        "lv_posterior",
+        "rv_septal",
+        "rv_lateral",
+    )
+    """Earliest sites on the endocardia (after Durrer et al. 1970)."""
+    radius: Annotated[Length, Field(gt=0.0, le=40.0)] = 6.0
+    """Radius of each stimulated ball."""
+    strength: Annotated[VolumetricCurrent, Field(gt=0.0)] = 50.0
+    """Stimulus current per volume of tissue."""
+    duration: Annotated[Time, Field(gt=0.0, le=20.0)] = 2.0
+    """How long the stimulus lasts."""
+
+
+class Electrophysiology(Section):
+    """Monodomain propagation on a refinement of the mechanics mesh."""
+
+    ionic_model: str = "ten_tusscher_2006_endo"
+    """Name of a cell model of `organtwin/cells/library`."""
+    pacing_beats: Annotated[Count, Field(ge=0, le=5000)] = 50
+    """Beats of the single cell before the heart starts."""
+    refinements: Annotated[Count, Field(ge=0, le=4)] = 2
+    """How often the mechanics mesh is halved for the electrical one."""
+    time_step: Annotated[Time, Field(gt=0.0, le=0.5)] = 0.05
+    """Step while any part of the tissue is being activated; longer ones are chosen elsewhere."""
+    surface_to_volume: Annotated[InverseLength, Field(gt=0.0)] = 140.0
+    """Membrane area per volume of tissue, χ."""
+    membrane_capacitance: Annotated[MembraneCapacitance, Field(gt=0.0)] = 0.01
+    """Capacitance per membrane area, C_m."""
+    conduction_velocity: ConductionVelocity = ConductionVelocity()
+    activation: Activation = Activation()
+
+
+Stiffness = Annotated[Pressure, Field(ge=0.0)]
+Exponent = Annotated[Number, Field(gt=0.0)]
+
+
+class HolzapfelOgden(Section):
+    """Orthotropic myocardium of Holzapfel and Ogden (2009); defaults are their shear fit."""
+
+    law: Literal["holzapfel_ogden"] = "holzapfel_ogden"
+    a: Stiffness = 0.059
+    """Stiffness of the matrix."""
+    b: Exponent = 8.023
+    """Exponent of the matrix."""
+    a_f: Stiffness = 18.472
+    """Stiffness of the fibres."""
+    b_f: Exponent = 16.026
+    """Exponent of the fibres."""
+    a_s: Stiffness = 2.481
+    """Stiffness of the sheets."""
+    b_s: Exponent = 11.12
+    """Exponent of the sheets."""
+    a_fs: Stiffness = 0.216
+    """Stiffness of the coupling of fibres and sheets."""
+    b_fs: Exponent = 11.436
+    """Exponent of the coupling of fibres and sheets."""
+
+
+class Guccione(Section):
+    """Transversely isotropic Fung law of Guccione et al. (1991)."""
+
+    law: Literal["guccione"]
+    stiffness: Annotated[Pressure, Field(gt=0.0)] = 2.0
+    """Factor C of the law."""
+    b_f: Exponent = 8.0
+    """Exponent along the fibres."""
+    b_t: Exponent = 2.0
+    """Exponent across the fibres."""
+    b_fs: Exponent = 4.0
+    """Exponent of shear between the two."""
+
+
+class Land2017(Section):
+    """Active tension of human myocardium driven by calcium, Land et al. (2017)."""
+
+    law: Literal["land_2017"] = "land_2017"
+    reference_tension: Annotated[Pressure, Field(ge=0.0, le=1000.0)] = 120.0
+    """Tension at full activation and resting length, T_ref."""
+    cross_fibre_fraction: Annotated[Number, Field(ge=0.0, le=1.0)] = 0.3
+    """Share of the tension that also acts along sheets and normals (fibre dispersion)."""
+
+
+Spring = Annotated[StiffnessPerArea, Field(ge=0.0)]
+Damper = Annotated[DampingPerArea, Field(ge=0.0)]
+
+
+class Pericardium(Section):
+    """Support of the epicardium, along its normal."""
+
+    stiffness: Spring = 0.2
+    """Force per area and displacement."""
+    damping: Damper = 5.0
+    """Force per area and velocity."""
+
+
+class Base(Section):
+    """Support of the cut base, in all directions."""
+
+    stiffness: Spring = 1.0
+    """Force per area and displacement."""
+    damping: Damper = 5.0
+    """Force per area and velocity."""
+
+
+class Mechanics(Section):
+    """Finite-strain motion of the nearly incompressible wall."""
+
+    time_step: Annotated[Time, Field(gt=0.0, le=20.0)] = 2.0
+    """Step of mechanics and circulation."""
+    bulk_modulus: Annotated[Pressure, Field(gt=0.0)] = 5000.0
+    """Resistance to a change of tissue volume."""
+    passive: Annotated[HolzapfelOgden | Guccione, Field(discriminator="law")] = HolzapfelOgden()
+    active: Land2017 = Land2017()
+    pericardium: Pericardium = Pericardium()
+    base: Base = Base()
+
+    @field_validator("passive", mode="before")
+    @classmethod
+    def _usual_law(cls, section: Any) -> Any:
+        """Without `law` the parameters are those of the default law."""
+        return {"law": "holzapfel_ogden", **section} if isinstance(section, dict) else section
+
+
+class Circulation(Section):
+    """The rest of the body: atria, valves and vessels as a closed loop (Regazzoni et al. 2022)."""
+
+    model: Literal["closed_loop"] = "closed_loop"
+    heart_rate: Annotated[Frequency, Field(ge=20 * PER_MINUTE, le=300 * PER_MINUTE)] = (
+        75 * PER_MINUTE
+    )
+    """Beats per time."""
+    warm_up_beats: Annotated[Count, Field(ge=0, le=1000)] = 20
+    """Beats of the lumped loop alone, before the 3D heart takes the ventricles' place."""
+    systemic_resistance: Annotated[FlowResistance, Field(gt=0.0)] = 0.733 * 0.133322387415
+    """Resistance of the systemic arteries."""
+    systemic_compliance: Annotated[Compliance, Field(gt=0.0)] = 1.372e3 / 0.133322387415
+    """Compliance of the systemic arteries."""
+    pulmonary_resistance: Annotated[FlowResistance, Field(gt=0.0)] = 0.046 * 0.133322387415
+    """Resistance of the pulmonary arteries."""
+    pulmonary_compliance: Annotated[Compliance, Field(gt=0.0)] = 20e3 / 0.133322387415
+    """Compliance of the pulmonary arteries."""
+    extra_volume: Annotated[Volume, Field(ge=-2e6, le=2e6)] = 0.0
+    """Blood added to the loop (infusion) or, if negative, taken from it, before warm-up."""
+
+    @property
+    def cycle_length(self) -> float:
+        """Length of a beat (ms)."""
+        return 1 / self.heart_rate
+
+
+class Run(Section):
+    """How long to simulate."""
+
+    beats: Annotated[Count, Field(ge=1, le=1000)] = 1
+    """Heartbeats of the 3D heart."""
+
+
+class Output(Section):
+    """What is written, and where."""
+
+    directory: Path = Path("results")
+    """Result directory; relative to where the command is run."""
+    field_interval: Annotated[Time, Field(gt=0.0)] = 10.0
+    """Time between two stored fields; a multiple of the mechanics' step."""
+    formats: Annotated[tuple[Literal["vtu", "vtx", "vtkhdf"], ...], Field(min_length=1)] = ("vtu",)
+    """Formats of the fields; every ParaView opens `vtu`."""
+
+
+class Case(Section):
+    """One simulation from image to report."""
+
+    title: str = "Heartbeat"
+    """Heading of the report."""
+    image: Image
+    geometry: Geometry = Geometry()
+    mesh: Mesh = Mesh()
+    fibres: Fibres = Fibres()
+    electrophysiology: Electrophysiology = Electrophysiology()
+    mechanics: Mechanics = Mechanics()
+    circulation: Circulation = Circulation()
+    run: Run = Run()
+    output: Output = Output()
+
+    @property
+    def duration(self) -> float:
+        """Simulated time of the 3D heart (ms)."""
+        return self.run.beats * self.circulation.cycle_length
+
+    @model_validator(mode="after")
+    def _steps_fit(self) -> Self:
+        step, electrical = self.mechanics.time_step, self.electrophysiology.time_step
+        if electrical > step:
+            raise ValueError(
+                f"[electrophysiology] time_step ({electrical:g} ms) is longer than "
+                f"[mechanics] time_step ({step:g} ms). Make it a part of it."
+            )
+        ratio = self.output.field_interval / step
+        if abs(ratio - round(ratio)) > 1e-9 or round(ratio) < 1:
+            raise ValueError(
+                f"[output] field_interval ({self.output.field_interval:g} ms) is no multiple of "
+                f'[mechanics] time_step ({step:g} ms). Write for example "{5 * step:g} ms".'
+            )
+        return self

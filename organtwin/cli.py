@@ -1,0 +1,322 @@
+"""The command line: arguments and exit codes; the work is done elsewhere.
+
+Exit codes: 0 done, 1 something failed, 2 the input is wrong (nothing was written), 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from organtwin import __version__
+from organtwin.errors import InputError, OrgantwinError
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+    from organtwin.case.schema import Case
+    from organtwin.verify.record import Record
+
+app = typer.Typer(
+    name="organtwin",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+image_app = typer.Typer(no_args_is_help=True, help="Look at segmented images.")
+app.add_typer(image_app, name="image")
+
+CaseFile = Annotated[Path, typer.Argument(help="Case file (TOML).", metavar="CASE.toml")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help='Replace a setting, e.g. `mesh.size="8 mm"`; repeatable.'
+    ),
+]
+Out = Annotated[
+    Path | None, typer.Option("--out", help="Result directory instead of the case's own.")
+]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Do finished stages anew.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"organtwin {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def organtwin(
+    verbose: Annotated[
+        int, typer.Option("-v", "--verbose", count=True, help="Say more; -vv for everything.")
+    ] = 0,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Finite-element models of organs from medical images.
+
+    A first beat, on one core and on two:
+
+        organtwin run demos/heartbeat/case.toml
+
+        mpirun -n 2 organtwin run demos/heartbeat/case.toml
+
+    What would it do, how big is it, and is this machine fit for it?
+
+        organtwin run demos/heartbeat/case.toml --dry-run
+
+        organtwin doctor
+    """
+    _configure_logging(verbose)
+
+
+@app.command()
+def run(
+    case: CaseFile,
+    settings: Settings = None,
+    out: Out = None,
+    fresh: Fresh = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the resolved case and its size, then stop.")
+    ] = False,
+) -> None:
+    """Do everything: image, mesh, cell, solve, report.
+
+    Finished stages whose inputs did not change are reused. Examples:
+
+        organtwin run case.toml
+
+        organtwin run case.toml --set circulation.heart_rate="90 / min" --out results/fast
+
+        organtwin run case.toml --set mesh.size="8 mm" --dry-run
+
+        mpirun -n 4 organtwin run case.toml --fresh
+    """
+    if dry_run:
+        with _outcome() as comm:
+            _print_resolved(_load(case, settings, comm), comm)
+    else:
+        _run(case, settings, out, fresh, only=None)
+
+
+@app.command()
+def mesh(case: CaseFile, settings: Settings = None, out: Out = None, fresh: Fresh = False) -> None:
+    """Image and mesh only. Runs on one rank: `organtwin mesh case.toml`."""
+    _run(case, settings, out, fresh, only={"image", "mesh"})
+
+
+@app.command()
+def solve(case: CaseFile, settings: Settings = None, out: Out = None, fresh: Fresh = False) -> None:
+    """Everything up to the fields, without the report: `mpirun -n 64 organtwin solve case.toml`."""
+    _run(case, settings, out, fresh, only={"image", "mesh", "cell", "solve"})
+
+
+@app.command()
+def report(case: CaseFile, settings: Settings = None, out: Out = None) -> None:
+    """Pictures and report from the files of a finished run: `organtwin report case.toml`."""
+    _run(case, settings, out, fresh=False, only={"report"})
+
+
+@app.command()
+def doctor(
+    quick: Annotated[bool, typer.Option("--quick", help="Leave out the slow checks.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check this machine: Python, DOLFINx, MPI, compiler, gmsh, rendering; ok or the remedy."""
+    from organtwin.doctor import as_json as findings_as_json
+    from organtwin.doctor import examine
+
+    findings = examine(quick=quick)
+    if as_json:
+        typer.echo(findings_as_json(findings))
+    else:
+        for finding in findings:
+            typer.echo(f"{'ok ' if finding.ok else 'NO '} {finding.name:<17} {finding.seen}")
+            for line in finding.remedy:
+                typer.echo(f"    {line}")
+    raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)
+
+
+@app.command()
+def verify(
+    names: Annotated[list[str] | None, typer.Argument(help="Problems; all if none.")] = None,
+    list_them: Annotated[bool, typer.Option("--list", help="List the problems.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Coarser, in a minute.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compute problems with known answers and compare.
+
+    See what there is, then run one:
+
+        organtwin verify --list
+
+        organtwin verify land_problem_1 --json
+    """
+    with _outcome() as comm:
+        from organtwin.verify.problems import run as run_problems
+        from organtwin.verify.problems import select
+
+        chosen = select(names or [])
+        if list_them:
+            _on_first(comm, "\n".join(f"{p.name:<28} {p.about}" for p in chosen))
+            return
+        records: list[Record] = []
+        for found in run_problems(names or [], comm, quick=quick):
+            records += found
+        if comm.rank == 0:
+            _print_records(records, as_json)
+        if not all(record.met for record in records):
+            raise typer.Exit(1)
+
+
+@image_app.command("info")
+def image_info(
+    image: Annotated[Path, typer.Argument(help="NIfTI, NRRD or MHA label map.")],
+) -> None:
+    """Print the grid of a label map and the volume of each label."""
+    with _outcome() as comm:
+        from organtwin.image.summary import summary
+        from organtwin.parallel import on_root
+
+        _on_first(comm, on_root(comm, lambda: summary(image)))
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()
+
+
+# --- shared by the commands ---------------------------------------------------------------------
+
+
+def _run(
+    path: Path, settings: list[str] | None, out: Path | None, fresh: bool, only: set[str] | None
+) -> None:
+    with _outcome() as comm:
+        case = _load(path, settings, comm)
+        from organtwin.case.pipeline import run_case
+
+        directory = out or case.output.directory
+        run_case(case, out=directory, fresh=fresh, only=only, comm=comm)
+        if only is None or "report" in only:
+            _on_first(comm, _where(directory))
+
+
+def _load(path: Path, settings: list[str] | None, comm: MPI.Comm) -> Case:
+    from organtwin.case.load import load_case
+    from organtwin.parallel import on_root
+
+    return on_root(comm, lambda: load_case(path, settings or []))
+
+
+@contextmanager
+def _outcome() -> Iterator[MPI.Comm]:
+    """Give a command its ranks; turn what it raises into one message and an exit code."""
+    from mpi4py import MPI
+
+    from organtwin.parallel import abort_on_uncaught_error
+
+    comm = MPI.COMM_WORLD
+    abort_on_uncaught_error(comm)
+    # A polite kill, by a cluster's time limit for example, is treated as Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield comm
+    except OrgantwinError as error:
+        if comm.rank == 0:
+            typer.echo(f"organtwin: {error}", err=True)
+        raise typer.Exit(2 if isinstance(error, InputError) else 1) from None
+    except KeyboardInterrupt:
+        if comm.rank == 0:
+            typer.echo("\norgantwin: interrupted; what was computed is kept.", err=True)
+        sys.stderr.flush()
+        if comm.size > 1:
+            comm.Abort(130)
+        # The other end of a half-done collective will never answer: leave without MPI's farewell.
+        os._exit(130)
+
+
+def _on_first(comm: MPI.Comm, text: str) -> None:
+    if comm.rank == 0:
+        typer.echo(text)
+
+
+def _print_resolved(case: Case, comm: MPI.Comm) -> None:
+    """The case as TOML with its size in comments, so that it can be saved and run again."""
+    from organtwin.case.estimate import estimate
+    from organtwin.parallel import on_root
+
+    size = on_root(comm, lambda: estimate(case, comm.size))
+    if comm.rank:
+        return
+    import tomli_w
+
+    typer.echo(tomli_w.dumps(case.model_dump(mode="json")))
+    typer.echo(
+        f"# Estimated, to a factor of two:\n"
+        f"#   tissue               {size.tissue_volume:10.0f} mL\n"
+        f"#   mechanics mesh       {size.cells:10,d} tetrahedra\n"
+        f"#   mechanics unknowns   {size.mechanics_dofs:10,d}\n"
+        f"#   electrical mesh      {size.electrical_cells:10,d} tetrahedra\n"
+        f"#   electrical nodes     {size.electrical_nodes:10,d}\n"
+        f"#   memory               {size.memory / 1024:10.1f} GiB\n"
+        f"#   simulation           {size.time / 60:10.0f} min on {comm.size} rank(s)"
+    )
+
+
+def _print_records(records: list[Record], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps([record.as_dict() for record in records], indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("problem", "quantity", "value", "reference", "tolerance", "source", "verdict")
+    for r in records:
+        unit = "" if r.unit == "1" else f" {r.unit}"
+        colour = "green" if r.met else "red"
+        table.add_row(
+            r.name, r.quantity, f"{r.value:.6g}{unit}", f"{r.reference:.6g}{unit}",
+            f"{r.tolerance:.2g}{unit}", r.source, f"[{colour}]{r.verdict}[/]",
+        )  # fmt: skip
+    Console().print(table)
+
+
+def _where(directory: Path) -> str:
+    """Where to look after a run."""
+    films = sorted((directory / "fields").glob("*.pvd"))
+    lines = [
+        "",
+        f"Report:    {directory / 'report.html'}",
+        f"Pictures:  {directory / 'pictures'}",
+        f"ParaView:  {' '.join(str(film) for film in films) or directory / 'fields'}",
+        f"Numbers:   {directory / 'scalars.csv'}, {directory / 'run.json'}",
+    ]
+    return "\n".join(lines)
+
+
+def _configure_logging(verbose: int) -> None:
+    """Rank 0 logs to stderr; the others only warn."""
+    from organtwin.case.progress import console
+
+    first = os.environ.get("PMI_RANK", os.environ.get("OMPI_COMM_WORLD_RANK", "0")) == "0"
+    level = [logging.INFO, logging.DEBUG][min(verbose, 1)] if first else logging.WARNING
+    from rich.logging import RichHandler
+
+    handler = RichHandler(console=console(), show_path=False, show_level=verbose > 0)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+    logging.getLogger("organtwin").setLevel(level)

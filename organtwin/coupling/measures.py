@@ -1,0 +1,171 @@
+"""What is read off the beating heart: numbers of each step, fields of some."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import ufl
+from dolfinx import fem, la
+from numpy.typing import NDArray
+from ufl.core.expr import Expr
+
+from organtwin.coupling.electromechanics import Electromechanics
+from organtwin.materials.active import ActiveStress, ConstantTension
+from organtwin.materials.kinematics import Directions, Material, first_piola
+from organtwin.parallel import total
+from organtwin.solve import options
+from organtwin.solve.outcome import Step
+from organtwin.units import ML, MMHG
+
+Array = NDArray[np.float64]
+
+
+class HeartScalars:
+    """Row of numbers of the present state, in the units of the clinic.
+
+    Args:
+        heart: The process.
+        leads: Gives the ECG leads (mV) of the present potential by name; collective.
+    """
+
+    def __init__(
+        self, heart: Electromechanics, leads: Callable[[], Mapping[str, float]] | None = None
+    ) -> None:
+        self.heart = heart
+        self._leads = leads
+        domain = heart.mechanics.domain
+        F = ufl.Identity(3) + ufl.grad(heart.mechanics.displacement)
+        self._tension = fem.Function(heart.muscle.stretch.function_space)
+        self._calcium = fem.Function(heart.node_space)
+        integrands = {
+            "volume": ufl.det(F) * domain.dx(degree=4),
+            "tension": self._tension * domain.dx(degree=4),
+            "calcium": self._calcium * domain.dx(degree=4),
+        }
+        self._forms = {
+            name: fem.form(form, jit_options=options.jit()) for name, form in integrands.items()
+        }
+        self._rest_volume = domain.volume()
+
+    def __call__(self, t: float, step: Step) -> dict[str, float]:
+        """The row; collective."""
+        heart = self.heart
+        tension = heart.muscle.tension()
+        self._tension.x.array[: tension.size] = tension
+        self._calcium.x.array[:] = heart.calcium()
+        y, given = heart.loop_state, heart.mechanics.pressures
+        p_la, _, p_ra, _ = heart.loop.chamber_pressures(y, t)
+        pressures = {
+            "lv": given[0], "rv": given[1], "la": p_la, "ra": p_ra,
+            "ar_sys": y[4], "ven_sys": y[5], "ar_pul": y[6], "ven_pul": y[7],
+        }  # fmt: skip
+        volumes = dict(zip(("la", "lv", "ra", "rv"), y[:4], strict=True))
+        flows = heart.loop.flows(y, t, given)
+        return {
+            "t [ms]": t,
+            **{f"p_{name} [mmHg]": float(p) / MMHG for name, p in pressures.items()},
+            **{f"V_{name} [mL]": float(volumes[name]) / ML for name in ("lv", "rv", "la", "ra")},
+            "Q_mv [mL/s]": flows.mitral,
+            "Q_av [mL/s]": flows.aortic,
+            "Q_tv [mL/s]": flows.tricuspid,
+            "Q_pv [mL/s]": flows.pulmonary,
+            "activated [%]": 100 * heart.ep.activated_fraction(),
+            "calcium_mean [uM]": self._integral("calcium") / self._rest_volume,
+            "active_tension_mean [kPa]": self._integral("tension") / self._rest_volume,
+            "tissue_volume [mL]": self._integral("volume") / ML,
+            **{f"ecg_{lead} [mV]": v for lead, v in (self._leads() if self._leads else {}).items()},
+            "newton": step.newton,
+            "factorisations": step.factorisations,
+        }
+
+    def _integral(self, name: str) -> float:
+        return total(self.heart.mechanics.domain.comm, fem.assemble_scalar(self._forms[name]))
+
+
+#: Cell fields that follow from the deformation.
+_DERIVED = ("fibre_stress", "von_mises_stress", "fibre_strain")
+_NODAL = ("transmembrane_potential", "calcium", "active_tension", "pressure")
+
+
+class HeartFields:
+    """Fields of the present state on the mechanics mesh.
+
+    At the nodes (quadratic): displacement (mm), transmembrane_potential (mV), calcium (µM),
+    active_tension and pressure (kPa). In the cells, at their midpoints: fibre_stress and
+    von_mises_stress (Cauchy, kPa) and fibre_strain (Green–Lagrange).
+
+    Args:
+        heart: The process.
+        passive: Passive law, for the stress.
+        fibre, sheet, normal: Directions in the cells.
+        constant: Further cell fields that never change.
+    """
+
+    def __init__(
+        self,
+        heart: Electromechanics,
+        passive: Material,
+        fibre: fem.Function,
+        sheet: fem.Function,
+        normal: fem.Function,
+        constant: Mapping[str, fem.Function],
+    ) -> None:
+        self.heart = heart
+        self._constant = {"fibre": fibre, "sheet": sheet, "normal": normal, **constant}
+        cells = fem.functionspace(heart.mechanics.domain.mesh, ("DG", 0))
+        self._nodal = {name: fem.Function(heart.node_space, name=name) for name in _NODAL}
+        self._cell = {name: fem.Function(cells, name=name) for name in _DERIVED}
+        self._tension = fem.Function(cells)
+        self._weights = _NodalMean(heart.node_space)
+        expressions = self._stresses(passive, Directions(fibre, sheet, normal))
+        self._expressions = {
+            name: fem.Expression(e, cells.element.interpolation_points, jit_options=options.jit())
+            for name, e in zip(_DERIVED, expressions, strict=True)
+        }
+
+    def __call__(self) -> dict[str, fem.Function]:
+        """Fields by name; collective."""
+        heart, nodal = self.heart, self._nodal
+        tension = heart.muscle.tension().reshape(-1, len(heart.muscle.points)).mean(axis=1)
+        self._tension.x.array[: tension.size] = tension
+        nodal["transmembrane_potential"].x.array[:] = heart.transmembrane_potential()
+        nodal["calcium"].x.array[:] = heart.calcium()
+        nodal["active_tension"].x.array[:] = self._weights(tension)
+        nodal["pressure"].interpolate(heart.mechanics.p)
+        for name, expression in self._expressions.items():
+            self._cell[name].interpolate(expression)
+        return {"displacement": heart.mechanics.u, **nodal, **self._cell, **self._constant}
+
+    def _stresses(self, passive: Material, directions: Directions) -> tuple[Expr, Expr, Expr]:
+        u, p = ufl.split(self.heart.mechanics.w)
+        F = ufl.Identity(3) + ufl.grad(u)
+        share = self.heart.muscle.stress.cross_fibre_fraction
+        active = ActiveStress(ConstantTension(self._tension), share)
+        P = first_piola(passive, F, directions) + active.first_piola(F, directions)
+        sigma = P * F.T / ufl.det(F) + p * ufl.Identity(3)
+        deviator = sigma - ufl.tr(sigma) / 3 * ufl.Identity(3)
+        f = F * directions.f0
+        ff = ufl.inner(f, f)
+        von_mises = ufl.sqrt(1.5 * ufl.inner(deviator, deviator))
+        return ufl.inner(f, sigma * f) / ff, von_mises, (ff - 1) / 2
+
+
+class _NodalMean:
+    """Mean of the cell values around each node, for showing what lives in the cells."""
+
+    def __init__(self, space: fem.FunctionSpace) -> None:
+        n_cells = space.mesh.topology.index_map(3).size_local
+        self._nodes = space.dofmap.list[:n_cells]
+        self._sum = la.vector(space.dofmap.index_map, 1)
+        self._count = self._gather(np.ones(n_cells))
+
+    def __call__(self, cells: Array) -> Array:
+        return self._gather(cells) / np.maximum(self._count, 1.0)
+
+    def _gather(self, cells: Array) -> Array:
+        self._sum.array[:] = 0.0
+        np.add.at(self._sum.array, self._nodes, cells[:, None])
+        self._sum.scatter_reverse(la.InsertMode.add)
+        self._sum.scatter_forward()
+        return np.asarray(self._sum.array.copy())

@@ -1,0 +1,116 @@
+"""Field series read back from PVD/VTU files, as linear tetrahedra that VTK draws fast."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyvista as pv
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from organtwin.errors import InputError
+
+#: Points closer than this (mm) are one: ranks write the points they share twice.
+_SAME_POINT = 1e-3
+
+# Eight linear tetrahedra of a quadratic one (VTK's order of nodes).
+_SPLIT = np.array(
+    [
+        [0, 4, 6, 7], [4, 1, 5, 8], [6, 5, 2, 9], [7, 8, 9, 3],
+        [6, 8, 4, 5], [6, 8, 5, 9], [6, 8, 9, 7], [6, 8, 7, 4],
+    ]
+)  # fmt: skip
+
+type Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Series:
+    """Fields over time on one mesh.
+
+    Attributes:
+        times: Times (ms), (n,).
+        files: The ``.pvtu`` file of each time.
+    """
+
+    times: Array
+    files: tuple[Path, ...]
+
+    @cached_property
+    def mesh(self) -> pv.UnstructuredGrid:
+        """Linear tetrahedra at rest, without data; a quadratic one becomes eight."""
+        grid = pv.read(self.files[0])
+        nodes = 10 if grid.celltypes[0] == pv.CellType.LAGRANGE_TETRAHEDRON else 4
+        cells = self._point_of[grid.cell_connectivity.reshape(-1, nodes)]
+        if nodes == 10:
+            cells = cells[:, _SPLIT].reshape(-1, 4)
+        points = np.empty((self._point_of.max() + 1, 3))
+        points[self._point_of] = grid.points
+        return pv.UnstructuredGrid({pv.CellType.TETRA: cells}, points)
+
+    def nearest(self, t: float) -> int:
+        """Index of the time closest to ``t`` (ms)."""
+        return int(np.argmin(np.abs(self.times - t)))
+
+    def at_points(self, index: int, name: str) -> Array:
+        """A field's values at the points of `mesh` at the time of an index.
+
+        Raises:
+            InputError: the files hold no such field.
+        """
+        values = self._field(index, name, by_cell=False)
+        result = np.empty((len(self.mesh.points), *values.shape[1:]))
+        result[self._point_of] = values
+        return result
+
+    def at_cells(self, index: int, name: str) -> Array:
+        """The same for a field that is constant in cells."""
+        values = self._field(index, name, by_cell=True)
+        return np.repeat(values, self.mesh.n_cells // len(values), axis=0)
+
+    def has(self, name: str) -> bool:
+        """Whether the files hold a field."""
+        grid = self._first
+        return name in grid.point_data or name in grid.cell_data
+
+    @cached_property
+    def _first(self) -> pv.UnstructuredGrid:
+        return pv.read(self.files[0])
+
+    @cached_property
+    def _point_of(self) -> NDArray[np.int64]:
+        """Point of `mesh` that each point of the files is."""
+        points = self._first.points
+        own = np.arange(len(points))
+        pairs = cKDTree(points).query_pairs(_SAME_POINT, output_type="ndarray")
+        if len(pairs):
+            np.minimum.at(own, pairs[:, 1], pairs[:, 0])
+        return np.asarray(np.unique(own, return_inverse=True)[1], dtype=np.int64)
+
+    def _field(self, index: int, name: str, *, by_cell: bool) -> Array:
+        grid = self._first if index == 0 else pv.read(self.files[index])
+        data = grid.cell_data if by_cell else grid.point_data
+        if name not in data:
+            raise InputError(str(self.files[index]), f"no field `{name}`.")
+        return np.asarray(data[name], dtype=np.float64)
+
+
+def read_series(path: Path) -> Series:
+    """Open a ``.pvd`` file.
+
+    Raises:
+        InputError: it is missing, damaged, or lists no files.
+    """
+    try:
+        sets = ET.parse(path).getroot().iter("DataSet")
+    except (OSError, ET.ParseError) as error:
+        raise InputError(str(path), f"can't be read ({error}).", "Run the case first.") from None
+    found = [(float(s.get("timestep", 0.0)), path.parent / s.get("file", "")) for s in sets]
+    if not found:
+        raise InputError(str(path), "no time was written yet.", "Wait for the first one.")
+    times, files = zip(*sorted(found), strict=True)
+    return Series(np.array(times), files)

@@ -1,0 +1,84 @@
+"""Observers: who looks at a process, when, and what is kept of it."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Protocol
+
+from dolfinx import fem
+from mpi4py import MPI
+
+from organtwin.solve.outcome import Step
+
+
+class Writer(Protocol):
+    """Something that stores fields of one time."""
+
+    def write(self, t: float, fields: Mapping[str, fem.Function]) -> None:
+        """Store the fields at time ``t`` (ms); collective."""
+        ...
+
+
+class Fields:
+    """Store fields at intervals.
+
+    Args:
+        writer: Where to.
+        fields: Gives the fields of the present state; collective.
+        every: Interval (ms).
+    """
+
+    def __init__(
+        self, writer: Writer, fields: Callable[[], Mapping[str, fem.Function]], every: float
+    ) -> None:
+        self.every = every
+        self._writer = writer
+        self._fields = fields
+
+    def observe(self, t: float, step: Step) -> None:
+        """Write the present fields."""
+        self._writer.write(t, self._fields())
+
+
+class Table:
+    """A row of numbers after each step, in a file that is readable at any time.
+
+    Args:
+        comm: Communicator; rank 0 writes.
+        path: CSV file.
+        row: Gives the columns of the present state by their headings; collective.
+        every: Interval (ms); 0 for each step.
+    """
+
+    def __init__(
+        self,
+        comm: MPI.Comm,
+        path: Path,
+        row: Callable[[float, Step], Mapping[str, float]],
+        every: float = 0.0,
+    ) -> None:
+        self.every = every
+        self._comm = comm
+        self._row = row
+        self._path = path
+        self._stream: IO[str] | None = None
+
+    def observe(self, t: float, step: Step) -> None:
+        """Append the present numbers."""
+        row = self._row(t, step)
+        if self._comm.rank != 0:
+            return
+        if self._stream is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._stream = self._path.open("w", newline="")
+            csv.writer(self._stream).writerow(row)
+        csv.writer(self._stream).writerow([f"{value:.10g}" for value in row.values()])
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None

@@ -1,0 +1,1 @@
+"""Verification problems: known answers, and how near organtwin comes to them."""

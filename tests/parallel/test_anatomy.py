@@ -1,0 +1,43 @@
+"""Anatomy on all ranks equals anatomy on one."""
+
+import numpy as np
+import pytest
+from dolfinx import fem
+from mpi4py import MPI
+
+from organtwin.anatomy.coordinates import coordinates
+from organtwin.anatomy.fibres import FibreAngles, fibres
+from organtwin.anatomy.landmarks import SITES, activation_sites
+from organtwin.parallel import on_root
+from tests.biventricle import biventricle
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    comm = MPI.COMM_WORLD
+    return on_root(comm, lambda: tmp_path_factory.mktemp("heart") / "heart.msh")
+
+
+def anatomy(comm, path):
+    domain = biventricle(comm, path)
+    at = coordinates(domain, degree=2)
+    found = fibres(domain, FibreAngles(), fem.functionspace(domain.mesh, ("DG", 0, (3,))), at=at)
+    return domain, at, found
+
+
+def test_axis_sites_and_fibres_do_not_depend_on_the_ranks(path):
+    comm = MPI.COMM_WORLD
+    domain, at, found = anatomy(comm, path)
+    alone, at_alone, found_alone = anatomy(MPI.COMM_SELF, path)
+    np.testing.assert_allclose(at.axis.direction, at_alone.axis.direction, atol=1e-12)
+    np.testing.assert_array_equal(at.axis.apex, at_alone.axis.apex)
+    sites = activation_sites(domain, at, list(SITES))
+    for name, point in activation_sites(alone, at_alone, list(SITES)).items():
+        np.testing.assert_array_equal(sites[name], point)
+
+    own = domain.mesh.topology.original_cell_index
+    place = np.empty_like(own, shape=len(alone.mesh.topology.original_cell_index))
+    place[alone.mesh.topology.original_cell_index] = np.arange(len(place))
+    for here, there in ((found.f0, found_alone.f0), (found.s0, found_alone.s0)):
+        difference = here.x.array.reshape(-1, 3) - there.x.array.reshape(-1, 3)[place[own]]
+        assert comm.allreduce(np.abs(difference).max(), op=MPI.MAX) < 1e-7

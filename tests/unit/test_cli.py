@@ -1,0 +1,107 @@
+"""The command line: help that teaches, exit codes, nothing written on wrong input."""
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from organtwin import __version__
+
+ROOT = Path(__file__).parents[2]
+CASE = ROOT / "demos/heartbeat/case.toml"
+
+
+@pytest.fixture
+def organtwin(tmp_path):
+    """Run the command in an empty folder."""
+
+    def run(*arguments):
+        return subprocess.run(
+            [sys.executable, "-m", "organtwin", *map(str, arguments)],
+            cwd=tmp_path, capture_output=True, text=True, check=False, timeout=100,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100"},
+        )  # fmt: skip
+
+    return run
+
+
+def test_help_teaches(organtwin):
+    result = organtwin("--help")
+    assert result.returncode == 0
+    for word in ("run", "doctor", "verify", "mpirun -n 2 organtwin run demos/heartbeat/case.toml"):
+        assert word in result.stdout
+
+
+def test_help_needs_no_heavy_library():
+    program = (
+        "import sys; sys.argv = ['organtwin', '--help']\n"
+        "from organtwin.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'dolfinx', 'gmsh', 'vtk', 'pyvista', 'scipy', 'SimpleITK'} & set(sys.modules)\n"
+        "sys.exit(', '.join(heavy) or 0)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True, text=True, check=False, cwd=ROOT,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+
+
+def test_version(organtwin):
+    assert organtwin("--version").stdout.strip() == f"organtwin {__version__}"
+
+
+def test_dry_run_prints_a_case_that_reads_back(organtwin, tmp_path):
+    result = organtwin("run", CASE, "--dry-run", "--set", 'mesh.size="8 mm"')
+    assert result.returncode == 0, result.stderr
+    assert tomllib.loads(result.stdout)["mesh"]["size"] == "8 mm"
+    assert "tetrahedra" in result.stdout
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("run", "no.toml"), "no such case file"),
+        (("run", CASE, "--set", "mesh.siz=3"), "unknown key `siz`. Did you mean `size`?"),
+        (("mesh", CASE, "--set", "mesh.size=3 s"), "a length is needed"),
+        (("verify", "nothing"), "no problem `nothing`"),
+        (("image", "info", "no.nrrd"), "no such image file"),
+        (("run", CASE, "--sett", "x"), "No such option"),
+    ],
+)
+def test_wrong_input_is_refused_and_nothing_written(organtwin, tmp_path, arguments, message):
+    result = organtwin(*arguments)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_message_comes_once_from_two_ranks(tmp_path):
+    from organtwin.doctor import mpiexec
+
+    result = subprocess.run(
+        [mpiexec(), "-n", "2", sys.executable, "-m", "organtwin", "run", "no.toml"],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=100,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert result.returncode == 2
+    assert result.stderr.count("no such case file") == 1
+
+
+def test_image_info(organtwin):
+    result = organtwin("image", "info", ROOT / "meshes/wholeheart/wh.nii.gz")
+    assert result.returncode == 0, result.stderr
+    assert "512 x 512 x 248" in result.stdout
+    assert "87.6 mL" in result.stdout
+
+
+def test_verify_lists_its_problems(organtwin):
+    result = organtwin("verify", "--list")
+    assert result.returncode == 0, result.stderr
+    assert "land" in result.stdout

@@ -1,0 +1,84 @@
+"""run.json tells what a run did and how it ended."""
+
+import json
+
+import pytest
+from mpi4py import MPI
+
+from organtwin.case.load import load_case
+from organtwin.case.manifest import git_commit, read_manifest, recording, versions
+from organtwin.case.stages import StageAccount
+from organtwin.errors import InputError, SolverError
+from tests.unit.test_case import MINIMAL
+
+ACCOUNT = StageAccount("mesh", "key", 1.5, 100.0, 100.0, 1)
+
+
+@pytest.fixture
+def case(tmp_path):
+    (tmp_path / "heart.nrrd").write_text("image")
+    (tmp_path / "case.toml").write_text(MINIMAL)
+    return load_case(tmp_path / "case.toml")
+
+
+@pytest.fixture
+def record(tmp_path, case):
+    return lambda: recording(tmp_path / "results", case, [case.image.file], MPI.COMM_SELF)
+
+
+def test_complete_run(tmp_path, record, case):
+    with record() as manifest:
+        assert read_manifest(tmp_path / "results")["status"] == "running"
+        manifest.add_stage(ACCOUNT)
+        manifest.add_decisions(["The base was cut."])
+        manifest.add_solver({"newton": 3})
+        manifest.add_results({"lv_ejection_fraction": (55.0, "%"), "ecg": (float("nan"), "mV")})
+    content = json.loads((tmp_path / "results/run.json").read_text())
+    assert content["status"] == "complete"
+    assert content["case"]["mesh"]["size"] == "5 mm"
+    assert list(content["inputs"]) == [str(case.image.file)]
+    assert content["stages"]["mesh"]["wall_time_s"] == 1.5
+    assert content["results"]["lv_ejection_fraction"] == {"value": 55.0, "unit": "%"}
+    assert content["results"]["ecg"]["value"] is None
+    assert content["mpi_size"] == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(KeyboardInterrupt(), "interrupted"), (SolverError("t", "p", "r"), "failed")],
+)
+def test_run_that_ends_early_stays_readable(tmp_path, record, error, status):
+    with pytest.raises(type(error)), record() as manifest:
+        manifest.add_stage(ACCOUNT)
+        raise error
+    content = read_manifest(tmp_path / "results")
+    assert content["status"] == status
+    assert "mesh" in content["stages"]
+
+
+def test_refused_input_leaves_nothing(tmp_path, record):
+    with pytest.raises(InputError), record():
+        raise InputError("image", "no.", "")
+    assert not (tmp_path / "results").exists()
+
+
+def test_stages_run_one_by_one_add_up(tmp_path, record):
+    with record() as manifest:
+        manifest.add_stage(ACCOUNT)
+    with record():
+        pass
+    assert "mesh" in read_manifest(tmp_path / "results")["stages"]
+
+
+def test_another_case_starts_anew(tmp_path, record, case):
+    with record() as manifest:
+        manifest.add_stage(ACCOUNT)
+    other = load_case(tmp_path / "case.toml", ["mesh.size=7 mm"])
+    with recording(tmp_path / "results", other, [case.image.file], MPI.COMM_SELF) as manifest:
+        assert manifest.content["stages"] == {}
+
+
+def test_versions_name_what_decides_the_numbers():
+    found = versions()
+    assert {"organtwin", "python", "numpy", "petsc", "mpi"} <= set(found)
+    assert git_commit() is None or len(git_commit()) >= 40
