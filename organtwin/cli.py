@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -244,6 +245,8 @@ def _outcome() -> Iterator[MPI.Comm]:
         if comm.rank == 0:
             typer.echo("\norgantwin: interrupted; what was computed is kept.", err=True)
         sys.stderr.flush()
+        if comm.rank:
+            time.sleep(2)  # for rank 0 to write its record: an abort ends all ranks
         if comm.size > 1:
             comm.Abort(130)
         # The other end of a half-done collective will never answer: leave without MPI's farewell.
@@ -285,15 +288,16 @@ def _print_records(records: list[Record], as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    signs = {"equal": "", "at least": "≥ ", "at most": "≤ "}
     table = Table("problem", "quantity", "value", "reference", "tolerance", "source", "verdict")
     for r in records:
         unit = "" if r.unit == "1" else f" {r.unit}"
         colour = "green" if r.met else "red"
         table.add_row(
-            r.name, r.quantity, f"{r.value:.6g}{unit}", f"{r.reference:.6g}{unit}",
+            r.name, r.quantity, f"{r.value:.6g}{unit}", f"{signs[r.sense]}{r.reference:.6g}{unit}",
             f"{r.tolerance:.2g}{unit}", r.source, f"[{colour}]{r.verdict}[/]",
         )  # fmt: skip
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
 def _where(directory: Path) -> str:
@@ -317,6 +321,8 @@ def _configure_logging(verbose: int) -> None:
     level = [logging.INFO, logging.DEBUG][min(verbose, 1)] if first else logging.WARNING
     from rich.logging import RichHandler
 
-    handler = RichHandler(console=console(), show_path=False, show_level=verbose > 0)
+    handler = RichHandler(
+        console=console(), show_path=False, show_level=verbose > 0, log_time_format="%H:%M:%S"
+    )
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
     logging.getLogger("organtwin").setLevel(level)

@@ -33,7 +33,7 @@ def on_root[T](comm: MPI.Comm, work: Callable[[], T]) -> T:
     result, failure = comm.bcast(outcome)
     if failure is not None:
         raise failure
-    return result  # type: ignore[return-value]
+    return result
 
 
 def agree(comm: MPI.Comm, error: OrgantwinError | None) -> None:

@@ -17,6 +17,7 @@ SLOW_LIMIT = 1200
 RANK = MPI.COMM_WORLD.rank
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_configure(config):
     config.stash_stderr = os.dup(sys.stderr.fileno())
     if RANK > 0:

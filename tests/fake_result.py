@@ -166,10 +166,13 @@ def _scalars() -> dict[str, Array]:
         "V_la [mL]": 60.0 + 20 * eject - 20 * fill * (t > 430),
         "V_ra [mL]": 60.0 + 20 * eject - 20 * fill * (t > 430),
         "Q_mv [mL/s]": q_mv, "Q_av [mL/s]": q_av, "Q_tv [mL/s]": q_mv, "Q_pv [mL/s]": q_av,
-        "activated [%]": 100.0 * np.clip((t - 8.0) / 75.0, 0, 1), "calcium_mean [uM]": 0.1 + 0.9 * e,
+        "activated [%]": 100.0 * np.clip((t - 8.0) / 75.0, 0, 1),
+        "calcium_mean [uM]": 0.1 + 0.9 * e,
         "active_tension_mean [kPa]": 60.0 * e, "tissue_volume [mL]": 131.0 * (1 + 0.002 * e),
-        "ecg_I [mV]": 0.6 * (qrs + wave), "ecg_II [mV]": qrs + wave, "ecg_III [mV]": 0.4 * (qrs + wave),
-        "newton": 2.0 + np.round(e), "factorisations": np.where(np.arange(t.size) % 9 == 0, 1.0, 0.0),
+        "ecg_I [mV]": 0.6 * (qrs + wave),
+        "ecg_II [mV]": qrs + wave, "ecg_III [mV]": 0.4 * (qrs + wave),
+        "newton": 2.0 + np.round(e),
+        "factorisations": np.where(np.arange(t.size) % 9 == 0, 1.0, 0.0),
     }  # fmt: skip
     return {name: np.asarray(values, dtype=np.float64) for name, values in columns.items()}
 
@@ -184,7 +187,8 @@ def _write_mesh_report(directory: Path, domain: Domain, path: Path) -> None:
     )
     report = MeshReport(
         str(path), 5.0, quality, {name: len(domain.cells(name)) for name in domain.regions},
-        {name: domain.area(name) for name in domain.surfaces}, {"lv_blood": 90.0}, {"lv_blood": 0.0},
+        {name: domain.area(name) for name in domain.surfaces}, {"lv_blood": 90.0},
+        {"lv_blood": 0.0},
         ("Slivers were removed.",),
     )  # fmt: skip
     folder = directory / "stages" / "mesh"
@@ -233,7 +237,7 @@ def _manifest(domain: Domain) -> dict[str, object]:
         },
         "solver": {"mechanics steps": 400, "newton iterations": 1012, "factorisations": 44},
         "decisions": [
-            "The right ventricular wall is the shell of 3 mm around the right ventricular blood pool.",
+            "The right ventricular wall is the shell of 3 mm around its blood pool.",
             "The ventricles are cut by a plane below all four valves.",
         ],
         "results": {name: {"value": v, "unit": unit} for name, (v, unit) in results.items()},

@@ -26,7 +26,7 @@ from organtwin.export.atomic import write_text
 
 PACKAGES = (
     "fenics-dolfinx", "dolfinx-solver-real", "fenics-basix", "fenics-ffcx", "fenics-ufl",
-    "mpi4py", "mpich", "numpy", "scipy", "gmsh", "mmgpy", "simpleitk", "gotranx", "cffi", "h5py",
+    "mpi4py", "mpich", "numpy", "scipy", "gmsh", "mmgpy", "simpleitk", "sympy", "h5py",
     "pydantic", "pint", "pyvista", "vtk", "matplotlib",
 )  # fmt: skip
 

@@ -23,6 +23,7 @@ from organtwin.case.quantities import (
     Speed,
     StiffnessPerArea,
     Time,
+    Viscosity,
     Volume,
     VolumetricCurrent,
 )
@@ -198,8 +199,8 @@ class Land2017(Section):
     law: Literal["land_2017"] = "land_2017"
     reference_tension: Annotated[Pressure, Field(ge=0.0, le=1000.0)] = 120.0
     """Tension at full activation and resting length, T_ref."""
-    cross_fibre_fraction: Annotated[Number, Field(ge=0.0, le=1.0)] = 0.3
-    """Share of the tension that also acts along sheets and normals (fibre dispersion)."""
+    cross_fibre_fraction: Annotated[Number, Field(ge=0.0, le=1.0)] = 0.4
+    """Share of the tension that also acts along the sheet normal (fibre dispersion)."""
 
 
 Spring = Annotated[StiffnessPerArea, Field(ge=0.0)]
@@ -218,7 +219,7 @@ class Pericardium(Section):
 class Base(Section):
     """Support of the cut base, in all directions."""
 
-    stiffness: Spring = 1.0
+    stiffness: Spring = 0.1
     """Force per area and displacement."""
     damping: Damper = 5.0
     """Force per area and velocity."""
@@ -231,6 +232,8 @@ class Mechanics(Section):
     """Step of mechanics and circulation."""
     bulk_modulus: Annotated[Pressure, Field(gt=0.0)] = 5000.0
     """Resistance to a change of tissue volume."""
+    viscosity: Annotated[Viscosity, Field(ge=0.0)] = 100.0
+    """Kelvin–Voigt viscosity of the tissue."""
     passive: Annotated[HolzapfelOgden | Guccione, Field(discriminator="law")] = HolzapfelOgden()
     active: Land2017 = Land2017()
     pericardium: Pericardium = Pericardium()

@@ -1,0 +1,1 @@
+"""Muscle cells: ionic models as data, their compiled kernels, active tension."""

@@ -106,9 +106,7 @@ class Land2017:
     def length_factor(self, stretch: Array) -> Array:
         """h(λ), the dependence of the tension on the filament overlap (eq. 9)."""
         stretch = np.minimum(stretch, 1.2)
-        return np.maximum(
-            0.0, 1 + self.beta_0 * (stretch + np.minimum(stretch, 0.87) - 1.87)
-        )
+        return np.maximum(0.0, 1 + self.beta_0 * (stretch + np.minimum(stretch, 0.87) - 1.87))
 
     def tension(self, states: Array, stretch: Array) -> Array:
         """Ta (kPa) of the given states at the stretch λ, shape (points,)."""

@@ -20,7 +20,9 @@ STATES = (
     "p_ar_sys", "p_ven_sys", "p_ar_pul", "p_ven_pul",
     "Q_ar_sys", "Q_ven_sys", "Q_ar_pul", "Q_ven_pul",
 )  # fmt: skip
-LA, LV, RA, RV, AR_SYS, VEN_SYS, AR_PUL, VEN_PUL, Q_AR_SYS, Q_VEN_SYS, Q_AR_PUL, Q_VEN_PUL = range(12)
+LA, LV, RA, RV, AR_SYS, VEN_SYS, AR_PUL, VEN_PUL, Q_AR_SYS, Q_VEN_SYS, Q_AR_PUL, Q_VEN_PUL = range(
+    12
+)
 
 _RESISTANCE = MMHG * 1000 / ML  # 1 mmHg s/mL in kPa ms/mm³
 _COMPLIANCE = ML / MMHG  # 1 mL/mmHg in mm³/kPa
@@ -82,7 +84,9 @@ class ClosedLoop:
         ) -> Chamber:
             return Chamber(E_A * _ELASTANCE, E_B * _ELASTANCE, onset, T_C, T_R, V0 * ML)
 
-        def vessels(R_ar: float, C_ar: float, L_ar: float, R_ven: float, C_ven: float, L_ven: float) -> Vessels:
+        def vessels(
+            R_ar: float, C_ar: float, L_ar: float, R_ven: float, C_ven: float, L_ven: float
+        ) -> Vessels:
             return Vessels(
                 R_ar * _RESISTANCE, C_ar * _COMPLIANCE, L_ar * _INERTANCE,
                 R_ven * _RESISTANCE, C_ven * _COMPLIANCE, L_ven * _INERTANCE,
@@ -173,7 +177,9 @@ class ClosedLoop:
                 break
             if conductances in seen:
                 raise SolverError(
-                    "circulation", f"the valves do not settle at t = {end:.2f} ms.", "Halve the step."
+                    "circulation",
+                    f"the valves do not settle at t = {end:.2f} ms.",
+                    "Halve the step.",
                 )
             seen.add(conductances)
             guess = new

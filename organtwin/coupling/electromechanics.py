@@ -147,7 +147,9 @@ class Electromechanics:
         self._dt_before = np.zeros(1)
         self._injection = NodalInjection(ep.v.function_space, mechanics.domain.mesh)
         self._stretch = muscle.stretch_expression(mechanics.displacement)
-        self._cells = np.arange(mechanics.domain.mesh.topology.index_map(3).size_local, dtype=np.int32)
+        self._cells = np.arange(
+            mechanics.domain.mesh.topology.index_map(3).size_local, dtype=np.int32
+        )
 
     @property
     def state(self) -> Mapping[str, Array]:
@@ -238,7 +240,7 @@ class Electromechanics:
         return self._injection.nodal(self.ep.calcium)
 
     def transmembrane_potential(self) -> Array:
-        """v (mV) at the nodes of `node_space`."""
+        """V (mV) at the nodes of `node_space`."""
         return self._injection.nodal(self.ep.v.x.array)
 
     @property

@@ -51,7 +51,9 @@ class NodalInjection:
 
     def nodal(self, values: Array) -> Array:
         """Fine nodal values → values at the local nodes of the coarse P2 ``space``."""
-        coarse = np.zeros(self.space.dofmap.index_map.size_local + self.space.dofmap.index_map.num_ghosts)
+        coarse = np.zeros(
+            self.space.dofmap.index_map.size_local + self.space.dofmap.index_map.num_ghosts
+        )
         coarse[self._nodes] = values[self._fine]
         return coarse
 

@@ -1,0 +1,1 @@
+"""Electrical activation of the heart."""

@@ -45,9 +45,12 @@ STYLE = {
     "axes.axisbelow": True,
     "lines.linewidth": 2.0,
     "lines.solid_capstyle": "round",
-    "legend.frameon": False,
+    "legend.facecolor": "white",
+    "legend.edgecolor": "none",
+    "legend.framealpha": 0.9,
+    "legend.fancybox": False,
     "figure.dpi": 100,
-    "savefig.dpi": 160,
+    "savefig.dpi": 140,
     "savefig.facecolor": "white",
 }
 
@@ -62,20 +65,16 @@ def pv_loops(scalars: Table, path: Path) -> Path:
         for side, name in (("lv", "Left ventricle"), ("rv", "Right ventricle")):
             v, p = scalars[f"V_{side} [mL]"], scalars[f"p_{side} [mmHg]"]
             colour = COLOURS[side]
-            axes.plot(v, p, color=colour, label=name)
+            fraction = 100 * np.ptp(v) / v.max()
+            label = f"{name}: SV {np.ptp(v):.0f} mL, EF {fraction:.0f} %"
+            axes.plot(v, p, color=colour, label=label)
             _arrows(axes, v, p, colour)
             axes.plot(v[0], p[0], "o", color=colour, markersize=6, markeredgecolor="white")
-            top = int(np.argmax(p))
-            stroke = f"{name}\nSV {np.ptp(v):.0f} mL, EF {100 * np.ptp(v) / v.max():.0f} %"
-            axes.annotate(
-                stroke, (v[top], p[top]), xytext=(6, 10), textcoords="offset points",
-                color=colour, fontsize=10, fontweight="bold", va="bottom", ha="center",
-            )  # fmt: skip
-        axes.set(
-            xlabel="Volume (mL)", ylabel="Pressure (mmHg)", title="Pressure–volume loops", ylim=(0, None)
-        )
-        axes.margins(x=0.08, y=0.16)
+        axes.set(xlabel="Volume (mL)", ylabel="Pressure (mmHg)")
+        axes.margins(x=0.06, y=0.06)
         axes.set_ylim(bottom=0)
+        axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=2, borderpad=0.0)
+        figure.suptitle("Pressure–volume loops", fontsize=14, fontweight="bold", x=0.01, ha="left")
         return _save(figure, path)
 
 
@@ -84,15 +83,15 @@ def wiggers(scalars: Table, path: Path) -> Path:
     t = scalars["t [ms]"]
     with mpl.rc_context(STYLE):
         has_ecg = "ecg_II [mV]" in scalars
-        figure = Figure(figsize=(9.0, 8.2 if has_ecg else 6.6), layout="constrained")
+        figure = Figure(figsize=(11.0, 8.2 if has_ecg else 6.4), layout="constrained")
         heights = [3.0, 1.6, 1.2] if has_ecg else [3.0, 1.6]
         rows = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
         events = valve_events(scalars)
         _phases(list(rows), events, float(t[-1]))
         for column, name, colour in (
+            ("p_lv [mmHg]", "Left ventricle", COLOURS["lv"]),
             ("p_ar_sys [mmHg]", "Systemic arteries", COLOURS["aorta"]),
             ("p_la [mmHg]", "Left atrium", COLOURS["atrium"]),
-            ("p_lv [mmHg]", "Left ventricle", COLOURS["lv"]),
         ):
             rows[0].plot(t, scalars[column], color=colour, label=name)
         rows[0].set(ylabel="Pressure (mmHg)", ylim=(0, None))
@@ -105,7 +104,9 @@ def wiggers(scalars: Table, path: Path) -> Path:
             rows[2].plot(t, scalars["ecg_II [mV]"], color=COLOURS["ecg"], linewidth=1.6)
             rows[2].set(ylabel="ECG II (mV)")
         rows[-1].set(xlabel="Time (ms)", xlim=(float(t[0]), float(t[-1])))
-        figure.suptitle("The heartbeat over time", fontsize=14, fontweight="bold", x=0.01, ha="left")
+        figure.suptitle(
+            "The heartbeat over time", fontsize=14, fontweight="bold", x=0.01, ha="left"
+        )
         figure.align_ylabels()
         return _save(figure, path)
 
@@ -114,8 +115,10 @@ def ecg(scalars: Table, path: Path) -> Path:
     """The Einthoven leads, one below the other."""
     t = scalars["t [ms]"]
     leads = [lead for lead in ("I", "II", "III") if f"ecg_{lead} [mV]" in scalars]
+    if not leads:
+        raise KeyError("ecg_I [mV]")
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(8.0, 1.5 * len(leads) + 0.8), layout="constrained")
+        figure = Figure(figsize=(11.0, 1.25 * len(leads) + 0.8), layout="constrained")
         rows = figure.subplots(len(leads), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
         for axes, lead in zip(rows, leads, strict=True):
             axes.plot(t, scalars[f"ecg_{lead} [mV]"], color=COLOURS["ecg"], linewidth=1.6)
@@ -130,7 +133,7 @@ def circulation(scalars: Table, path: Path) -> Path:
     """Flows through the four valves and the pressures of the right heart."""
     t = scalars["t [ms]"]
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(9.0, 5.6), layout="constrained")
+        figure = Figure(figsize=(11.0, 5.2), layout="constrained")
         upper, lower = figure.subplots(2, 1, sharex=True)
         for column, name, colour, dash in (
             ("Q_av [mL/s]", "Aortic", COLOURS["lv"], "-"),
@@ -140,7 +143,8 @@ def circulation(scalars: Table, path: Path) -> Path:
         ):
             upper.plot(t, scalars[column], dash, color=colour, label=f"{name} valve", linewidth=1.7)
         upper.set(ylabel="Flow (mL/s)", title="Right heart and valves")
-        upper.legend(ncols=2, loc="upper right")
+        upper.margins(y=0.15)
+        upper.legend(ncols=4, loc="upper right")
         for column, name, colour in (
             ("p_rv [mmHg]", "Right ventricle", COLOURS["rv"]),
             ("p_ar_pul [mmHg]", "Pulmonary arteries", COLOURS["aorta"]),
@@ -148,6 +152,7 @@ def circulation(scalars: Table, path: Path) -> Path:
         ):
             lower.plot(t, scalars[column], color=colour, label=name)
         lower.set(ylabel="Pressure (mmHg)", xlabel="Time (ms)", xlim=(float(t[0]), float(t[-1])))
+        lower.margins(y=0.25)
         lower.set_ylim(bottom=0)
         lower.legend(ncols=3, loc="upper right")
         return _save(figure, path)
@@ -164,7 +169,7 @@ def tissue(scalars: Table, path: Path) -> Path:
         ("Change of tissue volume (%)", 100 * (volume / volume[0] - 1.0), COLOURS["volume"]),
     )
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(9.0, 5.2), layout="constrained")
+        figure = Figure(figsize=(11.0, 4.8), layout="constrained")
         grid = figure.subplots(2, 2, sharex=True)
         for axes, (label, values, colour) in zip(grid.ravel(), panels, strict=True):
             axes.plot(t, values, color=colour)

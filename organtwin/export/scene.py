@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -117,7 +118,7 @@ def open_towards(mesh: pv.UnstructuredGrid, view: Stance, towards: Array) -> pv.
 
 
 def render(
-    parts: list[tuple[pv.DataSet, dict[str, object]]],
+    parts: Sequence[tuple[pv.DataSet, Mapping[str, object]]],
     view: Stance,
     *,
     towards: Array | None = None,
@@ -141,12 +142,13 @@ def render(
     plotter.set_background(_BACKGROUND)
     for mesh, options in parts:
         defaults: dict[str, object] = {
-            "show_scalar_bar": False, "smooth_shading": "Normals" in mesh.point_data, "ambient": 0.25, "diffuse": 0.85, "specular": 0.12,
-            "specular_power": 12,
+            "show_scalar_bar": False, "smooth_shading": "Normals" in mesh.point_data,
+            "ambient": 0.42, "diffuse": 0.68, "specular": 0.08,
+            "specular_power": 15,
         }  # fmt: skip
-        plotter.add_mesh(mesh, **(defaults | options))
+        plotter.add_mesh(mesh, **{**defaults, **options})
     side = np.cross(eye, view.up)
-    for direction, strength in ((eye + 0.5 * view.up - 0.6 * side, 0.75), (eye + 0.6 * side, 0.35)):
+    for direction, strength in ((eye + 0.5 * view.up - 0.5 * side, 0.65), (eye + 0.5 * side, 0.45)):
         plotter.add_light(
             pv.Light(
                 position=view.centre + 10 * view.size * direction,
@@ -169,8 +171,10 @@ def render(
 
 def smooth(mesh: pv.DataSet, angle: float = 40.0) -> pv.PolyData:
     """Surface whose edges stay sharp where they are and whose sides are round."""
-    polygons = mesh if isinstance(mesh, pv.PolyData) else mesh.extract_surface(
-        nonlinear_subdivision=0, algorithm="dataset_surface"
+    polygons = (
+        mesh
+        if isinstance(mesh, pv.PolyData)
+        else mesh.extract_surface(nonlinear_subdivision=0, algorithm="dataset_surface")
     )
     return polygons.compute_normals(
         cell_normals=False, split_vertices=True, feature_angle=angle, consistent_normals=False
@@ -200,5 +204,5 @@ def _flat_part(surface: pv.PolyData) -> NDArray[np.bool_]:
 
 def _larger_region(mesh: pv.UnstructuredGrid, region: Array) -> float:
     numbers, which = np.unique(region, return_inverse=True)
-    volume = mesh.compute_cell_sizes(length=False, area=False)["Volume"]
+    volume = np.abs(mesh.compute_cell_sizes(length=False, area=False)["Volume"])
     return float(numbers[np.argmax(np.bincount(which, weights=volume))])

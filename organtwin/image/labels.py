@@ -11,7 +11,7 @@ from scipy import ndimage
 from organtwin.errors import InputError, suggestion
 from organtwin.image.base_plane import BasePlane, find_base_plane
 from organtwin.image.geometry import REGIONS, Geometry
-from organtwin.image.resample import Grid, corners, nearest, smoothed
+from organtwin.image.resample import Grid, corners, majority, nearest, smoothed
 from organtwin.image.volume import LabelMap
 from organtwin.image.wellcomposed import well_composed
 from organtwin.units import ML
@@ -22,8 +22,8 @@ REQUIRED = ("lv_myocardium", "lv_blood", "rv_blood")
 THINNEST_LV_WALL = 3.0
 #: A second piece of a label larger than this part of the first is an error, smaller is dropped.
 LARGEST_ISLAND = 0.05
-#: Room above the base plane in which the walls are grown before they are cut (mm).
-HEADROOM = 12.0
+#: Radius to which the grooves between the ventricles are rounded (RV wall thicknesses).
+GROOVE = 2.0
 
 type Mask = NDArray[np.bool_]
 
@@ -53,13 +53,15 @@ def biventricular(
     """
     _check(labels, resolution, smoothing, rv_wall_thickness)
     decisions: list[str] = []
-    # 2 mm suffice to look for islands and to place a plane.
-    survey = nearest(labels, Grid.around(corners(labels), max(2.0, resolution), np.eye(3), 4.0))
+    # 2 mm suffice to look for islands and to place a plane; single voxels must not count in it.
+    coarse = Grid.around(corners(labels), max(2.0, resolution), np.eye(3), 4.0)
+    survey = majority(nearest(labels, coarse))
     for name in REQUIRED:
         _refuse_pieces(survey, name)
     plane = find_base_plane(survey)
     decisions.append(_describe_plane(plane, survey))
-    grid, top = _aligned_grid(survey, plane, resolution)
+    room = 2.0 * GROOVE * rv_wall_thickness  # in it walls are grown before they are cut
+    grid, top = _aligned_grid(survey, plane, resolution, room)
     fine = smoothed(labels, grid, REQUIRED, smoothing)
     decisions.append(
         f"Labels were resampled to {resolution:g} mm voxels aligned with the base and smoothed "
@@ -100,7 +102,9 @@ def _check(labels: LabelMap, resolution: float, smoothing: float, thickness: flo
             )
 
 
-def _aligned_grid(survey: LabelMap, plane: BasePlane, resolution: float) -> tuple[Grid, int]:
+def _aligned_grid(
+    survey: LabelMap, plane: BasePlane, resolution: float, room: float
+) -> tuple[Grid, int]:
     """Grid whose third axis is the plane's normal; index of the first layer above the plane."""
     rv = survey.points(np.argwhere(survey.mask("rv_blood"))).mean(axis=0) - plane.apex
     first = rv - (rv @ plane.normal) * plane.normal
@@ -108,13 +112,13 @@ def _aligned_grid(survey: LabelMap, plane: BasePlane, resolution: float) -> tupl
     direction = np.column_stack([first, np.cross(plane.normal, first), plane.normal])
     tissue = survey.points(np.argwhere(survey.mask(*REQUIRED)))
     below = tissue[tissue @ plane.normal < plane.point @ plane.normal + 2.0]
-    grid = Grid.around(below, resolution, direction, 10.0)
+    grid = Grid.around(below, resolution, direction, room)
     height = plane.point @ plane.normal
     floor = grid.origin @ plane.normal
     layers = int(np.ceil((height - floor) / resolution))
     # Shift the grid so that the plane runs between two layers of voxel centres.
     shift = height - (floor + (layers - 0.5) * resolution)
-    shape = (grid.shape[0], grid.shape[1], layers + int(np.ceil(HEADROOM / resolution)))
+    shape = (grid.shape[0], grid.shape[1], layers + int(np.ceil(room / resolution)))
     origin = grid.origin + shift * plane.normal
     return Grid(shape, resolution, origin, direction), layers
 
@@ -173,9 +177,10 @@ def _grow(
         "base."
     )
     solid = lv | rv | lv_tissue | rv_tissue
-    radius = 2.0 * thickness
-    dilated = ndimage.distance_transform_edt(~np.pad(solid, 12)) * h <= radius
-    closed = (ndimage.distance_transform_edt(dilated) * h > radius)[12:-12, 12:-12, 12:-12]
+    radius = GROOVE * thickness
+    pad = int(np.ceil(radius / h)) + 1
+    dilated = ndimage.distance_transform_edt(~np.pad(solid, pad)) * h <= radius
+    closed = (ndimage.distance_transform_edt(dilated) * h > radius)[pad:-pad, pad:-pad, pad:-pad]
     groove = closed & ~solid & (to_rv <= 3.0 * thickness)
     decisions.append(
         f"The grooves where the RV wall meets the LV were filled with RV tissue, rounded to "

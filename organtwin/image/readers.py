@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -69,6 +71,7 @@ def write_labels(labels: LabelMap, path: str | Path) -> None:
 def _read_image(file: Path) -> sitk.Image:
     if not file.is_file():
         raise InputError(str(file), "no such image file.", "Check the path in [image] file.")
+    _check_complete(file)
     warnings = sitk.ProcessObject.GetGlobalWarningDisplay()
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     try:
@@ -82,6 +85,22 @@ def _read_image(file: Path) -> sitk.Image:
         ) from None
     finally:
         sitk.ProcessObject.SetGlobalWarningDisplay(warnings)
+
+
+def _check_complete(file: Path) -> None:
+    """ITK reads a cut-off gzip file without complaint and fills up with zeros."""
+    if file.suffix != ".gz":
+        return
+    try:
+        with gzip.open(file) as stream:
+            while stream.read(1 << 24):
+                pass
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(
+            str(file),
+            f"can't be read as an image ({error}).",
+            "The file is damaged or incomplete; copy or download it again.",
+        ) from None
 
 
 def _integers(file: Path, values: NDArray[Any]) -> NDArray[Any]:

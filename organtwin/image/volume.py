@@ -47,7 +47,9 @@ class LabelMap:
         for name in names:
             if name not in self.names:
                 raise InputError("LabelMap", f"no label `{name}`.", suggestion(name, self.names))
-        return np.asarray(np.isin(self.values, [self.names[name] for name in names]))
+        chosen = np.zeros(256, bool)
+        chosen[[self.names[name] for name in names]] = True
+        return np.asarray(chosen[self.values])
 
     def volume_ml(self, name: str) -> float:
         """Volume of a label, voxels counted (mL)."""

@@ -73,13 +73,14 @@ class AffineTension:
 class ActiveStress:
     """Orthotropic active stress.
 
-        P = Ta(λ) [F f₀⊗f₀ / |F f₀| + ν (F s₀⊗s₀ / |F s₀| + F n₀⊗n₀ / |F n₀|) / 2]
+        P = Ta(λ) [F f₀⊗f₀ / |F f₀| + ν F n₀⊗n₀ / |F n₀|]
 
-    The second term stands for the dispersion of the myofibrils about the mean fibre.
+    The second term stands for the dispersion of the myofibrils about the mean fibre, within the
+    wall: along the sheet, which thickens in systole, there is none.
 
     Attributes:
         muscle: Tension Ta(λ) with λ = |F f₀|.
-        cross_fibre_fraction: ν, share of the tension that acts across the fibre, 0 to 1.
+        cross_fibre_fraction: ν, share of the tension along the sheet normal, 0 to 1.
 
     Source:
         Regazzoni et al. (2022), J. Comput. Phys. 457:111083, section 2.3; dispersion after
@@ -93,8 +94,7 @@ class ActiveStress:
         """Active first Piola–Kirchhoff stress (kPa)."""
         f0 = directions.f0
         Ta = self.muscle.tension(fibre_stretch(F, f0))
-        across = _along(F, directions.s0) + _along(F, directions.n0)
-        return Ta * (_along(F, f0) + self.cross_fibre_fraction / 2 * across)
+        return Ta * (_along(F, f0) + self.cross_fibre_fraction * _along(F, directions.n0))
 
 
 def fibre_stretch(F: Expr, direction: Expr) -> Expr:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import ufl
 from dolfinx import fem, mesh
@@ -55,10 +55,7 @@ def first_piola(material: Material, F: Expr, directions: Directions | None) -> E
     return ufl.diff(material.strain_energy(F.T * F, directions), F)
 
 
-Law = TypeVar("Law")
-
-
-def as_constants(law: Law, domain: mesh.Mesh, vary: tuple[str, ...] | None = None) -> Law:
+def as_constants[Law](law: Law, domain: mesh.Mesh, vary: tuple[str, ...] | None = None) -> Law:
     """The law with its numbers lifted to ``fem.Constant``.
 
     A number in a form is compiled into it, and another number compiles another form; a constant

@@ -36,7 +36,9 @@ class BloodSupply(Protocol):
     (mm³) and the matrix ∂V/∂p.
     """
 
-    def __call__(self, pressures: Vector) -> tuple[Vector, Vector]: ...
+    def __call__(self, pressures: Vector) -> tuple[Vector, Vector]:
+        """Volumes, and their derivative by the pressures."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ class Mechanics:
     def solve(
         self,
         *,
-        pressures: Sequence[float] | None = None,
+        pressures: Sequence[float] | Vector | None = None,
         supply: BloodSupply | None = None,
         fresh: bool = False,
     ) -> nonlinear.Solution:
@@ -164,7 +166,11 @@ class Mechanics:
         facets = self.domain.facets(condition.surface)
         self.domain.mesh.topology.create_connectivity(2, 3)
         dofs = fem.locate_dofs_topological((self.W.sub(0), self.V), 2, facets)
-        value = self._interpolated(condition.value) if condition.value is not None else fem.Function(self.V)
+        value = (
+            self._interpolated(condition.value)
+            if condition.value is not None
+            else fem.Function(self.V)
+        )
         return fem.dirichletbc(value, dofs, self.W.sub(0))
 
     def _part(self, space: fem.FunctionSpace, dofs: NDArray[np.int32], name: str) -> fem.Function:
@@ -194,7 +200,9 @@ class _Equations:
         test = ufl.TestFunction(problem.W)
         self._centres = [fem.Constant(msh, np.zeros(3)) for _ in cavities]
         self._p = [fem.Constant(msh, 0.0) for _ in cavities]
-        volumes = [c.volume_form(domain, u, x) for c, x in zip(cavities, self._centres, strict=True)]
+        volumes = [
+            c.volume_form(domain, u, x) for c, x in zip(cavities, self._centres, strict=True)
+        ]
         loads = [ufl.derivative(volume, w, test) for volume in volumes]
         for p, load in zip(self._p, loads, strict=True):
             residual -= p * load
@@ -249,8 +257,9 @@ class _Equations:
         self.has_factors = self._solver.factorise()
         if not self.has_factors:
             return False
-        pairs = zip(self._b, self._columns, strict=True)
-        return all([self._solver.solve(b, column) for b, column in pairs])
+        for b, column in zip(self._b, self._columns, strict=True):
+            self._solver.solve(b, column)
+        return True
 
     def correction(self) -> Vector:
         self._solver.solve(self._R, self._x)
@@ -274,7 +283,7 @@ class _Equations:
 
     def _pressure_change(self, gap: Vector, schur: Vector) -> Vector:
         """Solve gap + S δp − [V^blood(p + δp) − V^blood(p)] = 0 by Newton's method."""
-        assert self.supply is not None  # noqa: S101 - only called with one
+        assert self.supply is not None
         p0 = self.problem.pressures
         blood0, _ = self.supply(p0)
         dp = np.zeros_like(gap)

@@ -141,7 +141,9 @@ def refine(domain: Domain, times: int = 1) -> Refinement:
     Returns:
         Both domains and the parent of each fine cell. Collective.
     """
-    n_cells = domain.mesh.topology.index_map(3).size_local + domain.mesh.topology.index_map(3).num_ghosts
+    n_cells = (
+        domain.mesh.topology.index_map(3).size_local + domain.mesh.topology.index_map(3).num_ghosts
+    )
     parent = np.arange(n_cells, dtype=np.int32)
     fine = domain
     for _ in range(times):

@@ -15,7 +15,13 @@ from scipy.spatial import cKDTree
 
 from organtwin.errors import InputError, MeshError
 from organtwin.image.geometry import Geometry
-from organtwin.mesh.quality import MeshReport, dihedral_angles, mesh_quality, signed_volumes
+from organtwin.mesh.quality import (
+    MeshQuality,
+    MeshReport,
+    dihedral_angles,
+    mesh_quality,
+    signed_volumes,
+)
 from organtwin.mesh.regions import REGION_TAGS, Cells, assign_regions, faces
 from organtwin.mesh.surface import (
     SURFACES,
@@ -29,7 +35,7 @@ from organtwin.mesh.surface import (
 from organtwin.units import ML
 
 #: Radii of curvature (mm) that triangles of the size wanted still follow; tried in turn.
-RADII = (4.2, 5.0, 3.6, 6.0, 3.0)
+RADII = (4.2, 4.6, 3.8, 5.5, 3.5, 7.0)
 #: Smallest dihedral angle and its first percentile (degrees) that end the tries.
 GOOD_ANGLES = (5.0, 18.0)
 #: Size (mm) up to which cells in the RV wall can be that good; larger ones are flat there.
@@ -50,14 +56,14 @@ def tetrahedralise(geometry: Geometry, *, size: float = 5.0, path: Path) -> Mesh
     """Mesh the tissue and write it as MSH 4.1.
 
     Physical volumes are ``lv`` and ``rv``, physical surfaces ``lv_endo``, ``rv_endo``, ``epi`` and
-    ``base``. The net around the voxels is smoothed, remeshed to the size with its curves kept,
+    ``base``. The net around the voxels is smoothed, remeshed to the size with its rims kept,
     shifted along its normals by fractions of a voxel until every volume is that of the voxels, and
     filled by gmsh's Delaunay mesher; MMG then improves the interior. The file depends on the
     geometry and the size only.
 
     Args:
         geometry: Tissue and cavities on voxels.
-        size: Edge length (mm), 2 to 12.
+        size: Edge length (mm), 1.5 to 12.
         path: File to write, ``.msh``.
 
     Raises:
@@ -67,7 +73,7 @@ def tetrahedralise(geometry: Geometry, *, size: float = 5.0, path: Path) -> Mesh
     if not 1.5 <= size <= 12.0:
         raise InputError("[mesh] size", f"{size:g} mm is outside 1.5 to 12 mm.", "Try 5 mm.")
     net = smooth(surface_nets(geometry))
-    good = GOOD_ANGLES[0], GOOD_ANGLES[1] * min(1.0, FITTING_SIZE / size)
+    good = GOOD_ANGLES[0], GOOD_ANGLES[1] * min(1.0, (FITTING_SIZE / size) ** 2)
     best: tuple[float, _Mesh] | None = None
     failures = []
     for radius in RADII:
@@ -208,6 +214,7 @@ def _write(mesh: _Mesh, geometry: Geometry, size: float, path: Path) -> MeshRepo
         name: float(volume[mesh.regions == tag].sum()) / ML for name, tag in REGION_TAGS.items()
     }
     wanted = geometry.volumes_ml
+    quality = mesh_quality(points, mesh.cells, volumes, wanted)
     cavities = {
         "lv_blood": -mesh.surface.enclosed("lv_endo") / ML,
         "rv_blood": -mesh.surface.enclosed("rv_endo") / ML,
@@ -215,17 +222,32 @@ def _write(mesh: _Mesh, geometry: Geometry, size: float, path: Path) -> MeshRepo
     return MeshReport(
         path=str(path),
         size=size,
-        quality=mesh_quality(points, mesh.cells, volumes, wanted),
+        quality=quality,
         regions={n: int(np.count_nonzero(mesh.regions == t)) for n, t in REGION_TAGS.items()},
         surfaces={name: mesh.surface.area(name) for name in SURFACES},
         cavities_ml=cavities,
         cavity_error={name: cavities[name] / wanted[name] - 1.0 for name in cavities},
-        decisions=(
-            "The surface of the voxels was smoothed (Taubin's filter) and remeshed to triangles of "
-            f"{size:g} mm; its sharp rims at the base were kept.",
-            "Endocardia and epicardium were shifted along their normals until cavities and tissue "
-            "had the volumes of the voxels.",
-            "The border of LV and RV tissue follows faces of the tetrahedra next to that of the "
-            "voxels.",
-        ),
+        decisions=_decisions(size, quality),
     )
+
+
+def _decisions(size: float, quality: MeshQuality) -> tuple[str, ...]:
+    surface = (
+        f"The surface of the voxels was smoothed with Taubin's filter and remeshed to {size:g} mm; "
+        "the sharp rims of the base were kept."
+    )
+    volumes = (
+        "Endocardia and epicardium were shifted along their normals until cavities and tissue had "
+        "the volumes of the voxels."
+    )
+    border = (
+        "The border between LV and RV tissue follows faces of tetrahedra next to the border of the "
+        "voxels."
+    )
+    if quality.min_dihedral >= GOOD_ANGLES[0]:
+        return surface, volumes, border
+    flat = (
+        f"No try reached dihedral angles of {GOOD_ANGLES[0]:g} degrees; the best one, with "
+        f"{quality.min_dihedral:.1f} degrees, was kept. A smaller size fits thin walls better."
+    )
+    return surface, volumes, border, flat

@@ -28,11 +28,12 @@ def jit() -> dict[str, Any]:
     """
     return {
         "cffi_extra_compile_args": list(C_FLAGS),
-        "cache_dir": cache_directory() / f"forms-{_processor()}",
+        "cache_dir": cache_directory() / f"forms-{processor()}",
     }
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Hash of what code compiled for this processor depends on."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         flags = next((line for line in lines if line.startswith("flags")), "")

@@ -13,9 +13,7 @@ from organtwin.mesh.domain import Domain, read_domain
 from organtwin.parallel import on_root
 
 
-def box(
-    comm: MPI.Comm, size: tuple[float, float, float], cells: tuple[int, int, int]
-) -> Domain:
+def box(comm: MPI.Comm, size: tuple[float, float, float], cells: tuple[int, int, int]) -> Domain:
     """Box from the origin, one region ``box`` and surfaces ``x0, x1, y0, y1, z0, z1``.
 
     Args:

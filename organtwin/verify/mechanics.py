@@ -16,7 +16,13 @@ from organtwin.materials.guccione import Guccione
 from organtwin.materials.holzapfel_ogden import HolzapfelOgden
 from organtwin.materials.kinematics import Directions, as_constants, first_piola
 from organtwin.mechanics.problem import Dirichlet, Mechanics
-from organtwin.mechanics.terms import BodyForce, FollowerPressure, Incompressibility, PassiveStress
+from organtwin.mechanics.terms import (
+    BodyForce,
+    FollowerPressure,
+    Incompressibility,
+    PassiveStress,
+    Term,
+)
 from organtwin.parallel import total
 from organtwin.solve.nonlinear import Tolerances
 from organtwin.solve.outcome import Outcome
@@ -80,8 +86,8 @@ def manufactured_solid(comm: MPI.Comm, n: int) -> tuple[float, float, float]:
     """Errors against a chosen displacement of a nearly incompressible orthotropic cube.
 
     The displacement u = ε (sin πx cos πy, sin πy (cos πz − cos πx), −cos πy sin πz), whose
-    divergence is zero, its pressure p = κ (J − 1) and the body force −Div(P + p cof F) that holds it, in a cube of 1 mm of
-    `HolzapfelOgden` tissue.
+    divergence is zero, its pressure p = κ (J − 1) and the body force −Div(P + p cof F) that holds
+    it, in a cube of 1 mm of `HolzapfelOgden` tissue.
 
     Args:
         comm: Communicator.
@@ -102,7 +108,11 @@ def manufactured_solid(comm: MPI.Comm, n: int) -> tuple[float, float, float]:
     F = ufl.Identity(3) + ufl.grad(u_exact)
     p_exact = kappa * (ufl.det(F) - 1)
     P = first_piola(law, F, axes()) + p_exact * ufl.cofac(F)
-    terms = [PassiveStress(law, axes()), Incompressibility(kappa), BodyForce(-ufl.div(P))]
+    terms: list[Term] = [
+        PassiveStress(law, axes()),
+        Incompressibility(kappa),
+        BodyForce(-ufl.div(P)),
+    ]
     sides = [Dirichlet(name, u_exact) for name in domain.surfaces]
     cube = Mechanics(
         domain, terms, dirichlet=sides, degree=4, tolerances=Tolerances(increment=1e-9)

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from typing import Any
+
+
+class Sense(StrEnum):
+    """What a value ought to do to its reference."""
+
+    EQUAL = "equal"
+    AT_LEAST = "at least"
+    AT_MOST = "at most"
 
 
 @dataclass(frozen=True)
@@ -17,8 +26,10 @@ class Record:
         value: Result.
         unit: Its unit; "1" for a plain number.
         reference: What it ought to be.
-        tolerance: Largest difference from the reference, in the same unit.
+        tolerance: How far it may be off, in the same unit.
         source: Where the reference comes from.
+        sense: Whether it ought to equal the reference, to reach it (an order of convergence) or
+            to stay below it (an error).
     """
 
     name: str
@@ -28,11 +39,14 @@ class Record:
     reference: float
     tolerance: float
     source: str
+    sense: Sense = Sense.EQUAL
 
     @property
     def met(self) -> bool:
-        """Whether the value lies within the tolerance; a value that is no number does not."""
-        return math.isfinite(self.value) and abs(self.value - self.reference) <= self.tolerance
+        """Whether the value keeps to its reference; one that is no number does not."""
+        excess = self.value - self.reference
+        miss = {Sense.EQUAL: abs(excess), Sense.AT_LEAST: -excess, Sense.AT_MOST: excess}
+        return math.isfinite(self.value) and miss[self.sense] <= self.tolerance
 
     @property
     def verdict(self) -> str:
@@ -43,18 +57,3 @@ class Record:
         """The record for JSON, which knows no NaN."""
         value = self.value if math.isfinite(self.value) else None
         return {**asdict(self), "value": value, "verdict": self.verdict}
-
-
-def at_least(
-    name: str, quantity: str, value: float, unit: str, least: float, source: str
-) -> Record:
-    """A quantity that may not fall below ``least``, such as an order of convergence.
-
-    The reference is ``least`` and the tolerance what keeps every larger value inside.
-    """
-    return Record(name, quantity, value, unit, least, max(value - least, 0.0), source)
-
-
-def at_most(name: str, quantity: str, value: float, unit: str, most: float, source: str) -> Record:
-    """A quantity that ought to vanish and may not exceed ``most``, such as an error."""
-    return Record(name, quantity, value, unit, 0.0, most, source)

@@ -15,7 +15,9 @@ def finding(name):
     return check.examine(name)
 
 
-@pytest.mark.parametrize("name", ["Python", "DOLFINx", "MPI", "JIT", "gmsh", "C compiler", "memory"])
+@pytest.mark.parametrize(
+    "name", ["Python", "DOLFINx", "MPI", "JIT", "gmsh", "C compiler", "memory"]
+)
 def test_this_machine_is_fit(name):
     found = finding(name)
     assert found.ok, found

@@ -32,7 +32,12 @@ def make(tmp_path, **changes):
     file = tmp_path / "input.txt"
     if not file.exists():
         file.write_text("input")
-    content = {"name": "mesh", "settings": ({"size": 5.0},), "inputs": (file,), "outputs": ("out.txt",)}
+    content = {
+        "name": "mesh",
+        "settings": ({"size": 5.0},),
+        "inputs": (file,),
+        "outputs": ("out.txt",),
+    }
     return Stage(**{**content, **changes})
 
 
@@ -126,7 +131,7 @@ def test_account_has_time_and_memory(tmp_path, counted):
 def test_memory_peak_is_that_of_the_stage(tmp_path):
     def greedy(folder, progress):
         block = bytearray(200 * 2**20)
-        block[:: 4096] = b"x" * len(block[::4096])
+        block[::4096] = b"x" * len(block[::4096])
 
     def modest(folder, progress):
         pass

@@ -24,7 +24,8 @@ def test_a_row_cut_short_is_left_out(tmp_path):
 def test_what_is_no_table_is_named(tmp_path):
     with pytest.raises(InputError, match="no such table"):
         read_table(tmp_path / "b.csv")
-    for text, problem in (("", "empty"), ("a,b\n1,x\n", "not a table"), ("a,b\n1\n", "not a table")):
+    bad = {"": "empty", "a,b\n1,x\n": "not a table", "a,b\n1\n": "not a table"}
+    for text, problem in bad.items():
         (tmp_path / "c.csv").write_text(text, encoding="utf-8")
         with pytest.raises(InputError, match=problem):
             read_table(tmp_path / "c.csv")

@@ -109,7 +109,9 @@ def test_longer_is_stronger():
     """Length-dependent activation: the Frank–Starling law at the level of the fibre."""
     model = Land2017()
     short, long = (
-        model.tension(integrate(model, lambda t, lam=lam: lam, 150.0, 1.0)[:, None], np.array([lam]))
+        model.tension(
+            integrate(model, lambda t, lam=lam: lam, 150.0, 1.0)[:, None], np.array([lam])
+        )
         for lam in (0.95, 1.1)
     )
     assert long > 1.5 * short

@@ -1,0 +1,58 @@
+# Every target sets up what it needs by itself. Start with: make demo
+VENV ?= .venv
+PYTHON ?=
+RANKS ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN); [ $$cores -ge 2 ] && echo 2 || echo 1)
+CASE ?= demos/heartbeat/case.toml
+
+bin := $(VENV)/bin
+mpiexec := $(bin)/mpiexec
+export VENV PYTHON
+# Ranks are the parallelism; threads below them only fight for cores.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help setup demo test test-all test-parallel lint format verify docs lock clean
+
+help: ## List the targets.
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "%-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Make .venv with the pinned packages (does nothing when it is up to date).
+	@bash scripts/setup.sh
+
+demo: setup ## Run the heartbeat: image, mesh, fibres, one beat, report.
+	$(mpiexec) -n $(RANKS) $(bin)/organtwin run $(CASE)
+
+test: setup lint ## Check style and types, run the tests on one and on two ranks.
+	timeout 1500 $(bin)/python -m pytest -q -m "not slow"
+	$(MAKE) --no-print-directory test-parallel
+
+test-parallel: setup ## Run the tests of tests/parallel on two ranks.
+	timeout 600 $(mpiexec) -n 2 $(bin)/python -m pytest -q -p no:cacheprovider -m "not slow" tests/parallel
+
+test-all: setup lint ## As test, with the slow ones.
+	$(bin)/python -m pytest
+	$(mpiexec) -n 2 $(bin)/python -m pytest -p no:cacheprovider tests/parallel
+
+lint: setup ## Check style and types.
+	$(bin)/ruff check .
+	$(bin)/ruff format --check .
+	$(bin)/mypy
+
+format: setup ## Let ruff lay out the code.
+	$(bin)/ruff format .
+	$(bin)/ruff check --fix .
+
+verify: setup ## Run the verification problems and compare with their references.
+	$(bin)/organtwin verify
+
+docs: setup ## Write docs/case-file.md from the schema.
+	$(bin)/python scripts/write_case_reference.py
+
+lock: setup ## Resolve pyproject.toml anew into requirements.lock.
+	$(bin)/uv pip compile pyproject.toml --extra wheel --extra dev --universal \
+	    --python-version 3.12 --no-header --no-annotate --upgrade -o requirements.lock.new -q
+	{ sed -n '/^#/p' requirements.lock; grep -v '^#' requirements.lock.new; } > requirements.lock.next
+	mv requirements.lock.next requirements.lock && rm requirements.lock.new
+
+clean: ## Remove the environment and caches, not results.
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

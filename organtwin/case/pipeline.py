@@ -1,0 +1,397 @@
+"""The stages of a run, one after the other: image, mesh, cell, solve, report."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from organtwin.case import build
+from organtwin.case.manifest import Manifest, recording
+from organtwin.case.progress import Progress, showing
+from organtwin.case.schema import Case
+from organtwin.case.stages import Stage, memory_peak, run_stage
+from organtwin.cells.pacing import PacedCell, pace
+from organtwin.circulation.network import LV, RV
+from organtwin.coupling.measures import HeartFields, HeartScalars
+from organtwin.electrophysiology.conductivity import Conductivity, tune
+from organtwin.electrophysiology.ecg import einthoven
+from organtwin.electrophysiology.monodomain import NOT_ACTIVATED
+from organtwin.export.fields import Writer, field_writer
+from organtwin.export.pictures import draw_all
+from organtwin.export.report import write_report
+from organtwin.export.tables import read_table
+from organtwin.image.geometry import read_geometry, write_geometry
+from organtwin.image.labels import biventricular
+from organtwin.image.readers import read_labels
+from organtwin.mesh.domain import read_domain
+from organtwin.mesh.quality import MeshReport
+from organtwin.mesh.tetrahedra import tetrahedralise
+from organtwin.parallel import on_root
+from organtwin.run.observers import Fields, Table
+from organtwin.run.result import relative_change, ventricular_results
+from organtwin.run.simulate import Observer, Statistics, simulate
+from organtwin.units import ML, MMHG
+
+#: Potentials on the fine mesh are big: one is written for this many of the other fields.
+ELECTRICAL_STRIDE = 2
+SOLVERS = tuple(
+    f"organtwin.{name}"
+    for name in (
+        "anatomy", "solve", "materials", "cells", "electrophysiology", "mechanics",
+        "circulation", "coupling", "run", "mesh.domain", "case.build", "export.fields",
+    )
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What the simulation leaves besides its files."""
+
+    statistics: Statistics
+    activation: float
+    activated: float
+    blood_drift: float
+    sizes: dict[str, int]
+    decisions: list[str]
+
+
+def stages(case: Case) -> dict[str, Stage]:
+    """The stages of a case by name, each with what it depends on."""
+    image = Stage(
+        "image",
+        settings=(case.image.labels, case.geometry),
+        inputs=(case.image.file,),
+        code=("organtwin.image",),
+        outputs=("labels.nrrd", "geometry.json"),
+    )
+    mesh = Stage(
+        "mesh",
+        settings=(case.mesh,),
+        upstream=(image,),
+        code=("organtwin.mesh",),
+        outputs=("mesh.msh", "mesh.json"),
+    )
+    ep = case.electrophysiology
+    cell = Stage(
+        "cell",
+        settings=(
+            ep.model_copy(update={"activation": None}).model_dump(),
+            case.circulation.heart_rate,
+        ),
+        upstream=(mesh,),
+        code=("organtwin.cells", "organtwin.electrophysiology"),
+        outputs=("cell.json", "conductivity.json"),
+    )
+    solve = Stage(
+        "solve",
+        settings=(case.fibres, ep, case.mechanics, case.circulation, case.run,
+                  case.output.field_interval, case.output.formats),
+        upstream=(cell,),
+        code=SOLVERS,
+        outputs=("solve.json", "../../scalars.csv"),
+    )  # fmt: skip
+    return {stage.name: stage for stage in (image, mesh, cell, solve)}
+
+
+def run_case(
+    case: Case,
+    *,
+    out: Path | None = None,
+    fresh: bool = False,
+    only: set[str] | None = None,
+    comm: MPI.Comm = MPI.COMM_WORLD,
+) -> Path:
+    """Do the stages of a case that are not done yet; collective.
+
+    Args:
+        case: What to do.
+        out: Result directory, instead of the case's own.
+        fresh: Do finished stages anew.
+        only: Stages wanted of image, mesh, cell, solve, report; all if None. Those before them
+            are done too.
+        comm: Communicator.
+
+    Returns:
+        The result directory.
+
+    Raises:
+        OrgantwinError: what went wrong; what was computed is kept.
+    """
+    directory = out if out is not None else case.output.directory
+    known = stages(case)
+    work: dict[str, Callable[[Path, Progress], None]] = {
+        "image": lambda folder, progress: _image(case, folder),
+        "mesh": lambda folder, progress: _mesh(case, known, directory, folder),
+        "cell": lambda folder, progress: _cell(case, known, directory, folder, progress),
+        "solve": lambda folder, progress: _solve(case, known, directory, folder, progress, comm),
+    }
+    last = max(([*known].index(name) for name in only & set(known)), default=-1) if only else 3
+    with recording(directory, case, [case.image.file], comm) as manifest:
+        for name in list(known)[: last + 1]:
+            account = run_stage(
+                known[name], directory, work[name], comm=comm, fresh=fresh,
+                ranks="all" if name == "solve" else "one",
+            )  # fmt: skip
+            manifest.add_stage(account)
+            on_root(comm, lambda name=name: _note(manifest, name, known[name].folder(directory)))  # type: ignore[misc]
+        if only is None or "report" in only:
+            _report(directory, manifest, comm)
+    return directory
+
+
+def _image(case: Case, folder: Path) -> None:
+    section = case.geometry
+    labels = read_labels(case.image.file, case.image.labels)
+    geometry = biventricular(
+        labels,
+        resolution=section.resolution,
+        smoothing=section.smoothing,
+        rv_wall_thickness=section.rv_wall_thickness,
+    )
+    write_geometry(geometry, folder)
+
+
+def _mesh(case: Case, known: dict[str, Stage], directory: Path, folder: Path) -> None:
+    geometry = read_geometry(known["image"].folder(directory))
+    report = tetrahedralise(geometry, size=case.mesh.size, path=folder / "mesh.msh")
+    report.to_json(folder / "mesh.json")
+
+
+def _cell(
+    case: Case, known: dict[str, Stage], directory: Path, folder: Path, progress: Progress
+) -> None:
+    """Pace the cell, and tune the conductivities to the size of the electrical mesh."""
+    section = case.electrophysiology
+    kernel = build.cell_model(case).compile(MPI.COMM_SELF)
+    progress(0.05, "pacing")
+    cell = pace(
+        kernel, cycle_length=case.circulation.cycle_length, beats=max(1, section.pacing_beats)
+    )
+    (folder / "cell.json").write_text(cell.to_json())
+    domain = read_domain(known["mesh"].folder(directory) / "mesh.msh", MPI.COMM_SELF)
+    h = build.mean_edge(domain) / 2**section.refinements
+    wanted = section.conduction_velocity.model_dump()
+    tuned = {}
+    for n, (name, velocity) in enumerate(wanted.items()):
+        progress(0.4 + 0.15 * n, f"tuning {name}")
+        twin = next((tuned[other] for other in tuned if wanted[other] == velocity), None)
+        tuned[name] = twin or tune(
+            kernel, cell.states, cell.v, velocity, h,
+            membrane=build.membrane(case), dt=section.time_step,
+        )  # fmt: skip
+    record = {"mean_edge": h, "tuned": {name: asdict(found) for name, found in tuned.items()}}
+    (folder / "conductivity.json").write_text(json.dumps(record, indent=2) + "\n")
+
+
+def _solve(
+    case: Case,
+    known: dict[str, Stage],
+    directory: Path,
+    folder: Path,
+    progress: Progress,
+    comm: MPI.Comm,
+) -> None:
+    """Fill the heart, let it beat, and write what it does."""
+    progress(0.0, "assembling")
+    cell = PacedCell.from_json((known["cell"].folder(directory) / "cell.json").read_text())
+    tuned = json.loads((known["cell"].folder(directory) / "conductivity.json").read_text())["tuned"]
+    sigma = Conductivity(**{name: found["sigma"] for name, found in tuned.items()})
+    kernel = build.cell_model(case).compile(comm)
+    domain = read_domain(known["mesh"].folder(directory) / "mesh.msh", comm)
+    assembly = build.assemble(case, domain, cell, sigma, kernel)
+    progress(0.03, "filling")
+    decision = _fill(case, assembly)
+    heart, rest_volume = assembly.heart, domain.volume() / ML
+    blood = heart.loop.blood_volume(heart.loop_state)
+    observers, closing = _observers(case, assembly, directory)
+    with closing:
+        statistics = simulate(
+            assembly.heart,
+            t_end=case.duration,
+            dt=case.mechanics.time_step,
+            observers=observers,
+            progress=lambda done: progress(0.1 + 0.9 * done, f"{done * case.duration:.0f} ms"),
+        )
+    outcome = _Outcome(
+        statistics=statistics,
+        activation=_write_activation(directory, assembly),
+        activated=heart.ep.activated_fraction(),
+        blood_drift=(heart.loop.blood_volume(heart.loop_state) - blood) / ML,
+        sizes=_sizes(assembly),
+        decisions=[decision],
+    )
+    on_root(comm, lambda: _record(case, directory, folder, rest_volume, outcome))
+
+
+def _fill(case: Case, assembly: build.Assembly) -> str:
+    """Inflate to end-diastole and scale the loop to the heart; returns what was decided."""
+    heart = assembly.heart
+    loop = heart.loop
+    settled = loop.settle(case.circulation.warm_up_beats)
+    heart.loop_state[:] = settled
+    pressures = loop.chamber_pressures(settled, 0.0)[[LV, RV]]
+    heart.fill(pressures)
+    size = float(heart.loop_state[LV] / settled[LV])
+    volumes = heart.loop_state[[LV, RV]].copy()
+    heart.loop = loop.scaled(size)
+    heart.loop_state[:] = settled
+    heart.loop_state[:4] *= size
+    heart.loop_state[8:] *= size
+    heart.loop_state[[LV, RV]] = volumes
+    lv, rv = (f"{p / MMHG:.1f} mmHg" for p in pressures)
+    return (
+        "The shape in the image is taken as free of load. It is filled to the end-diastolic "
+        f"pressures of the settled circulation (LV {lv}, RV {rv}), and that circulation, of an "
+        f"adult at rest, is scaled by {size:.2f} to the left ventricle's volume."
+    )
+
+
+def _observers(
+    case: Case, assembly: build.Assembly, directory: Path
+) -> tuple[list[Observer], ExitStack]:
+    heart, domain, fine = assembly.heart, assembly.domain, assembly.fine
+    every = case.output.field_interval
+    scalars = HeartScalars(heart, lambda: einthoven(assembly.ecg(heart.ep.v)))
+    directions = assembly.coarse_fibres
+    fields = HeartFields(
+        heart, assembly.passive, directions.f0, directions.s0, directions.n0,
+        {"region": build.region_field(domain)},
+    )  # fmt: skip
+    table = Table(domain.comm, directory / "scalars.csv", scalars)
+    observers: list[Observer] = [table]
+    closing = ExitStack()
+    closing.callback(table.close)
+    for kind in case.output.formats:
+        where = directory / "fields"
+        mechanical = field_writer(kind, where, "mechanics", domain.mesh, degree=2)
+        electrical = field_writer(kind, where, "electrophysiology", fine.mesh)
+        for writer in (mechanical, electrical):
+            closing.callback(_close, writer)
+        observers += [
+            Fields(mechanical, fields, every),
+            Fields(
+                electrical,
+                lambda: {"transmembrane_potential": heart.ep.v},
+                ELECTRICAL_STRIDE * every,
+            ),
+        ]
+    return observers, closing
+
+
+def _sizes(assembly: build.Assembly) -> dict[str, int]:
+    """Unknowns and cells, for the record."""
+    heart = assembly.heart
+    return {
+        "mechanics unknowns": heart.mechanics.W.dofmap.index_map.size_global,
+        "electrical nodes": heart.ep.v.function_space.dofmap.index_map.size_global,
+        "electrical cells": assembly.fine.mesh.topology.index_map(3).size_global,
+    }
+
+
+def _close(writer: Writer) -> None:
+    close = getattr(writer, "close", None)
+    if close is not None:
+        close()
+
+
+def _write_activation(directory: Path, assembly: build.Assembly) -> float:
+    """Write when each part was activated; returns the time from the first to the last (ms)."""
+    when = assembly.heart.ep.activation_time
+    writer = field_writer("vtu", directory / "fields", "activation", assembly.fine.mesh)
+    writer.write(0.0, {"activation_time": when, "fibre": assembly.fine_fibres.f0})
+    times = when.x.array[when.x.array != NOT_ACTIVATED]
+    comm = assembly.fine.comm
+    first = comm.allreduce(float(times.min(initial=np.inf)), op=MPI.MIN)
+    last = comm.allreduce(float(times.max(initial=-np.inf)), op=MPI.MAX)
+    return last - first
+
+
+def _record(
+    case: Case, directory: Path, folder: Path, rest_volume: float, outcome: _Outcome
+) -> None:
+    scalars = read_table(directory / "scalars.csv")
+    results = ventricular_results(scalars, case.circulation.cycle_length)
+    results["total_activation_time"] = (outcome.activation, "ms")
+    results["activated_fraction"] = (100 * outcome.activated, "%")
+    change = relative_change(scalars["tissue_volume [mL]"], rest_volume)
+    results["tissue_volume_change"] = (change, "%")
+    blood = outcome.blood_drift
+    results["blood_volume_drift"] = (blood, "mL")
+    record = {
+        "results": results,
+        "solver": {**asdict(outcome.statistics), **outcome.sizes},
+        "decisions": outcome.decisions,
+    }
+    (folder / "solve.json").write_text(json.dumps(record, indent=2) + "\n")
+
+
+def _note(manifest: Manifest, name: str, folder: Path) -> None:
+    """Take what a stage found over into ``run.json``."""
+    if name == "image":
+        manifest.add_decisions(read_geometry(folder).decisions)
+    elif name == "mesh":
+        quality = MeshReport.from_json(folder / "mesh.json").quality
+        manifest.add_results(
+            {
+                "mesh_cells": (quality.cells, "1"),
+                "mesh_min_dihedral_angle": (quality.min_dihedral, "degree"),
+            }
+        )
+    elif name == "cell":
+        cell = PacedCell.from_json((folder / "cell.json").read_text())
+        record = json.loads((folder / "conductivity.json").read_text())
+        manifest.add_results({"cell_apd90": (cell.apd90, "ms")})
+        manifest.add_decisions([_tuning_in_words(record)])
+    elif name == "solve":
+        record = json.loads((folder / "solve.json").read_text())
+        manifest.add_results(
+            {key: (value, unit) for key, (value, unit) in record["results"].items()}
+        )
+        manifest.add_solver(record["solver"])
+        manifest.add_decisions(record["decisions"])
+    accounts = manifest.content["stages"].values()
+    manifest.add_results(
+        {
+            "wall_time": (sum(a["wall_time_s"] for a in accounts), "s"),
+            "peak_memory": (max(a["peak_memory_mib"] for a in accounts), "MiB"),
+        }
+    )
+
+
+def _tuning_in_words(record: dict[str, Any]) -> str:
+    found = ", ".join(
+        f"{name.replace('_', ' ')} {tuned['velocity']:.2f} m/s with {tuned['sigma']:.3f} mS/mm"
+        for name, tuned in record["tuned"].items()
+    )
+    return (
+        "Conductivities are tuned so that plane waves have the conduction velocities asked for on "
+        f"cells of the electrical mesh's size ({record['mean_edge']:.2f} mm): {found}."
+    )
+
+
+def _report(directory: Path, manifest: Manifest, comm: MPI.Comm) -> None:
+    """Draw and write for people; rank 0 alone, from the files."""
+
+    def work() -> None:
+        start = time.perf_counter()
+        with showing("report", comm) as progress:
+            draw_all(directory, lambda done, name="": progress(0.95 * done, name))
+            manifest.content["stages"]["report"] = {
+                "wall_time_s": round(time.perf_counter() - start, 3),
+                "peak_memory_mib": round(memory_peak(), 1),
+                "mpi_size": 1,
+                "reused": False,
+            }
+            manifest.content["status"] = "complete"
+            manifest.write()
+            write_report(directory)
+
+    on_root(comm, work)

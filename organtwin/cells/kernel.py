@@ -1,0 +1,151 @@
+"""Compiled cell models: built once per content and processor, then called on whole arrays."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+from organtwin.cells import codegen
+from organtwin.cells.model import CellModel
+from organtwin.errors import InputError, SetupError
+from organtwin.parallel import on_root
+from organtwin.solve import options
+
+Array = NDArray[np.float64]
+
+#: -ffast-math and the vector maths library make the loop tenfold faster than plain C.
+FLAGS = ("-O3", "-march=native", "-ffast-math", "-fopenmp-simd", "-fPIC", "-shared", "-std=c11")
+_POINTER = np.ctypeslib.ndpointer(dtype=np.float64, flags="C_CONTIGUOUS")
+
+
+class Kernel:
+    """A cell model at many points at once.
+
+    States are rows, ``(n_states, n)``, without the potential, which stands apart as ``(n,)``:
+    neighbours in memory are neighbours in the loop, so the compiler vectorises it.
+
+    Args:
+        model: Equations and numbers.
+        library: Shared library of its C code.
+    """
+
+    def __init__(self, model: CellModel, library: Path) -> None:
+        self.model = model
+        self.states = tuple(name for name in model.states if name != model.potential)
+        self.initial_potential = model.states[model.potential]
+        self._calcium = self.states.index(model.calcium)
+        self._parameters = np.array(list(model.parameters.values()))
+        code = ctypes.CDLL(str(library))
+        size, number = ctypes.c_size_t, ctypes.c_double
+        self._step = code.step
+        self._step.argtypes = [_POINTER, _POINTER, size, number, number, _POINTER]
+        self._step.restype = None
+        self._rates = code.rates
+        self._rates.argtypes = [_POINTER, _POINTER, size, _POINTER, _POINTER, _POINTER]
+        self._rates.restype = None
+
+    @property
+    def n_states(self) -> int:
+        """Number of states without the potential."""
+        return len(self.states)
+
+    def initial_states(self, n: int = 1) -> Array:
+        """Initial values, shape (n_states, n)."""
+        values = [self.model.states[name] for name in self.states]
+        return np.repeat(np.array(values)[:, None], n, axis=1)
+
+    def step(self, states: Array, v: Array, t: float, dt: float, stimulus: float = 0.0) -> None:
+        """Advance all cells in place by ``dt`` (ms), without diffusion.
+
+        Args:
+            states: Shape (n_states, n), C-contiguous.
+            v: Potential (mV), shape (n,).
+            t: Time (ms); the equations do not depend on it.
+            dt: Step (ms).
+            stimulus: Depolarising current per capacitance (mV/ms) in all cells.
+
+        Raises:
+            InputError: the arrays do not fit the model.
+        """
+        self._check(states, v)
+        self._step(states, v, v.size, dt, stimulus, self._parameters)
+
+    def rates(self, states: Array, v: Array) -> tuple[Array, Array]:
+        """Right-hand side: dy/dt, shape (n_states, n), and dv/dt (mV/ms), shape (n,)."""
+        self._check(states, v)
+        dy, dv = np.empty_like(states), np.empty_like(v)
+        self._rates(states, v, v.size, dy, dv, self._parameters)
+        return dy, dv
+
+    def calcium(self, states: Array) -> Array:
+        """Free cytosolic calcium (µM), shape (n,)."""
+        return np.asarray(states[self._calcium] * self.model.to_micromolar)
+
+    def _check(self, states: Array, v: Array) -> None:
+        if states.shape != (self.n_states, v.size):
+            raise InputError(
+                f"kernel `{self.model.name}`",
+                f"states of shape {states.shape} for {v.size} potentials.",
+                f"Pass an array of shape ({self.n_states}, {v.size}).",
+            )
+
+
+def compile_kernel(model: CellModel, comm: MPI.Comm = MPI.COMM_SELF) -> Kernel:
+    """Build the kernel of a model, or take it from the cache; collective.
+
+    Args:
+        model: What to build.
+        comm: Rank 0 compiles, the others load what it built.
+
+    Raises:
+        SetupError: there is no working C compiler.
+    """
+    return Kernel(model, on_root(comm, lambda: _library(model)))
+
+
+def _library(model: CellModel) -> Path:
+    """Path of the shared library, compiled if it is not in the cache."""
+    content = f"{codegen.VERSION} {FLAGS} {options.processor()} {model.definition}"
+    key = hashlib.sha256(content.encode()).hexdigest()[:20]
+    path = options.cache_directory() / "cells" / f"{key}.so"
+    if path.exists():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        source = Path(folder) / "cell.c"
+        source.write_text(codegen.c_source(model), encoding="utf-8")
+        built = Path(folder) / "cell.so"
+        _compile(source, built)
+        # Renaming is atomic: another process sees no library or the whole of it.
+        built.replace(path)
+    return path
+
+
+def _compile(source: Path, target: Path) -> None:
+    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or "gcc"
+    failure = ""
+    # Without glibc's vector maths library the loop still works, scalar.
+    for libraries in (("-lmvec", "-lm"), ("-lm",)):
+        command = [*compiler.split(), *FLAGS, str(source), "-o", str(target), *libraries]
+        try:
+            result = subprocess.run(command, capture_output=True, text=True, check=False)
+        except OSError as error:
+            failure = str(error)
+            break
+        if result.returncode == 0:
+            return
+        failure = result.stderr.strip().splitlines()[-1] if result.stderr.strip() else "no message"
+    raise SetupError(
+        "cell models",
+        f"the C compiler `{compiler}` does not work ({failure}).",
+        "Debian/Ubuntu: apt-get install gcc libc6-dev. conda: conda install c-compiler.",
+    )

@@ -1,0 +1,165 @@
+"""Cell models as data: equations in a text file, read into symbols.
+
+A definition is a subset of the gotran language: ``states(...)``, ``parameters(...)``,
+``expressions("title")`` and assignments in the order of evaluation; ``dX_dt`` is the rate of state
+``X``. It happens to be Python's syntax, so Python's parser reads it and sympy takes the formulas.
+"""
+
+from __future__ import annotations
+
+import ast
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import sympy
+from sympy.parsing.sympy_parser import parse_expr
+
+from organtwin.errors import InputError, suggestion
+
+_FUNCTIONS = {
+    "exp": sympy.exp,
+    "log": sympy.log,
+    "sqrt": sympy.sqrt,
+    "Abs": sympy.Abs,
+    "Conditional": lambda condition, yes, no: sympy.Piecewise((yes, condition), (no, True)),
+    "Lt": sympy.Lt,
+    "Gt": sympy.Gt,
+}
+
+
+@dataclass(frozen=True)
+class CellModel:
+    """An ionic model.
+
+    Attributes:
+        name: Name in the library.
+        definition: Text of the equations.
+        states: State → initial value, the potential (mV) among them.
+        parameters: Parameter → value.
+        potential: State that is the transmembrane potential (mV).
+        calcium: State that is the free cytosolic calcium.
+        to_micromolar: Factor from the unit of ``calcium`` to µM.
+        citation: Where the equations come from.
+    """
+
+    name: str
+    definition: str
+    states: Mapping[str, float]
+    parameters: Mapping[str, float]
+    potential: str
+    calcium: str
+    to_micromolar: float
+    citation: str
+
+    @classmethod
+    def load(cls, name: str) -> CellModel:
+        """Model of the library.
+
+        Raises:
+            InputError: there is none of that name.
+
+        >>> CellModel.load("ten_tusscher_2006_endo").parameters["g_to"]
+        0.073
+        """
+        entries = library()
+        if name not in entries:
+            raise InputError("ionic model", f"no `{name}`.", suggestion(name, entries))
+        entry = {**entries[entries[name].get("like", name)], **entries[name]}
+        text = (files("organtwin.cells") / "library" / entry["definition"]).read_text("utf-8")
+        statements = _parse(text, entry["definition"])
+        model = cls(
+            name=name,
+            definition=text,
+            states=statements.states,
+            parameters=statements.parameters,
+            potential=entry["potential"],
+            calcium=entry["calcium"]["state"],
+            to_micromolar=entry["calcium"]["to_micromolar"],
+            citation=entry["citation"],
+        )
+        return model.with_parameters(entry.get("parameters", {})).with_initial(
+            entry.get("states", {})
+        )
+
+    def with_parameters(self, changes: Mapping[str, float]) -> CellModel:
+        """The model with other parameter values.
+
+        Raises:
+            InputError: a parameter is not one of the model's.
+        """
+        _require(self.name, "parameter", changes, self.parameters)
+        return replace(self, parameters={**self.parameters, **changes})
+
+    def with_initial(self, changes: Mapping[str, float]) -> CellModel:
+        """The model with other initial values.
+
+        Raises:
+            InputError: a state is not one of the model's.
+        """
+        _require(self.name, "state", changes, self.states)
+        return replace(self, states={**self.states, **changes})
+
+    def equations(self) -> list[tuple[sympy.Symbol, sympy.Expr]]:
+        """Assignments in the order of evaluation; ``dX_dt`` are the rates."""
+        return _parse(self.definition, self.name).equations
+
+
+@cache
+def library() -> Mapping[str, dict[str, Any]]:
+    """Entries of the library by name."""
+    path = files("organtwin.cells") / "library" / "library.toml"
+    return tomllib.loads(path.read_text("utf-8"))
+
+
+@dataclass(frozen=True)
+class _Statements:
+    states: dict[str, float]
+    parameters: dict[str, float]
+    equations: list[tuple[sympy.Symbol, sympy.Expr]]
+
+
+@cache
+def _parse(text: str, place: str) -> _Statements:
+    try:
+        tree = ast.parse(text)
+    except SyntaxError as error:
+        raise InputError(place, f"line {error.lineno}: {error.msg}.", "See the format.") from None
+    declared: dict[str, dict[str, float]] = {"states": {}, "parameters": {}}
+    symbols: dict[str, sympy.Symbol] = {}
+    equations: list[tuple[sympy.Symbol, sympy.Expr]] = []
+    for node in tree.body:
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+            kind = ast.unparse(node.value.func)
+            for keyword in node.value.keywords:
+                declared[kind][str(keyword.arg)] = float(ast.literal_eval(keyword.value))
+                symbols[str(keyword.arg)] = sympy.Symbol(str(keyword.arg), real=True)
+        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            name = node.targets[0].id
+            unknown = {n.id for n in ast.walk(node.value) if isinstance(n, ast.Name)}
+            unknown -= symbols.keys() | _FUNCTIONS.keys()
+            if unknown:
+                raise InputError(
+                    place,
+                    f"line {node.lineno}: `{min(unknown)}` is used before it is known.",
+                    suggestion(min(unknown), symbols),
+                )
+            expression = parse_expr(ast.unparse(node.value), {**symbols, **_FUNCTIONS})
+            symbols[name] = sympy.Symbol(name, real=True)
+            equations.append((symbols[name], expression))
+        else:
+            raise InputError(
+                place, f"line {node.lineno}: neither a declaration nor `name = formula`.", ""
+            )
+    return _Statements(declared["states"], declared["parameters"], equations)
+
+
+def _require(
+    model: str, kind: str, changes: Mapping[str, float], known: Mapping[str, float]
+) -> None:
+    for name in changes:
+        if name not in known:
+            raise InputError(f"cell model `{model}`", f"no {kind} `{name}`.", suggestion(name, known))

@@ -1,0 +1,363 @@
+"""Pictures of a heartbeat, from the files of its result directory alone."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pyvista as pv
+from matplotlib.colors import BoundaryNorm, LinearSegmentedColormap, Normalize
+
+from organtwin.errors import InputError
+from organtwin.export import diagrams, plates
+from organtwin.export.fibre_lines import FibreField, fibre_lines
+from organtwin.export.scene import Stance, Surfaces, boundary, render, smooth, stance, surfaces
+from organtwin.export.series import Array, Series, read_series
+from organtwin.export.tables import read_table
+
+logger = logging.getLogger(__name__)
+
+#: Frames of the beating heart, evenly over the beat.
+FRAMES = 24
+
+_MUSCLE = "#e9d8cf"
+_SURFACES = {
+    "epi": ("#e3a78f", "Epicardium"),
+    "lv_endo": ("#c0392b", "Left ventricular endocardium"),
+    "rv_endo": ("#2b6cb0", "Right ventricular endocardium"),
+    "base": ("#d9d4cc", "Base"),
+}
+_REGIONS = ("#d98473", "#7fa6cf")
+
+#: Blue through white to red would lose the middle on white; this keeps every angle readable.
+_HELIX = LinearSegmentedColormap.from_list(
+    "helix", ["#08306b", "#2878b5", "#7fcdbb", "#ffe27a", "#f58518", "#b2182b"]
+)
+_TENSION = LinearSegmentedColormap.from_list(
+    "tension", ["#f4dccf", "#f0b195", "#e2714f", "#b8222b", "#5f0a20"]
+)
+_POTENTIAL = LinearSegmentedColormap.from_list(
+    "potential", ["#1b1f4b", "#2d4f9e", "#2fa4c9", "#a9dfc0", "#fbe38e", "#f28e3c", "#b81d24"]
+)
+
+#: Colours that carry numbers get little shade.
+_READABLE = {"ambient": 0.62, "diffuse": 0.46, "specular": 0.0}
+
+type Progress = Callable[[float, str], None]
+
+
+@dataclass(frozen=True)
+class Result:
+    """A result directory as the pictures see it; what is asked for is read once."""
+
+    directory: Path
+
+    @cached_property
+    def mechanics(self) -> Series:
+        """Fields on the mechanics mesh."""
+        return read_series(self.directory / "fields" / "mechanics.pvd")
+
+    @cached_property
+    def electrophysiology(self) -> Series:
+        """Potential on the fine mesh."""
+        return read_series(self.directory / "fields" / "electrophysiology.pvd")
+
+    @cached_property
+    def activation(self) -> Series:
+        """Activation time and fibres on the fine mesh."""
+        return read_series(self.directory / "fields" / "activation.pvd")
+
+    @cached_property
+    def scalars(self) -> dict[str, Array]:
+        """Columns of ``scalars.csv``."""
+        path = self.directory / "scalars.csv"
+        table = read_table(path)
+        if len(next(iter(table.values()))) < 2:
+            raise InputError(str(path), "fewer than two rows.", "Wait for the first steps.")
+        return table
+
+    @cached_property
+    def region(self) -> Array:
+        """Region of each cell of the mechanics mesh."""
+        return self.mechanics.at_cells(0, "region")
+
+    @cached_property
+    def view(self) -> Stance:
+        """How the heart stands in every picture."""
+        return stance(self.mechanics.mesh, self.region)
+
+    @cached_property
+    def surfaces(self) -> Surfaces:
+        """Named surfaces of the mechanics mesh."""
+        return surfaces(self.mechanics.mesh, self.region)
+
+
+def mesh(result: Result, path: Path) -> Path:
+    """The mesh: surfaces by name from the front, and cut open, regions by colour."""
+    view = result.view
+    named = [
+        (smooth(getattr(result.surfaces, name)), {"color": colour})
+        for name, (colour, _) in _SURFACES.items()
+    ]
+    coarse = _unrefined(result.mechanics)
+    coarse.cell_data["region"] = result.region[:: result.mechanics.mesh.n_cells // coarse.n_cells]
+    centres = coarse.cell_centers().points
+    behind = coarse.extract_cells(np.flatnonzero((centres - view.middle) @ view.front < 0.0))
+    numbers = np.unique(result.region)
+    opened = [
+        (
+            behind.extract_cells(np.flatnonzero(behind.cell_data["region"] == number)),
+            {"color": colour, "show_edges": True, "edge_color": "#4a4a4a", "line_width": 1},
+        )
+        for number, colour in zip(numbers, _REGIONS, strict=False)
+    ]
+    eye = _from_above(view)
+    panels = [render(named, view, towards=eye), render(opened, view, towards=eye)]
+    with mpl.rc_context(diagrams.STYLE):
+        figure, axes = plates.panels(panels, ["Surfaces", "Tetrahedra and regions, cut open"])
+        plates.legend(axes[0], list(_SURFACES.values()))
+        names = ("Left ventricle", "Right ventricle")
+        plates.legend(axes[1], list(zip(_REGIONS, names, strict=True)))
+        return plates.save(figure, path)
+
+
+def fibres(result: Result, path: Path) -> Path:
+    """Fibres at the epicardium from both sides and at the endocardia, by helix angle."""
+    series, view = result.activation, result.view
+    if not series.has("fibre"):
+        raise InputError(str(series.files[0]), "no field `fibre`.")
+    field = FibreField.of(series.mesh, series.at_cells(0, "fibre"))
+    panels = []
+    scale = {"scalars": "helix_angle", "cmap": _HELIX, "clim": (-75, 75)}
+
+    def lines(surface: pv.PolyData, inwards: float) -> pv.PolyData:
+        return fibre_lines(field, surface, view, inwards=inwards).tube(radius=0.42, n_sides=6)
+
+    outside = lines(result.surfaces.epi, 1.0)
+    body = smooth(boundary(result.mechanics.mesh))
+    skin: dict[str, Any] = {"color": _MUSCLE}
+    for eye in (view.front, -view.front):
+        panels.append(render([(body, skin), (outside, scale)], view, towards=eye))
+    cut = result.mechanics.mesh.clip(normal=view.front, origin=view.middle, invert=True)
+    parts: list[tuple[pv.DataSet, dict[str, Any]]] = [(smooth(cut, 30.0), skin)]
+    for name in ("lv_endo", "rv_endo"):
+        inside = lines(getattr(result.surfaces, name), -1.0)
+        parts.append((inside.clip(normal=view.front, origin=view.middle, invert=True), dict(scale)))
+    panels.append(render(parts, view, towards=_from_above(view, 0.15)))
+    with mpl.rc_context(diagrams.STYLE):
+        figure, axes = plates.panels(
+            panels, ["Epicardium, from the front", "From behind", "Endocardia, cut open"]
+        )
+        plates.colour_bar(
+            figure, axes, _HELIX, Normalize(-75, 75), "Helix angle of the fibres (degrees)"
+        )
+        return plates.save(figure, path)
+
+
+def activation(result: Result, path: Path) -> Path:
+    """When each place is activated, with isochrones."""
+    series, view = result.activation, result.view
+    time = series.at_points(0, "activation_time")
+    reached = time[np.isfinite(time) & (time >= 0)]
+    if not len(reached):
+        raise InputError(str(series.files[0]), "no place was activated.")
+    first = float(reached.min())
+    values = np.where(np.isfinite(time) & (time >= 0), time - first, np.nan)
+    last = float(np.nanmax(values))
+    apart = next(step for step in (2, 5, 10, 20, 50, 100, 1e9) if last / step <= 14)
+    levels = np.arange(0.0, apart * np.ceil(last / apart) + apart / 2, apart)
+    colours = mpl.colormaps["plasma"].reversed()
+    norm = BoundaryNorm(levels, colours.N)
+    series.mesh.point_data["time"] = values
+    panels = []
+    for eye, cut in ((view.front, False), (-view.front, False), (_from_above(view, 0.15), True)):
+        surface = _shell(series.mesh, view, cut=cut)
+        lines = surface.contour(levels[1:], scalars="time")
+        table = mpl.colors.ListedColormap(colours(norm(levels[:-1] + apart / 2)))
+        look = {
+            "scalars": "time", "cmap": table, "clim": (0.0, levels[-1]), "nan_color": "#bbbbbb",
+            "interpolate_before_map": True, **_READABLE,
+        }  # fmt: skip
+        ink = {"color": "#1a1a1a", "line_width": 1.6, "lighting": False}
+        panels.append(render([(surface, look), (lines, ink)], view, towards=eye))
+    with mpl.rc_context(diagrams.STYLE):
+        titles = ["Epicardium, from the front", "From behind", "Endocardia, cut open"]
+        figure, axes = plates.panels(panels, titles)
+        label = f"Activation after the first one (ms), an isochrone every {apart:g} ms"
+        plates.colour_bar(figure, axes, colours, norm, label, levels)
+        return plates.save(figure, path)
+
+
+def potential(result: Result, path: Path) -> Path:
+    """Transmembrane potential at four times: spread, plateau, recovery."""
+    series, view = result.electrophysiology, result.view
+    indices = _four_times(result, series)
+    for index in indices:
+        values = series.at_points(index, "transmembrane_potential")
+        series.mesh.point_data[f"v{index}"] = values
+    shell = _shell(series.mesh, view, cut=True)
+    panels = []
+    for index in indices:
+        look = {"scalars": f"v{index}", "cmap": _POTENTIAL, "clim": (-90.0, 40.0), **_READABLE}
+        panels.append(render([(shell, look)], view, towards=_from_above(view, 0.15)))
+    titles = [f"{series.times[index]:.0f} ms" for index in indices]
+    with mpl.rc_context(diagrams.STYLE):
+        figure, axes = plates.panels(panels, titles, columns=4)
+        plates.colour_bar(
+            figure, axes, _POTENTIAL, Normalize(-90, 40), "Transmembrane potential (mV)"
+        )
+        return plates.save(figure, path)
+
+
+def heartbeat(result: Result, path: Path) -> Path:
+    """The beating heart cut open, coloured by active tension, as GIF and, with ffmpeg, as MP4."""
+    series, view = result.mechanics, result.view
+    indices = _frames(series)
+    grid = series.mesh.copy()
+    for k in indices:
+        grid.point_data[f"u{k}"] = series.at_points(k, "displacement")
+        grid.point_data[f"T{k}"] = series.at_points(k, "active_tension")
+    shell = _cut(grid, view).extract_surface(nonlinear_subdivision=0, algorithm="dataset_surface")
+    top = max(float(np.percentile(shell.point_data[f"T{k}"], 99)) for k in indices)
+    limit = max(10.0 * np.ceil(top / 10.0), 1.0)
+    rest = shell.points.copy()
+    frames = []
+    for k in indices:
+        shell.points = rest + shell.point_data[f"u{k}"]
+        shell.point_data["tension"] = shell.point_data[f"T{k}"]
+        look = {"scalars": "tension", "cmap": _TENSION, "clim": (0.0, limit), **_READABLE}
+        eye = _from_above(view, 0.25)
+        frames.append(render([(smooth(shell, 35.0), look)], view, towards=eye, pixels=(640, 600)))
+    titles = [_title(result, float(series.times[k])) for k in indices]
+    return plates.save_film(
+        plates.film_frames(frames, titles, _TENSION, Normalize(0.0, limit), "Active tension (kPa)"),
+        path,
+    )
+
+
+def draw_all(directory: Path, progress: Progress | None = None) -> list[Path]:
+    """Draw every picture whose data the result directory holds.
+
+    Args:
+        directory: Result directory with ``fields/``, ``scalars.csv``, ``stages/mesh/mesh.json``.
+        progress: Called with the fraction done and the name of the next picture.
+
+    Returns:
+        The pictures in ``directory/pictures``, in the order of a report. What could not be drawn
+        is told, with the reason, in ``pictures/missing.json``.
+    """
+    result = Result(directory)
+    folder = directory / "pictures"
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn: list[Path] = []
+    missing: dict[str, str] = {}
+    for done, (name, draw) in enumerate(_PICTURES.items()):
+        if progress is not None:
+            progress(done / len(_PICTURES), name)
+        path = folder / name
+        path.unlink(missing_ok=True)
+        try:
+            drawn.append(draw(result, path))
+        except InputError as error:
+            missing[name] = str(error)
+        except KeyError as error:
+            missing[name] = f"no column {error}"
+        except Exception as error:  # a picture is not worth the report of a long run
+            logger.exception("%s can't be drawn", name)
+            missing[name] = f"{type(error).__name__}: {error}"
+    (folder / "missing.json").write_text(json.dumps(missing, indent=1), encoding="utf-8")
+    if progress is not None:
+        progress(1.0, "pictures")
+    return drawn
+
+
+def _mesh_histogram(result: Result, path: Path) -> Path:
+    file = result.directory / "stages" / "mesh" / "mesh.json"
+    if not file.is_file():
+        raise InputError(str(file), "no mesh report.")
+    quality = json.loads(file.read_text(encoding="utf-8"))["quality"]
+    counts, bins = quality["mean_ratio_histogram"], quality["mean_ratio_bins"]
+    return diagrams.mesh_histogram(np.asarray(counts), np.asarray(bins), path)
+
+
+_PICTURES: dict[str, Callable[[Result, Path], Path]] = {
+    "heartbeat.gif": heartbeat,
+    "pressure_volume_loops.png": lambda r, path: diagrams.pv_loops(r.scalars, path),
+    "wiggers.png": lambda r, path: diagrams.wiggers(r.scalars, path),
+    "activation.png": activation,
+    "potential.png": potential,
+    "ecg.png": lambda r, path: diagrams.ecg(r.scalars, path),
+    "right_heart.png": lambda r, path: diagrams.circulation(r.scalars, path),
+    "tissue.png": lambda r, path: diagrams.tissue(r.scalars, path),
+    "fibres.png": fibres,
+    "mesh.png": mesh,
+    "mesh_quality.png": _mesh_histogram,
+}
+
+
+def _from_above(view: Stance, lift: float = 0.45) -> Array:
+    """Direction to an eye in front of the heart and somewhat above it."""
+    eye = view.front + lift * view.up
+    return np.asarray(eye / np.linalg.norm(eye))
+
+
+def _cut(grid: pv.UnstructuredGrid, view: Stance) -> pv.UnstructuredGrid:
+    """What lies behind a long-axis plane through both ventricles."""
+    return grid.clip(normal=view.front, origin=view.middle, invert=True)
+
+
+def _shell(grid: pv.UnstructuredGrid, view: Stance, *, cut: bool) -> pv.PolyData:
+    """Outside of the heart, or of its rear half, ready for smooth shading."""
+    return smooth(_cut(grid, view) if cut else boundary(grid), 35.0)
+
+
+def _unrefined(series: Series) -> pv.UnstructuredGrid:
+    """The mesh as it was solved on: one tetrahedron per cell, also where fields are quadratic."""
+    grid = pv.read(series.files[0])
+    nodes = grid.cell_connectivity.reshape(grid.n_cells, -1)
+    return pv.UnstructuredGrid({pv.CellType.TETRA: nodes[:, :4]}, grid.points)
+
+
+def _frames(series: Series) -> list[int]:
+    """Indices of the frames of the film, evenly over the last beat."""
+    wanted = np.linspace(series.times[0], series.times[-1], min(FRAMES, len(series.times)))
+    return sorted({series.nearest(t) for t in wanted})
+
+
+def _four_times(result: Result, series: Series) -> list[int]:
+    """Spread, all activated, plateau, recovery; from the activation if it is known."""
+    t = series.times
+    start, end = float(t[0]), float(t[-1])
+    spread, full = start + 0.03 * (end - start), start + 0.1 * (end - start)
+    try:
+        activated = result.scalars["activated [%]"]
+        clock = result.scalars["t [ms]"]
+        spread = float(clock[np.argmax(activated >= min(40.0, activated.max()))])
+        full = float(clock[np.argmax(activated >= 0.98 * activated.max())])
+    except (InputError, KeyError):
+        pass
+    chosen: list[int] = []
+    for wanted in (spread, full + 20.0, full + 0.25 * (end - full), full + 0.37 * (end - full)):
+        index = series.nearest(wanted)
+        while index in chosen and index + 1 < len(t):
+            index += 1
+        chosen.append(index)
+    return chosen
+
+
+def _title(result: Result, t: float) -> str:
+    """Time and, where the scalars tell them, volume and pressure of the left ventricle."""
+    try:
+        row = result.scalars
+        clock, volume, pressure = row["t [ms]"], row["V_lv [mL]"], row["p_lv [mmHg]"]
+    except (InputError, KeyError):
+        return f"{t:4.0f} ms"
+    v, p = (float(np.interp(t, clock, column)) for column in (volume, pressure))
+    return f"{t:4.0f} ms   left ventricle {v:3.0f} mL, {p:3.0f} mmHg"
