@@ -18,6 +18,7 @@ from pathlib import Path
 
 from organtwin import prerequisites
 from organtwin.prerequisites import COMPILER, HEADERS, LIBRARIES
+from organtwin.solve.options import cache_directory
 
 #: Longest that one check may take (s); a first compilation on a busy machine needs its time.
 TIME_LIMIT = 120
@@ -102,13 +103,13 @@ def _memory(name: str) -> Finding:
 
 
 def _cache(name: str) -> Finding:
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = cache_directory()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder):
             return Finding(name, True, str(folder))
     except OSError as error:
-        remedy = "  Name a folder that can be written: export XDG_CACHE_HOME=/path/to/folder"
+        remedy = "  Name a folder that can be written: export ORGANTWIN_CACHE=/path/to/folder"
         return Finding(name, False, str(error), (remedy,))
 
 
@@ -230,9 +231,8 @@ def _packages(name: str) -> Finding:
     modules = (
         "SimpleITK",
         "mmgpy",
-        "gotranx",
+        "sympy",
         "h5py",
-        "meshio",
         "jinja2",
         "matplotlib",
         "pydantic",

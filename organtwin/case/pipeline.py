@@ -18,6 +18,7 @@ from organtwin.case.manifest import Manifest, recording
 from organtwin.case.progress import Progress, showing
 from organtwin.case.schema import Case
 from organtwin.case.stages import Stage, memory_peak, run_stage
+from organtwin.cells.kernel import compile_kernel
 from organtwin.cells.pacing import PacedCell, pace
 from organtwin.circulation.network import LV, RV
 from organtwin.coupling.measures import HeartFields, HeartScalars
@@ -170,7 +171,7 @@ def _cell(
 ) -> None:
     """Pace the cell, and tune the conductivities to the size of the electrical mesh."""
     section = case.electrophysiology
-    kernel = build.cell_model(case).compile(MPI.COMM_SELF)
+    kernel = compile_kernel(build.cell_model(case), MPI.COMM_SELF)
     progress(0.05, "pacing")
     cell = pace(
         kernel, cycle_length=case.circulation.cycle_length, beats=max(1, section.pacing_beats)
@@ -204,7 +205,7 @@ def _solve(
     cell = PacedCell.from_json((known["cell"].folder(directory) / "cell.json").read_text())
     tuned = json.loads((known["cell"].folder(directory) / "conductivity.json").read_text())["tuned"]
     sigma = Conductivity(**{name: found["sigma"] for name, found in tuned.items()})
-    kernel = build.cell_model(case).compile(comm)
+    kernel = compile_kernel(build.cell_model(case), comm)
     domain = read_domain(known["mesh"].folder(directory) / "mesh.msh", comm)
     assembly = build.assemble(case, domain, cell, sigma, kernel)
     progress(0.03, "filling")
@@ -338,7 +339,9 @@ def _note(manifest: Manifest, name: str, folder: Path) -> None:
     if name == "image":
         manifest.add_decisions(read_geometry(folder).decisions)
     elif name == "mesh":
-        quality = MeshReport.from_json(folder / "mesh.json").quality
+        report = MeshReport.from_json(folder / "mesh.json")
+        quality = report.quality
+        manifest.add_decisions(report.decisions)
         manifest.add_results(
             {
                 "mesh_cells": (quality.cells, "1"),

@@ -27,6 +27,7 @@ from organtwin.case.quantities import (
     Volume,
     VolumetricCurrent,
 )
+from organtwin.cells.model import library
 from organtwin.errors import suggestion
 
 #: Label names that the biventricular geometry can't do without.
@@ -138,7 +139,7 @@ class Electrophysiology(Section):
     """Monodomain propagation on a refinement of the mechanics mesh."""
 
     ionic_model: str = "ten_tusscher_2006_endo"
-    """Name of a cell model of `organtwin/cells/library`."""
+    """Cell model: a name in `organtwin/cells/library/library.toml`."""
     pacing_beats: Annotated[Count, Field(ge=0, le=5000)] = 50
     """Beats of the single cell before the heart starts."""
     refinements: Annotated[Count, Field(ge=0, le=4)] = 2
@@ -151,6 +152,13 @@ class Electrophysiology(Section):
     """Capacitance per membrane area, C_m."""
     conduction_velocity: ConductionVelocity = ConductionVelocity()
     activation: Activation = Activation()
+
+    @field_validator("ionic_model")
+    @classmethod
+    def _in_the_library(cls, name: str) -> str:
+        if name not in library():
+            raise ValueError(f"no cell model `{name}`. {suggestion(name, library())}")
+        return name
 
 
 Stiffness = Annotated[Pressure, Field(ge=0.0)]

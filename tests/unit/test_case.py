@@ -112,6 +112,10 @@ def test_resolved_case_reads_back_as_itself(write):
         ('[fibres]\nalpha_endo = "190 deg"', "must be at most 90 deg"),
         ('[fibres]\nalpha_endo = "60"', "has no unit"),
         ('[fibres]\nrule = "bayr"', 'unknown value "bayr". Did you mean `bayer`?'),
+        (
+            '[electrophysiology]\nionic_model = "ten_tusscher_2006_end"',
+            "no cell model `ten_tusscher_2006_end`. Did you mean `ten_tusscher_2006_endo`?",
+        ),
         ("[run]\nbeats = 0", "[run] beats: 0 is not possible: it must be at least 1."),
         ("[run]\nbeats = 1.5", "1.5 is not a whole number"),
         ("[run]\nbeats = true", "True is not a whole number"),

@@ -80,6 +80,14 @@ def test_launcher_of_another_mpi_is_found_out(monkeypatch, tmp_path):
     assert "two runs of one rank" in found.seen
 
 
+def test_cache_that_cannot_be_written_is_told(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ORGANTWIN_CACHE", str(tmp_path / "file" / "cache"))
+    found = finding("cache")
+    assert not found.ok
+    assert any("ORGANTWIN_CACHE" in line for line in found.remedy)
+
+
 def test_old_python_is_told(monkeypatch):
     monkeypatch.setattr(sys, "version_info", (3, 11, 2, "final", 0))
     found = finding("Python")
