@@ -10,7 +10,7 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 # h5py after dolfinx.fem.petsc meets a foreign HDF5 ("Not a datatype"); before it all is well.
 import h5py  # noqa: E402, F401
 
-# The wheel distribution loads its libraries here; conda-forge's needs nothing and has no such module.
+# The wheel loads its libraries here; conda-forge's DOLFINx needs nothing and has no such module.
 with contextlib.suppress(ImportError):
     import dolfinx_solver  # noqa: F401
 

@@ -53,9 +53,7 @@ def abort_on_uncaught_error(comm: MPI.Comm = MPI.COMM_WORLD) -> None:
     if comm.size == 1:
         return
 
-    def hook(
-        kind: type[BaseException], value: BaseException, trace: TracebackType | None
-    ) -> None:
+    def hook(kind: type[BaseException], value: BaseException, trace: TracebackType | None) -> None:
         traceback.print_exception(kind, value, trace)
         sys.stderr.flush()
         comm.Abort(1)

@@ -58,9 +58,13 @@ def quantity(text: str, unit: str, place: str) -> float:
     try:
         value = registry().Quantity(text)
     except (pint.errors.UndefinedUnitError, pint.errors.DefinitionSyntaxError) as error:
-        raise InputError(place, f'"{text}" can\'t be read as a {wanted} ({error}).', remedy) from None
+        raise InputError(
+            place, f'"{text}" can\'t be read as a {wanted} ({error}).', remedy
+        ) from None
     except Exception as error:  # pint lets tokenizer, arithmetic and value errors through
-        raise InputError(place, f'"{text}" can\'t be read as a {wanted} ({error}).', remedy) from None
+        raise InputError(
+            place, f'"{text}" can\'t be read as a {wanted} ({error}).', remedy
+        ) from None
     if not hasattr(value, "to"):
         value = registry().Quantity(value)
     try:

@@ -40,6 +40,7 @@ class Assembly:
 
     Attributes:
         heart: The process.
+        ep: Its electrophysiology.
         domain: Mesh of the mechanics.
         fine: Mesh of the electrophysiology.
         passive: Passive law, as constants of the mesh.
@@ -49,6 +50,7 @@ class Assembly:
     """
 
     heart: Electromechanics
+    ep: Monodomain
     domain: Domain
     fine: Domain
     passive: Material
@@ -93,7 +95,7 @@ def assemble(
     loop = closed_loop(case)
     heart = Electromechanics(ep, mechanics, muscle, loop, loop.rest())
     ecg = PseudoECG(ep.v.function_space, tensor, limb_electrodes(domain))
-    return Assembly(heart, domain, fine, passive, coarse_fibres, fine_fibres, ecg)
+    return Assembly(heart, ep, domain, fine, passive, coarse_fibres, fine_fibres, ecg)
 
 
 def fibre_angles(case: Case) -> FibreAngles:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import numpy as np
@@ -22,7 +25,7 @@ from organtwin.cells.kernel import compile_kernel
 from organtwin.cells.pacing import PacedCell, pace
 from organtwin.circulation.network import LV, RV
 from organtwin.coupling.measures import HeartFields, HeartScalars
-from organtwin.electrophysiology.conductivity import Conductivity, tune
+from organtwin.electrophysiology.conductivity import Conductivity, Tuned, tune
 from organtwin.electrophysiology.ecg import einthoven
 from organtwin.electrophysiology.monodomain import NOT_ACTIVATED
 from organtwin.export.fields import Writer, field_writer
@@ -36,13 +39,18 @@ from organtwin.mesh.domain import read_domain
 from organtwin.mesh.quality import MeshReport
 from organtwin.mesh.tetrahedra import tetrahedralise
 from organtwin.parallel import on_root
+from organtwin.run.checkpoint import Checkpoint, read_checkpoint, restore
 from organtwin.run.observers import Fields, Table
 from organtwin.run.result import relative_change, ventricular_results
 from organtwin.run.simulate import Observer, Statistics, simulate
 from organtwin.units import ML, MMHG
 
+logger = logging.getLogger(__name__)
+
 #: Potentials on the fine mesh are big: one is written for this many of the other fields.
 ELECTRICAL_STRIDE = 2
+#: Time between two checkpoints (ms).
+CHECKPOINT_INTERVAL = 100.0
 SOLVERS = tuple(
     f"organtwin.{name}"
     for name in (
@@ -134,6 +142,8 @@ def run_case(
         "cell": lambda folder, progress: _cell(case, known, directory, folder, progress),
         "solve": lambda folder, progress: _solve(case, known, directory, folder, progress, comm),
     }
+    if fresh:
+        on_root(comm, lambda: rmtree(_checkpoint_folder(known, directory), ignore_errors=True))
     last = max(([*known].index(name) for name in only & set(known)), default=-1) if only else 3
     with recording(directory, case, [case.image.file], comm) as manifest:
         for name in list(known)[: last + 1]:
@@ -142,7 +152,7 @@ def run_case(
                 ranks="all" if name == "solve" else "one",
             )  # fmt: skip
             manifest.add_stage(account)
-            on_root(comm, lambda name=name: _note(manifest, name, known[name].folder(directory)))  # type: ignore[misc]
+            on_root(comm, partial(_note, manifest, name, known[name].folder(directory)))
         if only is None or "report" in only:
             _report(directory, manifest, comm)
     return directory
@@ -180,7 +190,7 @@ def _cell(
     domain = read_domain(known["mesh"].folder(directory) / "mesh.msh", MPI.COMM_SELF)
     h = build.mean_edge(domain) / 2**section.refinements
     wanted = section.conduction_velocity.model_dump()
-    tuned = {}
+    tuned: dict[str, Tuned] = {}
     for n, (name, velocity) in enumerate(wanted.items()):
         progress(0.4 + 0.15 * n, f"tuning {name}")
         twin = next((tuned[other] for other in tuned if wanted[other] == velocity), None)
@@ -208,32 +218,62 @@ def _solve(
     kernel = compile_kernel(build.cell_model(case), comm)
     domain = read_domain(known["mesh"].folder(directory) / "mesh.msh", comm)
     assembly = build.assemble(case, domain, cell, sigma, kernel)
-    progress(0.03, "filling")
-    decision = _fill(case, assembly)
     heart, rest_volume = assembly.heart, domain.volume() / ML
-    blood = heart.loop.blood_volume(heart.loop_state)
-    observers, closing = _observers(case, assembly, directory)
+    progress(0.03, "filling")
+    start, note = _start(case, known, assembly, directory, comm)
+    checkpoint = Checkpoint(
+        comm, _checkpoint_folder(known, directory), heart, CHECKPOINT_INTERVAL, note
+    )
+    observers, closing = _observers(case, assembly, directory, start if start > 0 else None)
     with closing:
         statistics = simulate(
-            assembly.heart,
+            heart,
+            t_start=start,
             t_end=case.duration,
             dt=case.mechanics.time_step,
-            observers=observers,
+            observers=[*observers, checkpoint],
             progress=lambda done: progress(0.1 + 0.9 * done, f"{done * case.duration:.0f} ms"),
+            on_failure=checkpoint.observe,
         )
     outcome = _Outcome(
         statistics=statistics,
         activation=_write_activation(directory, assembly),
-        activated=heart.ep.activated_fraction(),
-        blood_drift=(heart.loop.blood_volume(heart.loop_state) - blood) / ML,
+        activated=assembly.ep.activated_fraction(),
+        blood_drift=(heart.loop.blood_volume(heart.loop_state) - note["blood"]) / ML,
         sizes=_sizes(assembly),
-        decisions=[decision],
+        decisions=[note["decision"]],
     )
     on_root(comm, lambda: _record(case, directory, folder, rest_volume, outcome))
 
 
-def _fill(case: Case, assembly: build.Assembly) -> str:
-    """Inflate to end-diastole and scale the loop to the heart; returns what was decided."""
+def _start(
+    case: Case,
+    known: dict[str, Stage],
+    assembly: build.Assembly,
+    directory: Path,
+    comm: MPI.Comm,
+) -> tuple[float, dict[str, Any]]:
+    """Go on from a checkpoint of the same run, else fill the heart; returns time and note."""
+    heart, key = assembly.heart, known["solve"].key
+    folder = _checkpoint_folder(known, directory)
+    found = read_checkpoint(folder, comm) if case.output.formats == ("vtu",) else None
+    if found is not None and found[1]["key"] == key:
+        start, note = found
+        heart.loop = heart.loop.scaled(note["size"])
+        restore(folder, heart, comm)
+        logger.info("going on from t = %g ms", start)
+        return start, note
+    size, decision = _fill(case, assembly)
+    blood = heart.loop.blood_volume(heart.loop_state)
+    return 0.0, {"key": key, "size": size, "decision": decision, "blood": blood}
+
+
+def _checkpoint_folder(known: dict[str, Stage], directory: Path) -> Path:
+    return known["solve"].folder(directory) / "checkpoint"
+
+
+def _fill(case: Case, assembly: build.Assembly) -> tuple[float, str]:
+    """Inflate to end-diastole and scale the loop to the heart; returns the scale, and in words."""
     heart = assembly.heart
     loop = heart.loop
     settled = loop.settle(case.circulation.warm_up_beats)
@@ -248,7 +288,7 @@ def _fill(case: Case, assembly: build.Assembly) -> str:
     heart.loop_state[8:] *= size
     heart.loop_state[[LV, RV]] = volumes
     lv, rv = (f"{p / MMHG:.1f} mmHg" for p in pressures)
-    return (
+    return size, (
         "The shape in the image is taken as free of load. It is filled to the end-diastolic "
         f"pressures of the settled circulation (LV {lv}, RV {rv}), and that circulation, of an "
         f"adult at rest, is scaled by {size:.2f} to the left ventricle's volume."
@@ -256,31 +296,31 @@ def _fill(case: Case, assembly: build.Assembly) -> str:
 
 
 def _observers(
-    case: Case, assembly: build.Assembly, directory: Path
+    case: Case, assembly: build.Assembly, directory: Path, resume: float | None
 ) -> tuple[list[Observer], ExitStack]:
     heart, domain, fine = assembly.heart, assembly.domain, assembly.fine
     every = case.output.field_interval
-    scalars = HeartScalars(heart, lambda: einthoven(assembly.ecg(heart.ep.v)))
+    scalars = HeartScalars(heart, lambda: einthoven(assembly.ecg(assembly.ep.v)))
     directions = assembly.coarse_fibres
     fields = HeartFields(
         heart, assembly.passive, directions.f0, directions.s0, directions.n0,
         {"region": build.region_field(domain)},
     )  # fmt: skip
-    table = Table(domain.comm, directory / "scalars.csv", scalars)
+    table = Table(domain.comm, directory / "scalars.csv", scalars, resume=resume)
     observers: list[Observer] = [table]
     closing = ExitStack()
     closing.callback(table.close)
     for kind in case.output.formats:
         where = directory / "fields"
-        mechanical = field_writer(kind, where, "mechanics", domain.mesh, degree=2)
-        electrical = field_writer(kind, where, "electrophysiology", fine.mesh)
+        mechanical = field_writer(kind, where, "mechanics", domain.mesh, degree=2, resume=resume)
+        electrical = field_writer(kind, where, "electrophysiology", fine.mesh, resume=resume)
         for writer in (mechanical, electrical):
             closing.callback(_close, writer)
         observers += [
             Fields(mechanical, fields, every),
             Fields(
                 electrical,
-                lambda: {"transmembrane_potential": heart.ep.v},
+                lambda: {"transmembrane_potential": assembly.ep.v},
                 ELECTRICAL_STRIDE * every,
             ),
         ]
@@ -305,7 +345,7 @@ def _close(writer: Writer) -> None:
 
 def _write_activation(directory: Path, assembly: build.Assembly) -> float:
     """Write when each part was activated; returns the time from the first to the last (ms)."""
-    when = assembly.heart.ep.activation_time
+    when = assembly.ep.activation_time
     writer = field_writer("vtu", directory / "fields", "activation", assembly.fine.mesh)
     writer.write(0.0, {"activation_time": when, "fibre": assembly.fine_fibres.f0})
     times = when.x.array[when.x.array != NOT_ACTIVATED]
@@ -386,7 +426,7 @@ def _report(directory: Path, manifest: Manifest, comm: MPI.Comm) -> None:
     def work() -> None:
         start = time.perf_counter()
         with showing("report", comm) as progress:
-            draw_all(directory, lambda done, name="": progress(0.95 * done, name))
+            draw_all(directory, progress)
             manifest.content["stages"]["report"] = {
                 "wall_time_s": round(time.perf_counter() - start, 3),
                 "peak_memory_mib": round(memory_peak(), 1),

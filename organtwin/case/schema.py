@@ -27,7 +27,7 @@ from organtwin.case.quantities import (
     Volume,
     VolumetricCurrent,
 )
-from organtwin.cells.model import library
+from organtwin.cells.catalogue import library
 from organtwin.errors import suggestion
 
 #: Label names that the biventricular geometry can't do without.

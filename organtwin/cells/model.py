@@ -8,16 +8,15 @@ A definition is a subset of the gotran language: ``states(...)``, ``parameters(.
 from __future__ import annotations
 
 import ast
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
-from typing import Any
 
 import sympy
 from sympy.parsing.sympy_parser import parse_expr
 
+from organtwin.cells.catalogue import library
 from organtwin.errors import InputError, suggestion
 
 _FUNCTIONS = {
@@ -108,13 +107,6 @@ class CellModel:
         return _parse(self.definition, self.name).equations
 
 
-@cache
-def library() -> Mapping[str, dict[str, Any]]:
-    """Entries of the library by name."""
-    path = files("organtwin.cells") / "library" / "library.toml"
-    return tomllib.loads(path.read_text("utf-8"))
-
-
 @dataclass(frozen=True)
 class _Statements:
     states: dict[str, float]
@@ -162,4 +154,6 @@ def _require(
 ) -> None:
     for name in changes:
         if name not in known:
-            raise InputError(f"cell model `{model}`", f"no {kind} `{name}`.", suggestion(name, known))
+            raise InputError(
+                f"cell model `{model}`", f"no {kind} `{name}`.", suggestion(name, known)
+            )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,8 +65,10 @@ class PacedCell:
     @classmethod
     def from_json(cls, text: str) -> PacedCell:
         """From `to_json`."""
-        arrays = ("states", "time", "potential", "calcium")
-        return cls(**{k: np.array(v) if k in arrays else v for k, v in json.loads(text).items()})
+        plain: dict[str, Any] = json.loads(text)
+        for name in ("states", "time", "potential", "calcium"):
+            plain[name] = np.array(plain[name])
+        return cls(**plain)
 
 
 def pace(
@@ -103,9 +106,11 @@ def pace(
     potential[-1], calcium[-1] = v[0], kernel.calcium(states)[0]
     if not np.isfinite(potential).all():
         raise SolverError("pacing", f"`{kernel.model.name}` diverged.", "Use a smaller time step.")
-    durations = [_duration(time, potential, share) for share in (0.3, 0.5, 0.9)]
+    apd30, apd50, apd90 = (_duration(time, potential, share) for share in (0.3, 0.5, 0.9))
     drift = float(np.max(np.abs(states - before) / np.maximum(np.abs(before), 1e-9)))
-    return PacedCell(states[:, 0], float(v[0]), time, potential, calcium, *durations, drift)
+    return PacedCell(
+        states[:, 0], float(v[0]), time, potential, calcium, apd30, apd50, apd90, drift
+    )
 
 
 def _times(cycle_length: float, dt: float) -> Array:

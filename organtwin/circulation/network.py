@@ -43,8 +43,9 @@ class Flows(NamedTuple):
 class ClosedLoop:
     """Closed-loop circulation: chambers, valves, systemic and pulmonary vessels.
 
-        V̇_LA = Q_ven,pul − Q_MV        C_ar ṗ_ar = Q_valve − Q_ar      L_ar Q̇_ar = p_ar − p_ven − R_ar Q_ar
-        V̇_LV = Q_MV − Q_AV             C_ven ṗ_ven = Q_ar − Q_ven      L_ven Q̇_ven = p_ven − p_atrium − R_ven Q_ven
+        V̇_LA = Q_ven,pul − Q_MV,              V̇_LV = Q_MV − Q_AV
+        C_ar ṗ_ar = Q_AV − Q_ar,              C_ven ṗ_ven = Q_ar − Q_ven
+        L_ar Q̇_ar = p_ar − p_ven − R_ar Q_ar,  L_ven Q̇_ven = p_ven − p_RA − R_ven Q_ven
 
     and likewise on the right. With a 3D ventricle its pressure is given instead of an elastance.
 

@@ -1,4 +1,4 @@
-"""The beating heart: electrophysiology, active tension, mechanics and circulation as one process."""
+"""The beating heart: electrophysiology, tension, mechanics and circulation as one process."""
 
 from __future__ import annotations
 

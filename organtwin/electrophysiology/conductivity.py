@@ -78,7 +78,9 @@ def conductivity_tensor(
     Args:
         domain: Mesh of the electrophysiology.
         sigma: Conductivities.
-        f0, s0, n0: Directions in the cells (piecewise constant).
+        f0: Fibre direction in the cells (piecewise constant).
+        s0: Sheet direction.
+        n0: Normal direction.
         endocardium: Surfaces that carry the fast layer; none if empty.
     """
     along = (
@@ -189,8 +191,13 @@ def tune(
     σ, and the secant in log–log takes that into account.
 
     Args:
-        kernel, states, v, h, membrane, dt: As in `conduction_velocity`.
+        kernel: Cell model.
+        states: Its states at rest, shape (n_states,).
+        v: Potential at rest (mV).
         velocity: c* (mm/ms).
+        h: Mean edge length (mm).
+        membrane: Surface-to-volume ratio and capacitance.
+        dt: Time step (ms).
         tolerance: Relative error of the velocity at which the search ends.
         iterations: Most evaluations.
 

@@ -27,7 +27,7 @@ LIMBS: Mapping[str, tuple[float, float, float]] = {
 class PseudoECG:
     """Potentials at electrodes from the transmembrane potential.
 
-        φ(x_e) = 1/(4πσ_b) ∫ σ∇v · ∇(1/r) dx,    r = |x − x_e|
+        φ(x_e) = −1/(4πσ_b) ∫ σ∇v · ∇(1/r) dx,    r = |x − x_e|
 
     This is linear in v, so one vector per electrode is assembled once and each evaluation is
     a dot product.
@@ -54,9 +54,9 @@ class PseudoECG:
         x, w = ufl.SpatialCoordinate(V.mesh), ufl.TestFunction(V)
         for name, point in electrodes.items():
             d = x - fem.Constant(V.mesh, np.asarray(point, dtype=np.float64))
-            grad = -d / ufl.sqrt(ufl.dot(d, d)) ** 3
+            lead = d / ufl.sqrt(ufl.dot(d, d)) ** 3  # −∇(1/r)
             scale = fem.Constant(V.mesh, 1 / (4 * np.pi * sigma_b))
-            integrand = scale * ufl.inner(conductivity * ufl.grad(w), grad)
+            integrand = scale * ufl.inner(conductivity * ufl.grad(w), lead)
             form = fem.form(
                 integrand * ufl.dx(metadata={"quadrature_degree": 2}), jit_options=options.jit()
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -65,8 +65,8 @@ def pv_loops(scalars: Table, path: Path) -> Path:
         for side, name in (("lv", "Left ventricle"), ("rv", "Right ventricle")):
             v, p = scalars[f"V_{side} [mL]"], scalars[f"p_{side} [mmHg]"]
             colour = COLOURS[side]
-            fraction = 100 * np.ptp(v) / v.max()
-            label = f"{name}: SV {np.ptp(v):.0f} mL, EF {fraction:.0f} %"
+            stroke = v[0] - v.min()  # the beat starts at the end of diastole
+            label = f"{name}: SV {stroke:.0f} mL, EF {100 * stroke / v[0]:.0f} %"
             axes.plot(v, p, color=colour, label=label)
             _arrows(axes, v, p, colour)
             axes.plot(v[0], p[0], "o", color=colour, markersize=6, markeredgecolor="white")
@@ -101,8 +101,9 @@ def wiggers(scalars: Table, path: Path) -> Path:
         rows[1].set(ylabel="Volume (mL)")
         rows[1].legend(loc="lower right", ncols=2)
         if has_ecg:
-            rows[2].plot(t, scalars["ecg_II [mV]"], color=COLOURS["ecg"], linewidth=1.6)
-            rows[2].set(ylabel="ECG II (mV)")
+            factor, unit = _ecg_unit([scalars["ecg_II [mV]"]])
+            rows[2].plot(t, factor * scalars["ecg_II [mV]"], color=COLOURS["ecg"], linewidth=1.6)
+            rows[2].set(ylabel=f"ECG II ({unit})")
         rows[-1].set(xlabel="Time (ms)", xlim=(float(t[0]), float(t[-1])))
         figure.suptitle(
             "The heartbeat over time", fontsize=14, fontweight="bold", x=0.01, ha="left"
@@ -117,12 +118,13 @@ def ecg(scalars: Table, path: Path) -> Path:
     leads = [lead for lead in ("I", "II", "III") if f"ecg_{lead} [mV]" in scalars]
     if not leads:
         raise KeyError("ecg_I [mV]")
+    factor, unit = _ecg_unit([scalars[f"ecg_{lead} [mV]"] for lead in leads])
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(11.0, 1.25 * len(leads) + 0.8), layout="constrained")
         rows = figure.subplots(len(leads), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
         for axes, lead in zip(rows, leads, strict=True):
-            axes.plot(t, scalars[f"ecg_{lead} [mV]"], color=COLOURS["ecg"], linewidth=1.6)
-            axes.set_ylabel(f"{lead} (mV)")
+            axes.plot(t, factor * scalars[f"ecg_{lead} [mV]"], color=COLOURS["ecg"], linewidth=1.6)
+            axes.set_ylabel(f"{lead} ({unit})")
             axes.grid(which="major", color="#f3c9c2")
         rows[0].set_title("Electrocardiogram in an unbounded body (pseudo-ECG)")
         rows[-1].set(xlabel="Time (ms)", xlim=(float(t[0]), float(t[-1])))
@@ -210,6 +212,11 @@ def valve_events(scalars: Table) -> dict[str, float]:
             event = f"{valve} opens" if is_open[i + 1] else f"{valve} closes"
             events.setdefault(event, float(t[i + 1]))
     return events
+
+
+def _ecg_unit(leads: Sequence[Array]) -> tuple[float, str]:
+    """Factor from mV and name of the unit in which the leads are readable."""
+    return (1.0, "mV") if max(float(np.max(np.abs(lead))) for lead in leads) > 0.1 else (1e3, "µV")
 
 
 def _phases(rows: list[Axes], events: Mapping[str, float], end: float) -> None:

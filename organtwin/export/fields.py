@@ -108,6 +108,7 @@ class FieldWriter:
         degree: Degree of the elements written, 1 or 2; fields of lower degree are interpolated.
         single: Write single precision: half the size, and plenty to look at.
         units: Field name → unit.
+        resume: Time (ms) that an interrupted run goes on from: earlier steps of the series stay.
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class FieldWriter:
         degree: int = 1,
         single: bool = True,
         units: Mapping[str, str] = UNITS,
+        resume: float | None = None,
     ) -> None:
         self._directory = Path(directory)
         self._name = name
@@ -126,7 +128,7 @@ class FieldWriter:
         self._sampler = _Sampler(mesh, degree)
         self._single = single
         self._units = units
-        self._steps: list[tuple[float, str]] = []
+        self._steps = on_root(self._comm, lambda: _earlier_steps(self.path, resume))
         on_root(self._comm, lambda: (self._directory / name).mkdir(parents=True, exist_ok=True))
         self._grid, self._points = self._empty_grid()
 
@@ -283,16 +285,33 @@ class VtkHdfWriter:
         return np.asarray(values[: self._sampler.mesh.geometry.index_map().size_local])
 
 
+def _earlier_steps(pvd: Path, resume: float | None) -> list[tuple[float, str]]:
+    """Steps of a series before the time that a run goes on from."""
+    if resume is None or not pvd.is_file():
+        return []
+    found = ET.parse(pvd).getroot().iter("DataSet")
+    steps = [(float(entry.attrib["timestep"]), entry.attrib["file"]) for entry in found]
+    return [(t, file) for t, file in steps if t < resume - 1e-9]
+
+
 def field_writer(
-    kind: str, directory: str | Path, name: str, mesh: Mesh, *, degree: int = 1
+    kind: str,
+    directory: str | Path,
+    name: str,
+    mesh: Mesh,
+    *,
+    degree: int = 1,
+    resume: float | None = None,
 ) -> Writer:
     """The writer of a format by the name it has in a case file: vtu, vtx or vtkhdf.
+
+    Only ``vtu`` can go on with a series (``resume``); the others start anew.
 
     Raises:
         InputError: no format of that name.
     """
     if kind == "vtu":
-        return FieldWriter(directory, name, mesh, degree=degree)
+        return FieldWriter(directory, name, mesh, degree=degree, resume=resume)
     if kind == "vtx":
         return VtxWriter(directory, name, mesh, degree=degree)
     if kind == "vtkhdf":

@@ -125,6 +125,23 @@ _KNOWN: Mapping[str, tuple[str, Range | None, bool]] = {
         Range(-1, 1, "below 1", "incompressibility of the tissue, accepted error"),
         True,
     ),
+    "lv_end_diastolic_pressure": (
+        "LV end-diastolic pressure",
+        Range(3, 12, "3 – 12", "by catheter, textbook"),
+        False,
+    ),
+    "rv_end_diastolic_pressure": (
+        "RV end-diastolic pressure",
+        Range(0, 8, "0 – 8", "by catheter, textbook"),
+        False,
+    ),
+    "activated_fraction": ("Part of the tissue activated", None, False),
+    "cell_apd90": (
+        "Action potential of the paced cell, 90 % duration",
+        Range(250, 350, "250 – 350", "human ventricular cells at 1 Hz, textbook"),
+        False,
+    ),
+    "blood_volume_drift": ("Blood lost by the circulation", None, False),
     "mesh_cells": ("Tetrahedra of the mechanics mesh", None, False),
     "mesh_min_dihedral_angle": ("Smallest dihedral angle", None, False),
     "wall_time": ("Time from start to end", None, False),
@@ -145,8 +162,14 @@ def findings(results: Mapping[str, Mapping[str, Any]]) -> list[Finding]:
     ]
     others = [key for key in results if key not in _KNOWN]
     return found + [
-        Finding(
-            key, key.replace("_", " ").capitalize(), results[key]["value"], results[key]["unit"]
-        )
-        for key in others
+        Finding(key, _in_words(key), results[key]["value"], results[key]["unit"]) for key in others
     ]
+
+
+def _in_words(key: str) -> str:
+    """A key as a name: ``lv_wall_mass`` → "LV wall mass"."""
+    words = [
+        word.upper() if word in ("lv", "rv", "la", "ra", "ecg") else word for word in key.split("_")
+    ]
+    text = " ".join(words)
+    return text[0].upper() + text[1:]

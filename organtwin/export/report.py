@@ -120,7 +120,7 @@ def _verdict(run: Mapping[str, Any], found: list[Finding]) -> str:
         return state
     if not outside:
         return f"{state} All {len(judged)} values with a range to compare lie within it."
-    names = ", ".join(f"{f.name[0].lower()}{f.name[1:]} ({f.verdict})" for f in outside)
+    names = ", ".join(f"{finding.name} ({finding.verdict})" for finding in outside)
     inside = len(judged) - len(outside)
     return f"{state} {inside} of {len(judged)} values lie within their range; outside: {names}."
 
@@ -166,7 +166,7 @@ def _number(value: object) -> str:
     """A number with the digits that mean something; anything else as it is."""
     if isinstance(value, bool) or not isinstance(value, float | int):
         return "–" if value is None else str(value)
-    if float(value).is_integer() and abs(value) < 1e7:
+    if (float(value).is_integer() or abs(value) >= 1e3) and abs(value) < 1e7:
         return f"{value:,.0f}".replace(",", "\u202f")
     if 1e-3 <= abs(value) < 1e5:
         return f"{value:.1f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -50,6 +50,7 @@ class Table:
         path: CSV file.
         row: Gives the columns of the present state by their headings; collective.
         every: Interval (ms); 0 for each step.
+        resume: Time (ms) that an interrupted run goes on from: earlier rows of the file are kept.
     """
 
     def __init__(
@@ -58,11 +59,13 @@ class Table:
         path: Path,
         row: Callable[[float, Step], Mapping[str, float]],
         every: float = 0.0,
+        resume: float | None = None,
     ) -> None:
         self.every = every
         self._comm = comm
         self._row = row
         self._path = path
+        self._resume = resume
         self._stream: IO[str] | None = None
 
     def observe(self, t: float, step: Step) -> None:
@@ -71,11 +74,19 @@ class Table:
         if self._comm.rank != 0:
             return
         if self._stream is None:
+            earlier = self._earlier_rows()
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._stream = self._path.open("w", newline="")
-            csv.writer(self._stream).writerow(row)
+            csv.writer(self._stream).writerows([list(row), *earlier])
         csv.writer(self._stream).writerow([f"{value:.10g}" for value in row.values()])
         self._stream.flush()
+
+    def _earlier_rows(self) -> list[list[str]]:
+        if self._resume is None or not self._path.is_file():
+            return []
+        with self._path.open(newline="") as stream:
+            rows = list(csv.reader(stream))[1:]
+        return [row for row in rows if float(row[0]) < self._resume - 1e-9]
 
     def close(self) -> None:
         """Close the file."""

@@ -65,6 +65,7 @@ def simulate(
     observers: Sequence[Observer] = (),
     smallest: float | None = None,
     progress: Callable[[float], None] | None = None,
+    on_failure: Callable[[float, Step], None] | None = None,
 ) -> Statistics:
     """Advance a process to ``t_end``.
 
@@ -79,6 +80,8 @@ def simulate(
         observers: Who looks at it, and when.
         smallest: Smallest step before giving up (ms); dt/16 by default.
         progress: Called with the share that is done.
+        on_failure: Called before giving up, with the time that the process stands at and the step
+            that failed; a place to save the state.
 
     Returns:
         What the run cost.
@@ -97,6 +100,15 @@ def simulate(
     for n in range(1, n_steps + 1):
         t0, t1 = t_start + (n - 1) * dt, t_start + n * dt
         step = _advance(process, t0, t1, smallest, statistics)
+        if not step.converged:
+            if on_failure is not None:
+                on_failure(step.t0, step)
+            raise SolverError(
+                "simulate",
+                f"the step from t = {step.t0:g} to {step.t1:g} ms failed ({step.outcome.name}); "
+                f"everything up to {step.t0:g} ms is kept.",
+                f"{step.outcome.value} Running the case again goes on from there.",
+            )
         for observer, stride in zip(observers, strides, strict=True):
             if n % stride == 0:
                 observer.observe(t1, step)
@@ -108,18 +120,14 @@ def simulate(
 def _advance(
     process: Process, t0: float, t1: float, smallest: float, statistics: Statistics
 ) -> Step:
+    """Advance in one step or, when it is refused, in halves; the last step that was tried."""
     step = process.advance(t0, t1)
     statistics.add(step)
-    if step.converged:
+    if step.converged or (t1 - t0) / 2 < smallest * (1 - 1e-9):
         return step
-    if (t1 - t0) / 2 < smallest * (1 - 1e-9):
-        raise SolverError(
-            "simulate",
-            f"the step from t = {t0:g} to {t1:g} ms failed ({step.outcome.name}); results up to "
-            f"{t0:g} ms are kept.",
-            step.outcome.value,
-        )
     logger.info("step at t = %g ms refused (%s): halved", t0, step.outcome.name)
     middle = (t0 + t1) / 2
-    _advance(process, t0, middle, smallest, statistics)
+    first = _advance(process, t0, middle, smallest, statistics)
+    if not first.converged:
+        return first
     return _advance(process, middle, t1, smallest, statistics)
