@@ -28,7 +28,7 @@ from organtwin.electrophysiology.stimulus import Stimulus
 from organtwin.materials.guccione import Guccione
 from organtwin.materials.holzapfel_ogden import HolzapfelOgden
 from organtwin.materials.kinematics import Directions, Material
-from organtwin.mesh.domain import Domain, refine
+from organtwin.mesh.domain import Domain, cellwise_vectors, refine
 
 #: Surfaces that carry the fast endocardial layer.
 ENDOCARDIA = ("lv_endo", "rv_endo")
@@ -72,8 +72,8 @@ def assemble(
         return fibres(where, angles, space, rule=case.fibres.rule, degree=degree, at=known)
 
     in_points = rule(domain, quadrature_space(domain.mesh, 4, (3,)), 2)
-    coarse_fibres = rule(domain, _cellwise(domain), 2)
-    fine_fibres = rule(fine, _cellwise(fine), 1) if fine is not domain else coarse_fibres
+    coarse_fibres = rule(domain, cellwise_vectors(domain), 2)
+    fine_fibres = rule(fine, cellwise_vectors(fine), 1) if fine is not domain else coarse_fibres
     tensor = conductivity_tensor(
         fine, sigma, fine_fibres.f0, fine_fibres.s0, fine_fibres.n0, endocardium=ENDOCARDIA
     )
@@ -159,10 +159,6 @@ def mean_edge(domain: Domain) -> float:
     total: float = domain.comm.allreduce(float(lengths.sum()))
     count: int = domain.comm.allreduce(len(owned) * len(pairs))
     return total / count
-
-
-def _cellwise(domain: Domain) -> fem.FunctionSpace:
-    return fem.functionspace(domain.mesh, ("DG", 0, (3,)))
 
 
 def region_field(domain: Domain) -> fem.Function:

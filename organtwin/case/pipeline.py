@@ -276,17 +276,11 @@ def _fill(case: Case, assembly: build.Assembly) -> tuple[float, str]:
     """Inflate to end-diastole and scale the loop to the heart; returns the scale, and in words."""
     heart = assembly.heart
     loop = heart.loop
-    settled = loop.settle(case.circulation.warm_up_beats)
-    heart.loop_state[:] = settled
+    section = case.circulation
+    settled = loop.settle(section.warm_up_beats, extra_volume=section.extra_volume)
     pressures = loop.chamber_pressures(settled, 0.0)[[LV, RV]]
     heart.fill(pressures)
-    size = float(heart.loop_state[LV] / settled[LV])
-    volumes = heart.loop_state[[LV, RV]].copy()
-    heart.loop = loop.scaled(size)
-    heart.loop_state[:] = settled
-    heart.loop_state[:4] *= size
-    heart.loop_state[8:] *= size
-    heart.loop_state[[LV, RV]] = volumes
+    size = heart.fit_loop(settled)
     lv, rv = (f"{p / MMHG:.1f} mmHg" for p in pressures)
     return size, (
         "The shape in the image is taken as free of load. It is filled to the end-diastolic "

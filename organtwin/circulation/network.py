@@ -187,9 +187,16 @@ class ClosedLoop:
         slope = np.linalg.solve(A, dt * N)[[LV, RV]] if given else np.zeros((2, 2))
         return new, slope
 
-    def settle(self, beats: int, dt: float = 1.0) -> Vector:
-        """State at the start of a beat after running the loop alone for some beats."""
+    def settle(self, beats: int, dt: float = 1.0, extra_volume: float = 0.0) -> Vector:
+        """State at the start of a beat after running the loop alone for some beats.
+
+        Args:
+            beats: How many.
+            dt: Time step (ms).
+            extra_volume: Blood added to the systemic veins before (mm³), negative to take some.
+        """
         y = self.rest()
+        y[VEN_SYS] += extra_volume / self.systemic.C_ven
         for step in range(round(beats * self.period / dt)):
             y, _ = self.step(y, step * dt, dt)
         return y

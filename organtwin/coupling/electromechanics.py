@@ -166,7 +166,7 @@ class Electromechanics:
         }
 
     def fill(self, pressures: Array, *, duration: float = 200.0) -> None:
-        """Load the relaxed heart to the given cavity pressures, and start the loop from there.
+        """Load the relaxed heart to the given cavity pressures.
 
         The pressures grow over ``duration``; then they are held, in steps that become longer
         until nothing moves. Viscosity carries the tissue through the soft toe of its law, and
@@ -202,9 +202,29 @@ class Electromechanics:
                     "Lower the filling pressure, or use a stiffer tissue or a finer mesh.",
                 )
         self.muscle.stretch.x.array[: self.muscle.states.shape[1]] = self._present_stretch()
-        self.loop_state[[LV, RV]] = mechanics.volumes()
         self._w_before[:] = w
         self._dt_before[0] = 0.0
+
+    def fit_loop(self, settled: Array) -> float:
+        """Scale the circulation to the filled left ventricle and start it from a settled state.
+
+        The loop is that of an adult of its own size; all of its volumes and flows are scaled by
+        the ratio of the left ventricles' volumes, which leaves every pressure as it was.
+
+        Args:
+            settled: State of the unscaled loop at the start of a beat, shape (12,).
+
+        Returns:
+            The scale.
+        """
+        volumes = self.mechanics.volumes()
+        size = float(volumes[0] / settled[LV])
+        self.loop = self.loop.scaled(size)
+        self.loop_state[:] = settled
+        self.loop_state[:4] *= size
+        self.loop_state[8:] *= size
+        self.loop_state[[LV, RV]] = volumes
+        return size
 
     def advance(self, t0: float, t1: float) -> Step:
         """One coupled step; on failure everything is as it was at ``t0``."""

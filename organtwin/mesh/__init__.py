@@ -1,0 +1,1 @@
+"""Tetrahedra, their quality, and domains whose parts have names."""

@@ -152,6 +152,11 @@ def refine(domain: Domain, times: int = 1) -> Refinement:
     return Refinement(domain, fine, parent)
 
 
+def cellwise_vectors(domain: Domain) -> fem.FunctionSpace:
+    """Space of vectors that are constant in each cell, as fibres for piecewise linear fields."""
+    return fem.functionspace(domain.mesh, ("DG", 0, (3,)))
+
+
 def _refine_once(domain: Domain) -> tuple[Domain, NDArray[np.int32]]:
     msh = domain.mesh
     msh.topology.create_entities(1)

@@ -80,6 +80,26 @@ def _fibre_frame(comm: MPI.Comm, quick: bool) -> list[Record]:
 # --- electrophysiology --------------------------------------------------------------------------
 
 
+def _action_potential(comm: MPI.Comm, quick: bool) -> list[Record]:
+    from organtwin.verify.cells import TEN_TUSSCHER_2006, paced
+
+    source = "ten Tusscher & Panfilov (2006), solved by CVODES to 1e-8"
+    records = []
+    for model, (rest, apd50, apd90) in TEN_TUSSCHER_2006.items():
+        if quick and not model.endswith("endo"):
+            continue
+        # On one rank: the kernel is compiled there, and a cell can't be shared.
+        cell = on_root(comm, lambda model=model: paced(model, 20 if quick else 100))  # type: ignore[misc]
+        name = model.removeprefix("ten_tusscher_2006_")
+        records += [
+            Record("action_potential", f"resting potential, {name}", cell.rest, "mV",
+                   rest, 0.3, source),
+            Record("action_potential", f"APD50, {name}", cell.apd50, "ms", apd50, 3.0, source),
+            Record("action_potential", f"APD90, {name}", cell.apd90, "ms", apd90, 2.0, source),
+        ]  # fmt: skip
+    return records
+
+
 def _monodomain_order(comm: MPI.Comm, quick: bool) -> list[Record]:
     from organtwin.verify.electrophysiology import manufactured_monodomain
 
@@ -158,6 +178,7 @@ def _closed_loop(comm: MPI.Comm, quick: bool) -> list[Record]:
 
 PROBLEMS = (
     Problem("fibre_frame", "fibres, sheets and normals are orthonormal", _fibre_frame),
+    Problem("action_potential", "ten Tusscher-Panfilov 2006 at 1 Hz", _action_potential),
     Problem("manufactured_monodomain", "order of the monodomain solver", _monodomain_order),
     Problem("manufactured_solid", "orders of the finite-strain solver", _solid_orders),
     Problem("land_problem_1", "bending beam under follower pressure", _land_1),
