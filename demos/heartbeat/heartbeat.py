@@ -77,14 +77,14 @@ tensor = conductivity_tensor(
 )
 sites = activation_sites(domain, at, ["lv_septal", "lv_anterior", "lv_posterior", "rv_lateral"])
 ep = Monodomain(
-    fine.mesh, kernel, cell.states, cell.v, tensor, Stimulus(sites, radius=6.0, period=PERIOD)
+    fine.mesh, kernel, cell.states, cell.v, tensor, Stimulus(sites, radius=8.0, period=PERIOD)
 )
 
 # 5. Mechanics and circulation: tissue, muscle, cavities, a closed loop around them.
 directions = Directions(in_points.f0, in_points.s0, in_points.n0)
 mechanics, muscle, _ = contracting_ventricles(domain, directions, Myocardium.human())
 loop = ClosedLoop.regazzoni_2022(PERIOD)
-settled = loop.settle(beats=20)
+settled = loop.settle(beats=20, extra_volume=-200_000.0)  # mm³
 heart = Electromechanics(ep, mechanics, muscle, loop, settled)
 
 # 6. Fill to end-diastole, then one beat.

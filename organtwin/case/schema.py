@@ -106,13 +106,13 @@ PositiveSpeed = Annotated[Speed, Field(gt=0.0, le=10.0)]
 class ConductionVelocity(Section):
     """Plane-wave velocities that the conductivities are tuned to, on the mesh that is used."""
 
-    fibre: PositiveSpeed = 0.65
+    fibre: PositiveSpeed = 0.6
     """Along the fibres."""
-    sheet: PositiveSpeed = 0.35
+    sheet: PositiveSpeed = 0.3
     """Along the sheets, across the fibres."""
-    normal: PositiveSpeed = 0.35
+    normal: PositiveSpeed = 0.3
     """Across the sheets."""
-    endocardial_layer: PositiveSpeed = 2.0
+    endocardial_layer: PositiveSpeed = 1.5
     """In the layer next to the endocardium, which stands for the Purkinje network."""
 
 
@@ -127,7 +127,7 @@ class Activation(Section):
         "rv_lateral",
     )
     """Earliest sites on the endocardia (after Durrer et al. 1970)."""
-    radius: Annotated[Length, Field(gt=0.0, le=40.0)] = 6.0
+    radius: Annotated[Length, Field(gt=0.0, le=40.0)] = 4.0
     """Radius of each stimulated ball."""
     strength: Annotated[VolumetricCurrent, Field(gt=0.0)] = 50.0
     """Stimulus current per volume of tissue."""
@@ -218,7 +218,7 @@ Damper = Annotated[DampingPerArea, Field(ge=0.0)]
 class Pericardium(Section):
     """Support of the epicardium, along its normal."""
 
-    stiffness: Spring = 0.2
+    stiffness: Spring = 0.1
     """Force per area and displacement."""
     damping: Damper = 5.0
     """Force per area and velocity."""

@@ -114,7 +114,8 @@ def compile_kernel(model: CellModel, comm: MPI.Comm = MPI.COMM_SELF) -> Kernel:
 
 def _library(model: CellModel) -> Path:
     """Path of the shared library, compiled if it is not in the cache."""
-    content = f"{codegen.VERSION} {FLAGS} {options.processor()} {model.definition}"
+    parts = (codegen.VERSION, FLAGS, options.processor(), model.potential, model.definition)
+    content = " ".join(map(str, parts))
     key = hashlib.sha256(content.encode()).hexdigest()[:20]
     path = options.cache_directory() / "cells" / f"{key}.so"
     if path.exists():

@@ -8,7 +8,7 @@ A definition is a subset of the gotran language: ``states(...)``, ``parameters(.
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
@@ -28,6 +28,7 @@ _FUNCTIONS = {
     "Lt": sympy.Lt,
     "Gt": sympy.Gt,
 }
+_DECLARATIONS = ("states", "parameters", "expressions")
 
 
 @dataclass(frozen=True)
@@ -125,10 +126,9 @@ def _parse(text: str, place: str) -> _Statements:
     equations: list[tuple[sympy.Symbol, sympy.Expr]] = []
     for node in tree.body:
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
-            kind = ast.unparse(node.value.func)
-            for keyword in node.value.keywords:
-                declared[kind][str(keyword.arg)] = float(ast.literal_eval(keyword.value))
-                symbols[str(keyword.arg)] = sympy.Symbol(str(keyword.arg), real=True)
+            for kind, name, value in _declarations(node.value, place):
+                declared[kind][name] = value
+                symbols[name] = sympy.Symbol(name, real=True)
         elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             name = node.targets[0].id
             unknown = {n.id for n in ast.walk(node.value) if isinstance(n, ast.Name)}
@@ -146,7 +146,27 @@ def _parse(text: str, place: str) -> _Statements:
             raise InputError(
                 place, f"line {node.lineno}: neither a declaration nor `name = formula`.", ""
             )
+    for name in declared["states"]:
+        if f"d{name}_dt" not in symbols:
+            raise InputError(place, f"no rate `d{name}_dt`.", f"State `{name}` needs one.")
     return _Statements(declared["states"], declared["parameters"], equations)
+
+
+def _declarations(call: ast.Call, place: str) -> Iterator[tuple[str, str, float]]:
+    """Kind, name and value of what ``states(...)`` or ``parameters(...)`` declares."""
+    kind, line = ast.unparse(call.func), f"line {call.lineno}"
+    if kind not in _DECLARATIONS:
+        raise InputError(
+            place, f"{line}: no declaration `{kind}`.", suggestion(kind, _DECLARATIONS)
+        )
+    for keyword in call.keywords:
+        try:
+            value = float(ast.literal_eval(keyword.value))
+        except (ValueError, TypeError):
+            raise InputError(
+                place, f"{line}: `{keyword.arg}` is no number.", "Values are plain numbers."
+            ) from None
+        yield kind, str(keyword.arg), value
 
 
 def _require(

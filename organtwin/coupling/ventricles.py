@@ -68,11 +68,11 @@ class Myocardium:
         """Values of the heartbeat demo."""
         return cls(
             passive=HolzapfelOgden.holzapfel_ogden_2009(),
-            tension=Land2017(),
+            tension=Land2017(T_ref=220.0),
             cross_fibre_fraction=0.4,
             bulk_modulus=5000.0,
             viscosity=100.0,
-            pericardium=Support(stiffness=0.2, damping=5.0),
+            pericardium=Support(stiffness=0.1, damping=5.0),
             base=Support(stiffness=0.1, damping=5.0),
         )
 

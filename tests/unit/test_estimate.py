@@ -1,0 +1,31 @@
+"""The size that --dry-run foretells is about that of the runs it was fitted to."""
+
+from pathlib import Path
+
+import pytest
+
+from organtwin.case.estimate import estimate
+from organtwin.case.load import load_case
+
+CASE = Path(__file__).parents[2] / "demos/heartbeat/case.toml"
+
+
+@pytest.mark.parametrize(
+    # Edge (mm), tetrahedra, wall time (s) and memory (MiB) of the solve stage on two ranks.
+    ("size", "cells", "time", "memory"),
+    [(5.0, 9699, 299.0, 1948.0), (8.0, 3701, 114.0, 1220.0)],
+)
+def test_estimate_is_that_of_measured_runs(size, cells, time, memory):
+    found = estimate(load_case(CASE, [f"mesh.size={size} mm"]), ranks=2)
+    assert found.cells == pytest.approx(cells, rel=0.1)
+    assert found.time == pytest.approx(time, rel=0.5)
+    assert found.memory == pytest.approx(memory, rel=0.3)
+    assert found.tissue_volume == pytest.approx(105.0, rel=0.05)
+
+
+def test_half_the_edge_makes_more_cells_and_refinement_eight_times_as_many():
+    coarse, fine = (estimate(load_case(CASE, [f"mesh.size={h} mm"])) for h in (6.0, 3.0))
+    assert 4 < fine.cells / coarse.cells < 8
+    once = estimate(load_case(CASE, ["electrophysiology.refinements=1"]))
+    twice = estimate(load_case(CASE, ["electrophysiology.refinements=2"]))
+    assert twice.electrical_cells == pytest.approx(8 * once.electrical_cells, rel=1e-4)
