@@ -101,7 +101,7 @@ def test_steady_force_calcium_relation():
     S = model.k_ws * W / model.k_su
     assert saturated == pytest.approx(model.T_ref / model.r_s * S / (U + B + W + S), rel=1e-6)
     assert saturated > 0.9 * model.T_ref
-    assert 0.3 < steady(model.ca50) / saturated < 0.7
+    assert 0.2 < steady(model.ca50) / saturated < 0.8
     assert steady(0.05) < 0.01 * saturated
 
 

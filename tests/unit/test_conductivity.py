@@ -1,0 +1,97 @@
+"""Conductivity tensor, endocardial layer, and the tuning to a velocity."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from dolfinx import fem
+from mpi4py import MPI
+
+from organtwin.cells.kernel import compile_kernel
+from organtwin.cells.model import CellModel
+from organtwin.electrophysiology.conductivity import (
+    Conductivity,
+    conduction_velocity,
+    conductivity_tensor,
+    monodomain_conductivity,
+    tune,
+)
+from organtwin.electrophysiology.monodomain import Membrane
+from organtwin.errors import InputError
+from organtwin.mesh.domain import cellwise_vectors
+from organtwin.verify.geometry import box
+
+SIGMA = Conductivity(fibre=0.3, sheet=0.12, normal=0.05, endocardial_layer=0.9)
+
+
+@pytest.fixture(scope="module")
+def domain():
+    return box(MPI.COMM_SELF, (3.0, 3.0, 3.0), (3, 3, 3))
+
+
+@pytest.fixture(scope="module")
+def frame(domain):
+    """Fibre, sheet and normal that turn about z from cell to cell."""
+    V = cellwise_vectors(domain)
+    f0, s0, n0 = (fem.Function(V) for _ in range(3))
+    f0.interpolate(lambda x: np.stack([np.cos(x[2]), np.sin(x[2]), 0 * x[2]]))
+    s0.interpolate(lambda x: np.stack([-np.sin(x[2]), np.cos(x[2]), 0 * x[2]]))
+    n0.interpolate(lambda x: np.stack([0 * x[2], 0 * x[2], 1 + 0 * x[2]]))
+    return f0, s0, n0
+
+
+def cell_values(domain, tensor):
+    W = fem.functionspace(domain.mesh, ("DG", 0, (3, 3)))
+    values = fem.Function(W)
+    values.interpolate(fem.Expression(tensor, W.element.interpolation_points))
+    return values.x.array.reshape(-1, 3, 3)
+
+
+def test_eigenvalues_and_fibre_direction(domain, frame):
+    sigma = cell_values(domain, conductivity_tensor(domain, SIGMA, *frame))
+    np.testing.assert_allclose(
+        np.linalg.eigvalsh(sigma), np.broadcast_to([0.05, 0.12, 0.3], (len(sigma), 3)), atol=1e-14
+    )
+    along = frame[0].x.array.reshape(-1, 3)
+    np.testing.assert_allclose(np.einsum("cij,cj->ci", sigma, along), 0.3 * along, atol=1e-14)
+
+
+def test_layer_is_isotropic_in_the_cells_that_touch_the_surface(domain, frame):
+    tensor = conductivity_tensor(domain, SIGMA, *frame, endocardium=("z0", "x1"))
+    sigma = cell_values(domain, tensor)
+    corners = domain.mesh.geometry.x[domain.mesh.geometry.dofmap]
+    touches = (np.isclose(corners[..., 2], 0.0) | np.isclose(corners[..., 0], 3.0)).any(axis=1)
+    in_layer = np.isclose(sigma, 0.9 * np.eye(3)).all(axis=(1, 2))
+    np.testing.assert_array_equal(in_layer, touches)
+    assert 0 < touches.sum() < len(touches)
+
+
+def test_monodomain_conductivity():
+    """Values of the N-version benchmark of Niederer et al. (2011)."""
+    assert monodomain_conductivity(0.17, 0.62) == pytest.approx(0.13341772, abs=1e-8)
+    assert monodomain_conductivity(0.019, 0.24) == pytest.approx(0.01760618, abs=1e-8)
+    with pytest.raises(InputError, match="Both must be > 0"):
+        monodomain_conductivity(0.0, 0.62)
+
+
+@pytest.fixture(scope="module")
+def cell():
+    kernel = compile_kernel(CellModel.load("ten_tusscher_2006_epi"))
+    return kernel, kernel.initial_states()[:, 0], kernel.initial_potential
+
+
+@pytest.mark.parametrize("velocity", [0.3, 0.65, 2.0])
+def test_tuning_reaches_its_target(cell, velocity):
+    tuned = tune(*cell, velocity, 1.3, membrane=Membrane(), dt=0.05)
+    assert tuned.velocity == pytest.approx(velocity, rel=0.01)
+    again = conduction_velocity(*cell, tuned.sigma, 1.3, Membrane(), 0.05)
+    assert again == tuned.velocity
+
+
+def test_velocity_out_of_reach_is_refused(cell):
+    with pytest.raises(InputError, match="no conductivity gives 30 mm/ms with cells of 1.3 mm"):
+        tune(*cell, 30.0, 1.3, membrane=Membrane(), dt=0.05, iterations=4)
+
+
+def test_wave_that_dies_has_no_velocity(cell):
+    assert conduction_velocity(*cell, 1e-5, 1.3, Membrane(), 0.05) == 0.0
