@@ -13,7 +13,7 @@ PACKAGE = ROOT / "organtwin"
 ORDER = (
     "errors", "units", "parallel", "prerequisites",
     "image", "mesh", "solve", "anatomy", "process", "materials", "cells", "electrophysiology",
-    "circulation", "mechanics", "coupling", "run", "export", "case", "verify", "doctor", "cli",
+    "mechanics", "circulation", "coupling", "run", "export", "case", "verify", "doctor", "cli",
     "__main__",
 )  # fmt: skip
 #: Reports are made from files: nothing that steps through time belongs in there.

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from dolfinx import fem
 
 from organtwin.cells.tension import Land2017
-from organtwin.circulation.cavity import Cavity
 from organtwin.coupling.electromechanics import Muscle
 from organtwin.materials.holzapfel_ogden import HolzapfelOgden
 from organtwin.materials.kinematics import Directions, Material, as_constants
+from organtwin.mechanics.cavity import Cavity
 from organtwin.mechanics.problem import Mechanics
 from organtwin.mechanics.terms import (
     ActiveTension,

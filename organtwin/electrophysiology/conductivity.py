@@ -155,7 +155,7 @@ def conduction_velocity(
     # Cubes of side s cut in six have edges s, √2 s and √3 s, 1.28 s in the mean.
     side = h / 1.28
     # On fine meshes too, the wave must have left the stimulus behind where it is measured.
-    n = max(30, int(np.ceil(SHORTEST_BAR / side)))
+    n = 5 * max(6, int(np.ceil(SHORTEST_BAR / side / 5)))
     length = n * side
     bar = mesh.create_box(MPI.COMM_SELF, [[0.0, 0.0, 0.0], [length, 2 * side, 2 * side]], [n, 2, 2])
     ends = {f"end {i}": np.array([0.0, y, z]) for i, (y, z) in enumerate(_SQUARE * 2 * side)}

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from petsc4py import PETSc
 from ufl.core.expr import Expr
 
-from organtwin.circulation.cavity import Cavity
+from organtwin.mechanics.cavity import Cavity
 from organtwin.mechanics.terms import Fields, Term
 from organtwin.mesh.domain import Domain
 from organtwin.parallel import total

@@ -10,11 +10,11 @@ from dolfinx import fem, geometry
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from organtwin.circulation.cavity import Cavity
 from organtwin.errors import SolverError
 from organtwin.materials.guccione import Guccione
 from organtwin.materials.holzapfel_ogden import HolzapfelOgden
 from organtwin.materials.kinematics import Directions, as_constants, first_piola
+from organtwin.mechanics.cavity import Cavity
 from organtwin.mechanics.problem import Dirichlet, Mechanics
 from organtwin.mechanics.terms import (
     BodyForce,

@@ -59,7 +59,7 @@ def test_eigenvalues_and_fibre_direction(domain, frame):
 def test_layer_is_isotropic_in_the_cells_that_touch_the_surface(domain, frame):
     tensor = conductivity_tensor(domain, SIGMA, *frame, endocardium=("z0", "x1"))
     sigma = cell_values(domain, tensor)
-    corners = domain.mesh.geometry.x[domain.mesh.geometry.dofmap]
+    corners = domain.mesh.geometry.x[domain.mesh.geometry.dofmaps[0]]
     touches = (np.isclose(corners[..., 2], 0.0) | np.isclose(corners[..., 0], 3.0)).any(axis=1)
     in_layer = np.isclose(sigma, 0.9 * np.eye(3)).all(axis=(1, 2))
     np.testing.assert_array_equal(in_layer, touches)
