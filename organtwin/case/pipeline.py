@@ -394,6 +394,11 @@ def _note(manifest: Manifest, name: str, folder: Path) -> None:
         )
         manifest.add_solver(record["solver"])
         manifest.add_decisions(record["decisions"])
+    _add_cost(manifest)
+
+
+def _add_cost(manifest: Manifest) -> None:
+    """Sum of the stages' times and the largest of their memories, as results."""
     accounts = manifest.content["stages"].values()
     manifest.add_results(
         {
@@ -427,6 +432,7 @@ def _report(directory: Path, manifest: Manifest, comm: MPI.Comm) -> None:
                 "mpi_size": 1,
                 "reused": False,
             }
+            _add_cost(manifest)
             manifest.content["status"] = "complete"
             manifest.write()
             write_report(directory)

@@ -8,8 +8,11 @@ from dolfinx import fem
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from organtwin.cells.kernel import compile_kernel
+from organtwin.cells.model import CellModel
+from organtwin.electrophysiology.conductivity import conduction_velocity, structured_bar
 from organtwin.electrophysiology.monodomain import Membrane, Monodomain
-from organtwin.parallel import total
+from organtwin.parallel import on_root, total
 from organtwin.verify.geometry import box
 
 Array = NDArray[np.float64]
@@ -96,3 +99,24 @@ def manufactured_monodomain(
         total(comm, fem.assemble_scalar(fem.form(e**2 * dx))) for e in (problem.v - exact, exact)
     ]
     return float(np.sqrt(square[0] / square[1]))
+
+
+def plane_wave(comm: MPI.Comm, h: float, *, lumped: bool) -> float:
+    """Velocity (mm/ms) along the fibres in the tissue of Niederer et al. (2011), for Δt → 0.
+
+    The splitting has order one in Δt, so two step sizes are extrapolated; rank 0 computes.
+
+    Args:
+        comm: Communicator.
+        h: Mean edge length (mm) of a structured bar.
+        lumped: Mass matrix.
+    """
+
+    def velocity(dt: float) -> float:
+        kernel = compile_kernel(CellModel.load("ten_tusscher_2006_epi"))
+        states, v = kernel.initial_states()[:, 0], kernel.initial_potential
+        bar, membrane = structured_bar(h), Membrane(chi=140.0, C_m=0.01)
+        sigma = 0.17 * 0.62 / (0.17 + 0.62)
+        return conduction_velocity(kernel, states, v, sigma, bar, membrane, dt, lumped=lumped)
+
+    return on_root(comm, lambda: 2 * velocity(0.005) - velocity(0.01))

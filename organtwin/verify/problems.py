@@ -117,6 +117,19 @@ def _monodomain_order(comm: MPI.Comm, quick: bool) -> list[Record]:
     return records
 
 
+def _plane_wave(comm: MPI.Comm, quick: bool) -> list[Record]:
+    from organtwin.verify.electrophysiology import plane_wave
+
+    h = 0.16 if quick else 0.08
+    tolerance = 0.03 if quick else 0.01
+    source = "one-dimensional central differences, h = 0.025 mm"
+    return [
+        Record("conduction_velocity", f"velocity of a plane wave, {mass} mass",
+               plane_wave(comm, h, lumped=lumped), "mm/ms", 0.612, tolerance, source)
+        for mass, lumped in (("consistent", False), ("lumped", True))
+    ]  # fmt: skip
+
+
 # --- mechanics ----------------------------------------------------------------------------------
 
 
@@ -180,6 +193,7 @@ PROBLEMS = (
     Problem("fibre_frame", "fibres, sheets and normals are orthonormal", _fibre_frame),
     Problem("action_potential", "ten Tusscher-Panfilov 2006 at 1 Hz", _action_potential),
     Problem("manufactured_monodomain", "order of the monodomain solver", _monodomain_order),
+    Problem("conduction_velocity", "plane wave in human myocardium", _plane_wave),
     Problem("manufactured_solid", "orders of the finite-strain solver", _solid_orders),
     Problem("land_problem_1", "bending beam under follower pressure", _land_1),
     Problem("land_problem_2", "inflation of an idealised ventricle to 10 kPa", _land_2),

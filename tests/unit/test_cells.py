@@ -124,7 +124,6 @@ def test_exponential_euler_against_stiff_integration(
     v, calcium = stepped(kernel, times)
     duration = apd90(times, v) - apd90(fine, v_exact)
     difference = np.abs(v - np.interp(times, fine, v_exact))[(times > 20) & (times < 250)].max()
-    print(dt, late, duration, difference, calcium.max() / calcium_exact.max() - 1)
     assert abs(duration) < repolarisation
     assert difference < plateau
     assert calcium.max() == pytest.approx(calcium_exact.max(), rel=peak)
@@ -168,9 +167,9 @@ def test_unknown_names_are_refused():
     with pytest.raises(InputError, match="Did you mean `ten_tusscher_2006_epi`"):
         CellModel.load("ten_tuscher_2006_epi")
     model = CellModel.load(EPI)
-    with pytest.raises(InputError, match="no parameter `g_na`. Did you mean `g_Na`"):
+    with pytest.raises(InputError, match=r"no parameter `g_na`\. Did you mean `g_Na`"):
         model.with_parameters({"g_na": 1.0})
-    with pytest.raises(InputError, match="no state `Ca_j`. Did you mean"):
+    with pytest.raises(InputError, match=r"no state `Ca_j`\. Did you mean"):
         model.with_initial({"Ca_j": 1.0})
 
 

@@ -1,0 +1,162 @@
+"""The whole chain on the real image at a coarse size: from the file to the report.
+
+It runs on two ranks in one go, and on one rank with a kill in the middle: both must tell the same.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from organtwin.case.load import load_case
+from organtwin.case.pipeline import stages
+from organtwin.export.tables import read_table
+
+ROOT = Path(__file__).parents[2]
+CASE = ROOT / "demos/heartbeat/case.toml"
+#: Coarse, and a heart that beats five times a second.
+SETTINGS = {
+    "mesh.size": "8 mm",
+    "electrophysiology.refinements": 1,
+    "electrophysiology.pacing_beats": 2,
+    "circulation.heart_rate": "300 / min",
+    "output.field_interval": "20 ms",
+}
+PERIOD = 200.0
+
+
+def command(ranks: int, verb: str, out: Path) -> list[str]:
+    settings = [part for key, value in SETTINGS.items() for part in ("--set", f"{key}={value}")]
+    mpiexec = str(Path(sys.executable).parent / "mpiexec")
+    program = [sys.executable, "-m", "organtwin", verb, str(CASE), "--out", str(out), *settings]
+    return [mpiexec, "-n", str(ranks), *program]
+
+
+def run(ranks: int, verb: str, out: Path) -> None:
+    done = subprocess.run(
+        command(ranks, verb, out), capture_output=True, text=True, check=False, timeout=550
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def beat(tmp_path_factory) -> Path:
+    """Result directory of the run on two ranks."""
+    out = tmp_path_factory.mktemp("two") / "result"
+    run(2, "run", out)
+    return out
+
+
+def results(out: Path) -> dict[str, float]:
+    manifest = json.loads((out / "run.json").read_text())
+    return {name: entry["value"] for name, entry in manifest["results"].items()}
+
+
+@pytest.mark.limit(600)
+def test_everything_is_written(beat):
+    manifest = json.loads((beat / "run.json").read_text())
+    assert manifest["status"] == "complete"
+    assert manifest["mpi_size"] == 2
+    assert set(manifest["stages"]) == {"image", "mesh", "cell", "solve", "report"}
+    for name in (
+        "lv_end_diastolic_volume", "lv_end_systolic_volume", "lv_ejection_fraction",
+        "lv_peak_pressure", "rv_ejection_fraction", "total_activation_time",
+        "tissue_volume_change", "mesh_cells", "mesh_min_dihedral_angle", "wall_time",
+        "peak_memory",
+    ):  # fmt: skip
+        assert math.isfinite(manifest["results"][name]["value"]), name
+        assert manifest["results"][name]["unit"], name
+    assert len(list((beat / "pictures").glob("*.png"))) >= 8
+    assert (beat / "pictures" / "heartbeat.gif").stat().st_size > 10_000
+    html = (beat / "report.html").read_text()
+    assert "ejection fraction" in html
+    assert 'src="http' not in html  # self-contained
+    for series in ("mechanics", "electrophysiology", "activation"):
+        assert (beat / "fields" / f"{series}.pvd").is_file()
+
+
+@pytest.mark.limit(600)
+def test_physics(beat):
+    """No blood and hardly any tissue is lost; blood leaves while its pressure is the higher."""
+    found = results(beat)
+    scalars = read_table(beat / "scalars.csv")
+    assert abs(found["blood_volume_drift"]) < 1e-8 * found["lv_stroke_volume"]
+    assert found["tissue_volume_change"] < 1.0
+    assert found["activated_fraction"] == 100.0
+    assert 60 < found["lv_peak_pressure"] < 150
+    assert scalars["t [ms]"][-1] == PERIOD
+    ejecting = scalars["Q_av [mL/s]"] > 1.0
+    assert ejecting.any()
+    assert (scalars["p_lv [mmHg]"] > scalars["p_ar_sys [mmHg]"])[ejecting].all()
+    volume = scalars["V_lv [mL]"]
+    assert volume.min() < 0.9 * volume[0]
+
+
+@pytest.mark.limit(900)
+def test_one_rank_killed_and_resumed_tells_the_same(beat, tmp_path):
+    out = tmp_path / "result"
+    process = subprocess.Popen(
+        command(1, "solve", out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    checkpoint = out / "stages" / "solve" / "checkpoint" / "checkpoint.json"
+    deadline = time.monotonic() + 400
+    while process.poll() is None and time.monotonic() < deadline:
+        if checkpoint.is_file() and json.loads(checkpoint.read_text())["t"] >= 100:
+            break
+        time.sleep(0.1)
+    assert process.poll() is None, "it ended before it could be killed"
+    process.kill()
+    process.wait()
+    before = read_table(out / "scalars.csv")  # readable after the kill
+    assert before["t [ms]"][-1] >= 100 - 1e-9
+    run(1, "solve", out)
+    one, two = read_table(out / "scalars.csv"), read_table(beat / "scalars.csv")
+    assert one["t [ms]"] == pytest.approx(two["t [ms]"])
+    for name, values in two.items():
+        if name not in ("newton", "factorisations"):  # these may differ by rounding
+            assert one[name] == pytest.approx(values, rel=1e-6, abs=1e-6 * np.abs(values).max())
+    for name in ("lv_ejection_fraction", "lv_peak_pressure", "total_activation_time"):
+        assert results(out)[name] == pytest.approx(results(beat)[name], rel=1e-6)
+
+
+@pytest.mark.limit(600)
+def test_finished_stages_are_reused(beat):
+    """The same case again computes nothing."""
+    run(2, "solve", beat)
+    manifest = json.loads((beat / "run.json").read_text())
+    assert all(manifest["stages"][name]["reused"] for name in ("image", "mesh", "cell", "solve"))
+
+
+def test_heart_rate_does_not_remesh():
+    slow, fast = (
+        stages(load_case(CASE, [f"circulation.heart_rate={rate} / min"])) for rate in (60, 90)
+    )
+    assert slow["mesh"].key == fast["mesh"].key
+    assert slow["cell"].key != fast["cell"].key
+    assert slow["solve"].key != fast["solve"].key
+
+
+def test_bad_input_is_refused_and_nothing_written(tmp_path):
+    """Exit code 2, one message, no files."""
+    case = tmp_path / "case.toml"
+    bad = tmp_path / "image.nii.gz"
+    bad.write_bytes(b"not an image")
+    labels = "lv_myocardium = 1\nlv_blood = 3\nrv_blood = 5\n"
+    case.write_text(f'[image]\nfile = "{bad.name}"\n[image.labels]\n{labels}')
+    out = tmp_path / "result"
+    done = subprocess.run(
+        [sys.executable, "-m", "organtwin", "run", str(case), "--out", str(out)],
+        capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "200"},
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "image.nii.gz" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not out.exists()
