@@ -106,9 +106,8 @@ def film_frames(
 
 def save_film(frames: list[Picture], path: Path) -> Path:
     """GIF with one palette for all frames, so that nothing flickers, and MP4 beside it."""
-    rows = np.concatenate([frame[::3, ::3] for frame in frames[:: max(len(frames) // 6, 1)]])
-    palette = Image.fromarray(rows).quantize(256, method=Image.Quantize.MEDIANCUT)
-    pages = [Image.fromarray(f).quantize(palette=palette, dither=Image.Dither.NONE) for f in frames]
+    palette = _palette(frames[:: max(len(frames) // 8, 1)])
+    pages = [Image.fromarray(f).quantize(palette=palette) for f in frames]
     colours = np.array(palette.getpalette()).reshape(-1, 3)
     colours[np.asarray(pages[0])[1, 1]] = 255  # the background is white, not nearly so
     for page in pages:
@@ -116,6 +115,17 @@ def save_film(frames: list[Picture], path: Path) -> Path:
     pages[0].save(path, save_all=True, append_images=pages[1:], duration=80, loop=0, optimize=False)
     _save_mp4(frames, path.with_suffix(".mp4"))
     return path
+
+
+def _palette(frames: list[Picture]) -> Image.Image:
+    """256 colours that serve all frames; the white around would take most of them otherwise."""
+    pixels = np.concatenate([frame[::3, ::3].reshape(-1, 3) for frame in frames])
+    coloured = pixels[pixels.min(axis=1) < 245]
+    side = max(1, int(np.sqrt(len(coloured))))
+    square = np.resize(coloured, (side, side, 3)) if len(coloured) else pixels[:1].reshape(1, 1, 3)
+    white = np.full((1, side, 3), 255, dtype=np.uint8)
+    image = Image.fromarray(np.vstack([square, white]))
+    return image.quantize(256, method=Image.Quantize.MEDIANCUT, kmeans=4)
 
 
 def _save_mp4(frames: list[Picture], path: Path) -> None:
