@@ -238,7 +238,12 @@ class Electromechanics:
         muscle.prepare(self._injection.at_points(self.ep.calcium, muscle.points), dt)
         self._extrapolate(dt)
         mechanics.dt.value = dt
-        solution = mechanics.solve(supply=self._blood(t0, dt))
+        try:
+            solution = mechanics.solve(supply=self._blood(t0, dt))
+        except SolverError as error:  # the circulation found no state: a smaller step may
+            logger.info("%s", error)
+            self.restore(saved)
+            return Step(t0, t1, Outcome.NEWTON_STALLED)
         step = Step(
             t0, t1, solution.outcome, solution.iterations, electrical.krylov,
             solution.factorisations, solution.residual,

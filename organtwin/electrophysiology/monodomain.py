@@ -167,8 +167,7 @@ class Monodomain:
     def _is_fast(self, t0: float, t1: float) -> bool:
         """Whether something may rise steeply between ``t0`` and ``t1``."""
         stimulus = self._stimulus
-        times = np.linspace(t0, t1, 9)[:-1]
-        stimulated = stimulus is not None and any(stimulus.is_on(t) for t in times)
+        stimulated = stimulus is not None and stimulus.overlaps(t0, t1)
         # Repolarisation stays below 2 mV/ms, an upstroke anywhere exceeds 10.
         return stimulated or self._fastest[0] > 5.0
 

@@ -61,6 +61,13 @@ class Stimulus:
         # Rounding of t must not cut or add a step.
         return bool(phase < self.duration - 1e-9 or self.period - phase < 1e-9)
 
+    def overlaps(self, t0: float, t1: float) -> bool:
+        """Whether the current flows at any time between ``t0`` and ``t1`` (ms)."""
+        onset = self.start
+        if np.isfinite(self.period):
+            onset += max(0.0, np.floor((t1 - 1e-9 - self.start) / self.period)) * self.period
+        return bool(onset < t1 - 1e-9 and onset + self.duration > t0 + 1e-9)
+
     def beat(self, t: float) -> int:
         """Number of the beat that ``t`` (ms) belongs to, 0 for the first."""
         if t < self.start or not np.isfinite(self.period):

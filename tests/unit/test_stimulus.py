@@ -91,3 +91,16 @@ def test_charge_stays_in_the_tissue(domain):
         assert tissue.advance(float(t), t + 1.0).converged
     gained = fem.assemble_scalar(fem.form((tissue.v + 80.0) * ufl.dx))
     assert gained * membrane.chi * membrane.C_m == pytest.approx(injected, rel=1e-5)
+
+
+def test_overlap_finds_short_pulses():
+    """Also a pulse shorter than anything else in the interval, in every beat."""
+    short = Stimulus({}, radius=1.0, duration=0.01, start=1.0, period=10.0)
+    assert short.overlaps(0.0, 2.0)
+    assert not short.overlaps(2.0, 4.0)
+    assert not short.overlaps(0.0, 1.0)
+    assert short.overlaps(10.0, 12.0)
+    assert not short.overlaps(12.0, 20.0)
+    single = Stimulus({}, radius=1.0, duration=2.0)
+    assert single.overlaps(1.0, 3.0)
+    assert not single.overlaps(10.0, 12.0)
