@@ -18,7 +18,10 @@ class Guccione:
         Ψ = C/2 (e^Q − 1),
         Q = b_f E_ff² + b_t (E_ss² + E_nn² + 2 E_sn²) + 2 b_fs (E_fs² + E_fn²)
 
-    with the components of the Green–Lagrange strain ``E`` in the fibre frame.
+    with the components in the fibre frame of the Green–Lagrange strain of the volume-preserving
+    part of the deformation, E = (J^(−2/3) C − I)/2. For incompressible tissue that is the strain
+    itself; on the way there it keeps the pressure out of the law, without which thick walls of
+    Taylor–Hood elements lose their stability at large inflations.
 
     Attributes:
         stiffness: C (kPa), > 0.
@@ -38,7 +41,7 @@ class Guccione:
         """Ψ (kPa) for the right Cauchy–Green tensor ``C``."""
         if directions is None:
             raise InputError("Guccione", "no fibre directions.", "Pass `Directions`.")
-        E = green_lagrange(C)
+        E = green_lagrange(ufl.det(C) ** (-1 / 3) * C)
         f, s, n = directions.f0, directions.s0, directions.n0
         Q = (
             self.b_f * ufl.inner(f, E * f) ** 2
