@@ -205,8 +205,9 @@ class Land2017(Section):
     """Active tension of human myocardium driven by calcium, Land et al. (2017)."""
 
     law: Literal["land_2017"] = "land_2017"
-    reference_tension: Annotated[Pressure, Field(ge=0.0, le=1000.0)] = 120.0
-    """Tension at full activation and resting length, T_ref."""
+    reference_tension: Annotated[Pressure, Field(ge=0.0, le=1000.0)] = 220.0
+    """Tension at full activation and resting length, T_ref, of the whole wall; the source has
+    120 kPa for single cells."""
     cross_fibre_fraction: Annotated[Number, Field(ge=0.0, le=1.0)] = 0.4
     """Share of the tension that also acts along the sheet normal (fibre dispersion)."""
 
@@ -272,7 +273,7 @@ class Circulation(Section):
     """Resistance of the pulmonary arteries."""
     pulmonary_compliance: Annotated[Compliance, Field(gt=0.0)] = 20e3 / 0.133322387415
     """Compliance of the pulmonary arteries."""
-    extra_volume: Annotated[Volume, Field(ge=-2e6, le=2e6)] = 0.0
+    extra_volume: Annotated[Volume, Field(ge=-2e6, le=2e6)] = -200e3
     """Blood added to the loop (infusion) or, if negative, taken from it, before warm-up."""
 
     @property
