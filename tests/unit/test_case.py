@@ -55,7 +55,7 @@ def test_demo_case_says_what_the_defaults_say():
 def test_minimal_case_has_defaults_and_absolute_paths(write, tmp_path):
     case = load_case(write(MINIMAL))
     assert case.image.file == (tmp_path / "heart.nrrd").resolve()
-    assert case.mechanics.active.reference_tension == 120.0
+    assert case.mechanics.active.reference_tension == 220.0
 
 
 def test_units_are_converted(write):
