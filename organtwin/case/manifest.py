@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import psutil
@@ -23,6 +24,7 @@ from organtwin.case.schema import Case
 from organtwin.case.stages import StageAccount, sha256
 from organtwin.errors import InputError
 from organtwin.export.atomic import write_text
+from organtwin.parallel import on_root
 
 PACKAGES = (
     "fenics-dolfinx", "dolfinx-solver-real", "fenics-basix", "fenics-ffcx", "fenics-ufl",
@@ -89,7 +91,11 @@ def recording(
         case: The resolved case.
         inputs: Files that the case reads.
         comm: Rank 0 writes.
+
+    Raises:
+        InputError: nothing can be written in the directory; or what the block raised.
     """
+    on_root(comm, lambda: _check_writable(directory))
     path = directory / "run.json" if comm.rank == 0 else None
     content = describe(case, inputs, comm)
     earlier = read_manifest(directory)
@@ -119,6 +125,22 @@ def recording(
         manifest.content["error"] = f"{type(error).__name__}: {error}"
         _finish(manifest, "failed", start)
         raise
+
+
+def _check_writable(directory: Path) -> None:
+    """Refuse a result directory before anything is computed for it."""
+    there = next(folder for folder in (directory, *directory.absolute().parents) if folder.exists())
+    try:
+        if not there.is_dir():
+            raise NotADirectoryError
+        with TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"result directory {directory}",
+            f"nothing can be written there ({error.strerror or 'not a directory'}).",
+            "Choose another with --out or [output] directory.",
+        ) from None
 
 
 def describe(case: Case, inputs: Sequence[Path], comm: MPI.Comm) -> dict[str, Any]:

@@ -81,7 +81,7 @@ class Geometry(Section):
 class Mesh(Section):
     """Tetrahedra of the mechanics."""
 
-    size: Annotated[Length, Field(ge=1.0, le=20.0)] = 5.0
+    size: Annotated[Length, Field(ge=1.5, le=12.0)] = 5.0
     """Edge length."""
 
 
@@ -142,7 +142,7 @@ class Electrophysiology(Section):
     """Cell model: a name in `organtwin/cells/library/library.toml`."""
     pacing_beats: Annotated[Count, Field(ge=0, le=5000)] = 50
     """Beats of the single cell before the heart starts."""
-    refinements: Annotated[Count, Field(ge=0, le=4)] = 2
+    refinements: Annotated[Count, Field(ge=1, le=4)] = 2
     """How often the mechanics mesh is halved for the electrical one."""
     time_step: Annotated[Time, Field(gt=0.0, le=0.5)] = 0.05
     """Step while any part of the tissue is being activated; longer ones are chosen elsewhere."""

@@ -131,7 +131,8 @@ def compile_kernel(model: CellModel, comm: MPI.Comm = MPI.COMM_SELF) -> Kernel:
 
 def _library(model: CellModel) -> Path:
     """Path of the shared library, compiled if it is not in the cache."""
-    parts = (codegen.VERSION, FLAGS, options.processor(), model.potential, model.definition)
+    generator = Path(codegen.__file__).read_text(encoding="utf-8")
+    parts = (generator, FLAGS, options.processor(), model.potential, model.definition)
     content = " ".join(map(str, parts))
     key = hashlib.sha256(content.encode()).hexdigest()[:20]
     path = options.cache_directory() / "cells" / f"{key}.so"

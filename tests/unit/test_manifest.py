@@ -82,3 +82,13 @@ def test_versions_name_what_decides_the_numbers():
     found = versions()
     assert {"organtwin", "python", "numpy", "petsc", "mpi"} <= set(found)
     assert git_commit() is None or len(git_commit()) >= 40
+
+
+def test_unwritable_directory_is_refused(case, tmp_path):
+    """A file stands where the directory should be."""
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(InputError, match="nothing can be written there"),
+        recording(tmp_path / "file" / "result", case, [], MPI.COMM_SELF),
+    ):
+        pass
