@@ -38,7 +38,8 @@ class Land2017:
         beta_0, beta_1: Length dependence of the tension and of ca50 (µM).
 
     Source:
-        Land et al. (2017), J. Mol. Cell. Cardiol. 106:68–83, eqs. 9–30 and table 1.
+        Land et al. (2017), J. Mol. Cell. Cardiol. 106:68–83; the
+        numbers are those of its public implementations.
     """
 
     T_ref: float = 120.0
@@ -64,7 +65,7 @@ class Land2017:
             if getattr(self, name) <= 0:
                 raise InputError("Land2017", f"{name} = {getattr(self, name)}.", "It must be > 0.")
 
-    # --- rates that follow from the parameters (eqs. 15–22)
+    # --- rates that follow from the parameters
 
     @property
     def k_wu(self) -> float:
@@ -104,7 +105,7 @@ class Land2017:
         return states
 
     def length_factor(self, stretch: Array) -> Array:
-        """h(λ), the dependence of the tension on the filament overlap (eq. 9)."""
+        """h(λ), the dependence of the tension on the filament overlap."""
         stretch = np.minimum(stretch, 1.2)
         return np.maximum(0.0, 1 + self.beta_0 * (stretch + np.minimum(stretch, 0.87) - 1.87))
 

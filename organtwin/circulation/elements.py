@@ -27,7 +27,7 @@ class Chamber:
         V0: Volume at zero pressure (mm³).
 
     Source:
-        Regazzoni et al. (2022), J. Comput. Phys. 457:111083, section 2.4.
+        Regazzoni et al. (2022), J. Comput. Phys. 457:111083.
     """
 
     E_A: float

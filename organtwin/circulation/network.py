@@ -56,7 +56,7 @@ class ClosedLoop:
         period: Length of a beat (ms).
 
     Source:
-        Regazzoni et al. (2022), J. Comput. Phys. 457:111083, eqs. 10–12.
+        Regazzoni et al. (2022), J. Comput. Phys. 457:111083.
     """
 
     la: Chamber

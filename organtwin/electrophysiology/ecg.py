@@ -39,7 +39,7 @@ class PseudoECG:
         sigma_b: Conductivity of the torso (mS/mm).
 
     Source:
-        Gima & Rudy (2002), Circ. Res. 90:889–896, eq. 1.
+        Gima & Rudy (2002), Circ. Res. 90:889–896.
     """
 
     def __init__(

@@ -54,7 +54,7 @@ class AffineTension:
 
     Source:
         Regazzoni & Quarteroni (2021), Comput. Methods Appl. Mech. Eng. 373:113506; h(λ) of
-        Land et al. (2017), eq. 9.
+        Land et al. (2017).
     """
 
     Ta0: fem.Function
@@ -83,7 +83,7 @@ class ActiveStress:
         cross_fibre_fraction: ν, share of the tension along the sheet normal, 0 to 1.
 
     Source:
-        Regazzoni et al. (2022), J. Comput. Phys. 457:111083, section 2.3; dispersion after
+        Regazzoni et al. (2022), J. Comput. Phys. 457:111083; dispersion after
         Genet et al. (2014), J. Appl. Physiol. 117:142–152.
     """
 

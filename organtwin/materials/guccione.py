@@ -29,7 +29,7 @@ class Guccione:
 
     Source:
         Guccione et al. (1991), J. Biomech. Eng. 113:42–55; in the notation of Land et al. (2015),
-        Proc. R. Soc. A 471:20150641, eq. 2.1.
+        Proc. R. Soc. A 471:20150641.
     """
 
     stiffness: Scalar

@@ -33,7 +33,7 @@ class HolzapfelOgden:
         delta: δ, width of the switch in I₄ (dimensionless), > 0.
 
     Source:
-        Holzapfel & Ogden (2009), Phil. Trans. R. Soc. A 367:3445–3475, eq. 5.38.
+        Holzapfel & Ogden (2009), Phil. Trans. R. Soc. A 367:3445–3475.
     """
 
     a: Scalar
@@ -54,15 +54,15 @@ class HolzapfelOgden:
 
     @classmethod
     def holzapfel_ogden_2009(cls) -> HolzapfelOgden:
-        """The set fitted to simple shear of pig myocardium (table 1 of the source)."""
+        """The set fitted to simple shear of pig myocardium by the source."""
         return cls(
             a=0.059, b=8.023, a_f=18.472, b_f=16.026,
             a_s=2.481, b_s=11.120, a_fs=0.216, b_fs=11.436,
         )  # fmt: skip
 
     @classmethod
-    def gerach_2021(cls) -> HolzapfelOgden:
-        """A stiffer matrix, for whole-heart models (as used at KIT, CardioMechanics)."""
+    def cardiomechanics(cls) -> HolzapfelOgden:
+        """A stiffer matrix for whole-heart models: example EM01 of KIT's CardioMechanics code."""
         return cls(
             a=0.330, b=9.242, a_f=18.535, b_f=15.972,
             a_s=2.564, b_s=10.446, a_fs=0.417, b_fs=11.602,

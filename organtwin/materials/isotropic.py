@@ -17,7 +17,7 @@ class NeoHookean:
         mu: Shear modulus (kPa), > 0.
 
     Source:
-        Holzapfel (2000), Nonlinear Solid Mechanics, section 6.5.
+        Holzapfel (2000), Nonlinear Solid Mechanics, Wiley.
     """
 
     mu: Scalar

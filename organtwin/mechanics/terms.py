@@ -104,7 +104,7 @@ class Viscosity:
         eta: η (kPa·ms); 100 in the source.
 
     Source:
-        Aróstica et al. (2025), Comput. Methods Appl. Mech. Eng. 435:117485, eq. 5.
+        Aróstica et al. (2025), Comput. Methods Appl. Mech. Eng. 435:117485.
     """
 
     eta: Scalar

@@ -90,7 +90,7 @@ def solve(
 
     Source:
         Kelley (2003), Solving Nonlinear Equations with Newton's Method, chapter 4; Deuflhard
-        (2011), Newton Methods for Nonlinear Problems, section 3.3.
+        (2011), Newton Methods for Nonlinear Problems, chapter 3.
     """
     return _Iteration(system, tolerances).run(fresh=fresh)
 
