@@ -105,7 +105,7 @@ def stages(case: Case) -> dict[str, Stage]:
                   case.output.field_interval, case.output.formats),
         upstream=(cell,),
         code=SOLVERS,
-        outputs=("solve.json", "../../scalars.csv"),
+        outputs=("solve.json", "../../scalars.csv", "../../fields/activation.pvd"),
     )  # fmt: skip
     return {stage.name: stage for stage in (image, mesh, cell, solve)}
 

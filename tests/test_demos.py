@@ -1,0 +1,24 @@
+"""The demos run, and the checks at their ends hold."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DEMOS = Path(__file__).parents[1] / "demos"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", ["heartbeat/heartbeat.py"])
+def test_demo_on_two_ranks(script, tmp_path):
+    """Each demo ends in assertions of its own."""
+    mpiexec = Path(sys.executable).parent / "mpiexec"
+    done = subprocess.run(
+        [str(mpiexec), "-n", "2", sys.executable, str(DEMOS / script)],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "ejection fraction" in done.stdout
