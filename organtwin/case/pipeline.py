@@ -183,9 +183,7 @@ def _cell(
     section = case.electrophysiology
     kernel = compile_kernel(build.cell_model(case), MPI.COMM_SELF)
     progress(0.05, "pacing")
-    cell = pace(
-        kernel, cycle_length=case.circulation.cycle_length, beats=max(1, section.pacing_beats)
-    )
+    cell = pace(kernel, cycle_length=case.circulation.cycle_length, beats=section.pacing_beats)
     (folder / "cell.json").write_text(cell.to_json())
     domain = read_domain(known["mesh"].folder(directory) / "mesh.msh", MPI.COMM_SELF)
     h = build.mean_edge(domain) / 2**section.refinements

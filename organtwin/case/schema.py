@@ -140,7 +140,7 @@ class Electrophysiology(Section):
 
     ionic_model: str = "ten_tusscher_2006_endo"
     """Cell model: a name in `organtwin/cells/library/library.toml`."""
-    pacing_beats: Annotated[Count, Field(ge=0, le=5000)] = 50
+    pacing_beats: Annotated[Count, Field(ge=1, le=5000)] = 50
     """Beats of the single cell before the heart starts."""
     refinements: Annotated[Count, Field(ge=1, le=4)] = 2
     """How often the mechanics mesh is halved for the electrical one."""

@@ -85,6 +85,7 @@ class Mechanics:
         self.domain = domain
         self.cavities = tuple(cavities)
         self.tolerances = tolerances
+        self.name = name
         msh = domain.mesh
         element = basix.ufl.mixed_element(
             [
@@ -217,7 +218,7 @@ class _Equations:
         self._b = [self._R.duplicate() for _ in cavities]
         self._x = self._R.duplicate()
         self._columns = [self._R.duplicate() for _ in cavities]
-        self._solver = DirectSolver(self._A, f"{id(self)}_")
+        self._solver = DirectSolver(self._A, f"{problem.name}_")
         self._n = problem.W.dofmap.index_map.size_local * problem.W.dofmap.index_map_bs
         self._gap = np.zeros(len(cavities))
 

@@ -92,6 +92,7 @@ def simulate(
     """
     smallest = dt / 16 if smallest is None else smallest
     n_steps = round((t_end - t_start) / dt)
+    n_before = round(t_start / dt)  # a resumed run keeps to the output times of the first
     statistics = Statistics()
     strides = [max(1, round(observer.every / dt)) for observer in observers]
     step = Step(t_start, t_start)
@@ -110,7 +111,7 @@ def simulate(
                 f"{step.outcome.value} Running the case again goes on from there.",
             )
         for observer, stride in zip(observers, strides, strict=True):
-            if n % stride == 0:
+            if (n_before + n) % stride == 0:
                 observer.observe(t1, step)
         if progress is not None:
             progress(n / n_steps)

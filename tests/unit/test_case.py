@@ -107,7 +107,7 @@ def test_resolved_case_reads_back_as_itself(write):
             '[geometry]\nrv_wall_thickness = "-3 mm"',
             '"-3 mm" is not possible: it must be more than 0 mm.',
         ),
-        ('[mesh]\nsize = "0 mm"', "must be at least 1 mm"),
+        ('[mesh]\nsize = "0 mm"', "must be at least 1.5 mm"),
         ('[mesh]\nsize = "nan mm"', "[mesh] size"),
         ('[fibres]\nalpha_endo = "190 deg"', "must be at most 90 deg"),
         ('[fibres]\nalpha_endo = "60"', "has no unit"),
