@@ -25,13 +25,16 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
 from organtwin.cells import codegen
+from organtwin.cells.codegen import Scheme
 from organtwin.cells.model import CellModel
 from organtwin.errors import InputError, SetupError
 from organtwin.parallel import on_root
@@ -53,22 +56,42 @@ class Kernel:
     Args:
         model: Equations and numbers.
         library: Shared library of its C code.
+        fields: Parameters that have a value of their own in each cell, in the library's order.
+        substeps: Parts that a cell's step is cut into where its potential moves by more than
+            ``tolerance`` in one go; 1 for never.
+        tolerance: That change of the potential (mV).
     """
 
-    def __init__(self, model: CellModel, library: Path) -> None:
+    def __init__(
+        self,
+        model: CellModel,
+        library: Path,
+        fields: Sequence[str] = (),
+        *,
+        substeps: int = 1,
+        tolerance: float = 1.0,
+    ) -> None:
         self.model = model
+        self.fields = tuple(fields)
+        self.substeps, self.tolerance = substeps, tolerance
         self.states = tuple(name for name in model.states if name != model.potential)
         self.initial_potential = model.states[model.potential]
-        self._calcium = self.states.index(model.calcium)
         self._parameters = np.array(list(model.parameters.values()))
         code = ctypes.CDLL(str(library))
-        size, number = ctypes.c_size_t, ctypes.c_double
+        size, number, rows = ctypes.c_size_t, ctypes.c_double, ctypes.POINTER(ctypes.c_void_p)
         self._step = code.step
-        self._step.argtypes = [_POINTER, _POINTER, size, number, number, _POINTER]
+        self._step.argtypes = [
+            _POINTER, size, _POINTER, size, number, number, _POINTER, rows, number, size,
+        ]  # fmt: skip
         self._step.restype = None
         self._rates = code.rates
-        self._rates.argtypes = [_POINTER, _POINTER, size, _POINTER, _POINTER, _POINTER]
+        self._rates.argtypes = [
+            _POINTER, size, _POINTER, size, _POINTER, _POINTER, _POINTER, rows,
+        ]  # fmt: skip
         self._rates.restype = None
+        self._current = code.current
+        self._current.argtypes = [_POINTER, size, _POINTER, size, _POINTER, _POINTER, rows]
+        self._current.restype = None
 
     @property
     def n_states(self) -> int:
@@ -80,7 +103,15 @@ class Kernel:
         values = [self.model.states[name] for name in self.states]
         return np.repeat(np.array(values)[:, None], n, axis=1)
 
-    def step(self, states: Array, v: Array, t: float, dt: float, stimulus: float = 0.0) -> None:
+    def step(
+        self,
+        states: Array,
+        v: Array,
+        t: float,
+        dt: float,
+        stimulus: float = 0.0,
+        fields: Sequence[Array] = (),
+    ) -> None:
         """Advance all cells in place by ``dt`` (ms), without diffusion.
 
         Args:
@@ -89,50 +120,98 @@ class Kernel:
             t: Time (ms); the equations do not depend on it.
             dt: Step (ms).
             stimulus: Depolarising current per capacitance (mV/ms) in all cells.
+            fields: Values of the parameters ``self.fields``, shape (n,) each.
 
         Raises:
             InputError: the arrays do not fit the model.
         """
-        self._check(states, v)
-        self._step(states, v, v.size, dt, stimulus, self._parameters)
+        rows = self._check(states, v, fields)
+        self._step(
+            states, v.size, v, v.size, dt, stimulus, self._parameters, rows,
+            self.tolerance, self.substeps,
+        )  # fmt: skip
 
-    def rates(self, states: Array, v: Array) -> tuple[Array, Array]:
+    def rates(
+        self, states: Array, v: Array, fields: Sequence[Array] = ()
+    ) -> tuple[Array, Array]:
         """Right-hand side: dy/dt, shape (n_states, n), and dv/dt (mV/ms), shape (n,)."""
-        self._check(states, v)
+        rows = self._check(states, v, fields)
         dy, dv = np.empty_like(states), np.empty_like(v)
-        self._rates(states, v, v.size, dy, dv, self._parameters)
+        self._rates(states, v.size, v, v.size, dy, dv, self._parameters, rows)
         return dy, dv
 
-    def calcium(self, states: Array) -> Array:
-        """Free cytosolic calcium (µM), shape (n,)."""
-        return np.asarray(states[self._calcium] * self.model.to_micromolar)
+    def current(self, states: Array, v: Array, out: Array, fields: Sequence[Array] = ()) -> None:
+        """Write dv/dt = −I_ion/C_m (mV/ms), shape (n,), into ``out``."""
+        rows = self._check(states, v, fields)
+        self._current(states, v.size, v, v.size, out, self._parameters, rows)
 
-    def _check(self, states: Array, v: Array) -> None:
+    def calcium(self, states: Array) -> Array:
+        """Free cytosolic calcium (µM), shape (n,).
+
+        Raises:
+            InputError: the model has no calcium.
+        """
+        name = self.model.calcium
+        if name is None:
+            raise InputError(
+                f"cell model `{self.model.name}`",
+                "it has no calcium.",
+                "Choose an ionic model with calcium, or another law of active tension.",
+            )
+        return np.asarray(states[self.states.index(name)] * self.model.to_micromolar)
+
+    def _check(self, states: Array, v: Array, fields: Sequence[Array]) -> Any:
+        """Addresses of the fields, once all shapes fit."""
         if states.shape != (self.n_states, v.size):
             raise InputError(
                 f"kernel `{self.model.name}`",
                 f"states of shape {states.shape} for {v.size} potentials.",
                 f"Pass an array of shape ({self.n_states}, {v.size}).",
             )
+        if [field.shape for field in fields] != [v.shape] * len(self.fields):
+            raise InputError(
+                f"kernel `{self.model.name}`",
+                f"{len(fields)} fields of shapes {[field.shape for field in fields]}.",
+                f"Pass one of shape {v.shape} for each of {list(self.fields)}.",
+            )
+        addresses = [field.ctypes.data for field in fields]
+        return (ctypes.c_void_p * max(1, len(fields)))(*addresses)
 
 
-def compile_kernel(model: CellModel, comm: MPI.Comm = MPI.COMM_SELF) -> Kernel:
+def compile_kernel(
+    model: CellModel,
+    comm: MPI.Comm = MPI.COMM_SELF,
+    *,
+    scheme: Scheme = Scheme.GENERALISED_1,
+    fields: Sequence[str] = (),
+    substeps: int = 1,
+    tolerance: float = 1.0,
+) -> Kernel:
     """Build the kernel of a model, or take it from the cache; collective.
 
     Args:
         model: What to build.
         comm: Rank 0 compiles, the others load what it built.
+        scheme: How the cells take a step.
+        fields: Parameters that have a value of their own in each cell.
+        substeps: See `Kernel`.
+        tolerance: See `Kernel`.
 
     Raises:
+        InputError: a field is no parameter of the model.
         SetupError: there is no working C compiler.
     """
-    return Kernel(model, on_root(comm, lambda: _library(model)))
+    model.with_parameters(dict.fromkeys(fields, 0.0))
+    library = on_root(comm, lambda: _library(model, scheme, fields))
+    return Kernel(model, library, fields, substeps=substeps, tolerance=tolerance)
 
 
-def _library(model: CellModel) -> Path:
+def _library(model: CellModel, scheme: Scheme, fields: Sequence[str]) -> Path:
     """Path of the shared library, compiled if it is not in the cache."""
     generator = Path(codegen.__file__).read_text(encoding="utf-8")
-    parts = (generator, FLAGS, options.processor(), model.potential, model.definition)
+    parts = (
+        generator, FLAGS, options.processor(), model.potential, model.definition, scheme, *fields,
+    )  # fmt: skip
     content = " ".join(map(str, parts))
     key = hashlib.sha256(content.encode()).hexdigest()[:20]
     path = options.cache_directory() / "cells" / f"{key}.so"
@@ -141,7 +220,7 @@ def _library(model: CellModel) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         source = Path(folder) / "cell.c"
-        source.write_text(codegen.c_source(model), encoding="utf-8")
+        source.write_text(codegen.c_source(model, scheme, fields), encoding="utf-8")
         built = Path(folder) / "cell.so"
         _compile(source, built)
         # Renaming is atomic: another process sees no library or the whole of it.

@@ -26,7 +26,16 @@ _FUNCTIONS = {
     "Abs": sympy.Abs,
     "Conditional": lambda condition, yes, no: sympy.Piecewise((yes, condition), (no, True)),
     "Lt": sympy.Lt,
+    "Le": sympy.Le,
     "Gt": sympy.Gt,
+    "Ge": sympy.Ge,
+    "And": sympy.And,
+    "Or": sympy.Or,
+    "Not": sympy.Not,
+    "expm1": lambda x: sympy.exp(x) - 1,
+    "tanh": sympy.tanh,
+    "Min": sympy.Min,
+    "Max": sympy.Max,
 }
 _DECLARATIONS = ("states", "parameters", "expressions")
 
