@@ -13,6 +13,7 @@ docstrings of what is used here.
 from pathlib import Path
 
 import numpy as np
+from dolfinx import fem
 from mpi4py import MPI
 
 from organtwin.anatomy.coordinates import coordinates
@@ -21,14 +22,16 @@ from organtwin.anatomy.landmarks import activation_sites
 from organtwin.cells.kernel import compile_kernel
 from organtwin.cells.model import CellModel
 from organtwin.cells.pacing import pace
+from organtwin.cells.population import Cells
 from organtwin.circulation.network import LV, RV, ClosedLoop
 from organtwin.coupling.electromechanics import Electromechanics
 from organtwin.coupling.measures import HeartScalars
 from organtwin.coupling.transfer import quadrature_space
 from organtwin.coupling.ventricles import Myocardium, contracting_ventricles
 from organtwin.electrophysiology.conductivity import Conductivity, conductivity_tensor
-from organtwin.electrophysiology.monodomain import Monodomain
-from organtwin.electrophysiology.stimulus import Stimulus
+from organtwin.electrophysiology.monodomain import monodomain
+from organtwin.electrophysiology.reaction_diffusion import local_nodes
+from organtwin.electrophysiology.stimulus import Balls, Stimulus
 from organtwin.image.labels import biventricular
 from organtwin.image.readers import read_labels
 from organtwin.materials.kinematics import Directions
@@ -76,9 +79,9 @@ tensor = conductivity_tensor(
     fine, sigma, in_cells.f0, in_cells.s0, in_cells.n0, endocardium=("lv_endo", "rv_endo")
 )
 sites = activation_sites(domain, at, ["lv_septal", "lv_anterior", "lv_posterior", "rv_lateral"])
-ep = Monodomain(
-    fine.mesh, kernel, cell.states, cell.v, tensor, Stimulus(sites, radius=8.0, period=PERIOD)
-)
+V = fem.functionspace(fine.mesh, ("P", 1))
+cells = Cells.uniform(kernel, cell.states, cell.v, local_nodes(V))
+ep = monodomain(V, cells, tensor, [Stimulus(Balls(sites, radius=8.0), period=PERIOD)])
 
 # 5. Mechanics and circulation: tissue, muscle, cavities, a closed loop around them.
 directions = Directions(in_points.f0, in_points.s0, in_points.n0)

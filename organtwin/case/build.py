@@ -16,15 +16,18 @@ from organtwin.case.schema import Guccione as GuccioneSection
 from organtwin.cells.kernel import Kernel
 from organtwin.cells.model import CellModel
 from organtwin.cells.pacing import PacedCell
+from organtwin.cells.population import Cells
 from organtwin.cells.tension import Land2017
 from organtwin.circulation.network import ClosedLoop
 from organtwin.coupling.electromechanics import Electromechanics
 from organtwin.coupling.transfer import quadrature_space
 from organtwin.coupling.ventricles import Myocardium, Support, contracting_ventricles
 from organtwin.electrophysiology.conductivity import Conductivity, conductivity_tensor
+from organtwin.electrophysiology.diffusion import Membrane
 from organtwin.electrophysiology.ecg import PseudoECG, limb_electrodes
-from organtwin.electrophysiology.monodomain import Membrane, Monodomain
-from organtwin.electrophysiology.stimulus import Stimulus
+from organtwin.electrophysiology.monodomain import monodomain
+from organtwin.electrophysiology.reaction_diffusion import ReactionDiffusion, TimeSteps, local_nodes
+from organtwin.electrophysiology.stimulus import Balls, Stimulus
 from organtwin.materials.guccione import Guccione
 from organtwin.materials.holzapfel_ogden import HolzapfelOgden
 from organtwin.materials.kinematics import Directions, Material
@@ -50,7 +53,7 @@ class Assembly:
     """
 
     heart: Electromechanics
-    ep: Monodomain
+    ep: ReactionDiffusion
     domain: Domain
     fine: Domain
     passive: Material
@@ -79,16 +82,15 @@ def assemble(
     )
     activation = case.electrophysiology.activation
     stimulus = Stimulus(
-        activation_sites(domain, at, activation.sites),
-        radius=activation.radius,
+        Balls(activation_sites(domain, at, activation.sites), activation.radius),
         strength=activation.strength,
         duration=activation.duration,
         period=case.circulation.cycle_length,
     )
-    ep = Monodomain(
-        fine.mesh, kernel, cell.states, cell.v, tensor, stimulus,
-        membrane=membrane(case), dt=case.electrophysiology.time_step,
-    )  # fmt: skip
+    V = fem.functionspace(fine.mesh, ("P", 1))
+    cells = Cells.uniform(kernel, cell.states, cell.v, local_nodes(V))
+    steps = TimeSteps(shortest=case.electrophysiology.time_step)
+    ep = monodomain(V, cells, tensor, [stimulus], membrane=membrane(case), steps=steps)
     mechanics, muscle, passive = contracting_ventricles(
         domain, Directions(in_points.f0, in_points.s0, in_points.n0), myocardium(case)
     )

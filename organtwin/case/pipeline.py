@@ -27,7 +27,7 @@ from organtwin.circulation.network import LV, RV
 from organtwin.coupling.measures import HeartFields, HeartScalars
 from organtwin.electrophysiology.conductivity import Conductivity, Tuned, tune
 from organtwin.electrophysiology.ecg import einthoven
-from organtwin.electrophysiology.monodomain import NOT_ACTIVATED
+from organtwin.electrophysiology.reaction_diffusion import NOT_ACTIVATED
 from organtwin.export.fields import Writer, field_writer
 from organtwin.export.pictures import draw_all
 from organtwin.export.report import write_report
@@ -187,15 +187,19 @@ def _cell(
     (folder / "cell.json").write_text(cell.to_json())
     domain = read_domain(known["mesh"].folder(directory) / "mesh.msh", MPI.COMM_SELF)
     h = build.mean_edge(domain) / 2**section.refinements
-    wanted = section.conduction_velocity.model_dump()
-    tuned: dict[str, Tuned] = {}
-    for n, (name, velocity) in enumerate(wanted.items()):
-        progress(0.4 + 0.15 * n, f"tuning {name}")
-        twin = next((tuned[other] for other in tuned if wanted[other] == velocity), None)
-        tuned[name] = twin or tune(
+    wanted = section.conduction_velocity
+
+    def tuned_to(velocity: tuple[float, float, float]) -> tuple[Tuned, Tuned, Tuned]:
+        return tune(
             kernel, cell.states, cell.v, velocity, h,
             membrane=build.membrane(case), dt=section.time_step,
         )  # fmt: skip
+
+    progress(0.4, "tuning the conductivities")
+    tissue = tuned_to((wanted.fibre, wanted.sheet, wanted.normal))
+    progress(0.8, "tuning the endocardial layer")
+    layer, *_ = tuned_to((wanted.endocardial_layer,) * 3)
+    tuned = dict(zip(wanted.model_dump(), (*tissue, layer), strict=True))
     record = {"mean_edge": h, "tuned": {name: asdict(found) for name, found in tuned.items()}}
     (folder / "conductivity.json").write_text(json.dumps(record, indent=2) + "\n")
 

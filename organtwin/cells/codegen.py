@@ -299,7 +299,9 @@ def _generalised_2(system: _System) -> list[str]:
     v = system.potential
     lines = [f"double {name}_mid;" for name in (*system.states, v)]
     lines += ["{", *_declared(system.inner)]
-    lines += [f"{name}_mid = {name} + {system.change(name, '(0.5 * dt)')};" for name in system.states]
+    lines += [
+        f"{name}_mid = {name} + {system.change(name, '(0.5 * dt)')};" for name in system.states
+    ]
     lines += [f"{v}_mid = {v} + 0.5 * dt * ({_c(system.rate[v])} + stimulus);", "}"]
     lines += [f"const double {name}_old = {name};" for name in (*system.states, v)]
     lines += ["{", *(f"const double {name} = {name}_mid;" for name in (*system.states, v))]
@@ -341,7 +343,7 @@ def _indent(lines: Iterable[str]) -> str:
     return "\n".join(f"    {line}" for line in lines)
 
 
-class _Printer(C99CodePrinter):  # type: ignore[misc]
+class _Printer(C99CodePrinter):
     """C with our exponential, and conditionals without branches."""
 
     def __init__(self) -> None:

@@ -20,11 +20,6 @@ or less there.
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import os
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,14 +31,12 @@ from numpy.typing import NDArray
 from organtwin.cells import codegen
 from organtwin.cells.codegen import Scheme
 from organtwin.cells.model import CellModel
-from organtwin.errors import InputError, SetupError
+from organtwin.errors import InputError
 from organtwin.parallel import on_root
-from organtwin.solve import options
+from organtwin.solve.native import compiled
 
 Array = NDArray[np.float64]
 
-#: -ffast-math and the vector maths library make the loop tenfold faster than plain C.
-FLAGS = ("-O3", "-march=native", "-ffast-math", "-fopenmp-simd", "-fPIC", "-shared", "-std=c11")
 _POINTER = np.ctypeslib.ndpointer(dtype=np.float64, flags="C_CONTIGUOUS")
 
 
@@ -131,9 +124,7 @@ class Kernel:
             self.tolerance, self.substeps,
         )  # fmt: skip
 
-    def rates(
-        self, states: Array, v: Array, fields: Sequence[Array] = ()
-    ) -> tuple[Array, Array]:
+    def rates(self, states: Array, v: Array, fields: Sequence[Array] = ()) -> tuple[Array, Array]:
         """Right-hand side: dy/dt, shape (n_states, n), and dv/dt (mV/ms), shape (n,)."""
         rows = self._check(states, v, fields)
         dy, dv = np.empty_like(states), np.empty_like(v)
@@ -202,48 +193,11 @@ def compile_kernel(
         SetupError: there is no working C compiler.
     """
     model.with_parameters(dict.fromkeys(fields, 0.0))
-    library = on_root(comm, lambda: _library(model, scheme, fields))
-    return Kernel(model, library, fields, substeps=substeps, tolerance=tolerance)
-
-
-def _library(model: CellModel, scheme: Scheme, fields: Sequence[str]) -> Path:
-    """Path of the shared library, compiled if it is not in the cache."""
     generator = Path(codegen.__file__).read_text(encoding="utf-8")
-    parts = (
-        generator, FLAGS, options.processor(), model.potential, model.definition, scheme, *fields,
-    )  # fmt: skip
-    content = " ".join(map(str, parts))
-    key = hashlib.sha256(content.encode()).hexdigest()[:20]
-    path = options.cache_directory() / "cells" / f"{key}.so"
-    if path.exists():
-        return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        source = Path(folder) / "cell.c"
-        source.write_text(codegen.c_source(model, scheme, fields), encoding="utf-8")
-        built = Path(folder) / "cell.so"
-        _compile(source, built)
-        # Renaming is atomic: another process sees no library or the whole of it.
-        built.replace(path)
-    return path
+    content = "\n".join((generator, scheme, *fields, model.potential, model.definition))
 
+    def build() -> Path:
+        return compiled(content, lambda: codegen.c_source(model, scheme, fields), kind="cells")
 
-def _compile(source: Path, target: Path) -> None:
-    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or "gcc"
-    failure = ""
-    # Without glibc's vector maths library the loop still works, scalar.
-    for libraries in (("-lmvec", "-lm"), ("-lm",)):
-        command = [*compiler.split(), *FLAGS, str(source), "-o", str(target), *libraries]
-        try:
-            result = subprocess.run(command, capture_output=True, text=True, check=False)
-        except OSError as error:
-            failure = str(error)
-            break
-        if result.returncode == 0:
-            return
-        failure = result.stderr.strip().splitlines()[-1] if result.stderr.strip() else "no message"
-    raise SetupError(
-        "cell models",
-        f"the C compiler `{compiler}` does not work ({failure}).",
-        "Debian/Ubuntu: apt-get install gcc libc6-dev. conda: conda install c-compiler.",
-    )
+    library = on_root(comm, build)
+    return Kernel(model, library, fields, substeps=substeps, tolerance=tolerance)

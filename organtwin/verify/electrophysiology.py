@@ -1,107 +1,247 @@
-"""Verification problems of the monodomain solver."""
+"""Verification problems of electrophysiology on regular meshes."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from enum import StrEnum
+
 import numpy as np
 import ufl
-from dolfinx import fem
+from dolfinx import fem, mesh
 from mpi4py import MPI
 from numpy.typing import NDArray
 
 from organtwin.cells.kernel import compile_kernel
 from organtwin.cells.model import CellModel
+from organtwin.electrophysiology.bidomain import BidomainDiffusion, bidomain
 from organtwin.electrophysiology.conductivity import conduction_velocity, structured_bar
-from organtwin.electrophysiology.monodomain import Membrane, Monodomain
+from organtwin.electrophysiology.diffusion import Mass, Membrane
+from organtwin.electrophysiology.monodomain import monodomain
+from organtwin.electrophysiology.reaction_diffusion import (
+    Discretisation,
+    ReactionDiffusion,
+    TimeSteps,
+)
 from organtwin.parallel import on_root, total
-from organtwin.verify.geometry import box
 
 Array = NDArray[np.float64]
 
 
+class Equations(StrEnum):
+    """What is solved."""
+
+    MONODOMAIN = "monodomain"
+    BIDOMAIN = "bidomain"
+    #: A strip of tissue between two baths that a current flows through.
+    BATH = "bidomain with bath"
+
+
+#: Share of φₑ in V of the bidomain problems, so that σₑ = (1 − k)/k σᵢ.
+K = 1 / np.sqrt(2.0)
+#: Slope of φₑ that the current through the bath makes.
+SLOPE = 0.4
+#: Conductivity of the bath along x, over that of the extracellular space.
+BATH = 2.0
+
+
 class ManufacturedCells:
-    """Three-variable cell model whose coupling to a plane diffusion is solved by hand.
+    """Three-variable cell model whose coupling to the diffusion is solved by hand.
 
-    With F = cos πx cos 2πy and G = 1 + x y²,
+    With F = cos πx [cos 2πy [cos 3πz]] and G = 1 + x [y² [z³]] in one, two and three dimensions,
 
-        V = √(1+t) F,   u₁ = (1+t) G + √(1+t) F,   u₂ = 1 / ((1+t) √G),   u₃ = 0
+        V = √(1+t) F + u₃,   u₁ = (1+t) G + √(1+t) F,   u₂ = 1 / ((1+t) √G)
+
+    u₃ = 0 but for a tissue between baths, where u₃ = −a x lets a current pass through.
+
+    Args:
+        x: Points of the cells, shape (3, n).
+        dim: Number of dimensions.
+        equations: What the cells are coupled by.
 
     Source:
-        Pathmanathan & Gray (2014), Int. J. Numer. Meth. Biomed. Eng. 30:525–544.
+        Pathmanathan & Gray (2014), Int. J. Numer. Meth. Biomed. Eng. 30:525–544; the solution
+        with baths is derived here.
     """
 
     C_m = 2.0
     chi = 3.0
-    beta = -5.9
-    #: Conductivities along x, y, z, so that ∇·(σ∇V) = β V.
+    #: Conductivities along x, y, z (intracellular in the bidomain problems).
     sigma = tuple(np.array([1.1, 1.2, 0.3]) / np.pi**2)
 
-    def step(self, states: Array, v: Array, t: float, dt: float) -> None:
+    def __init__(self, x: Array, dim: int, equations: Equations) -> None:
+        self._x, self._dim = x, dim
+        # ∇·(σ∇V) = β V, and the part 1 − k of it where φₑ takes its share.
+        self._beta = -sum(s * (np.pi * (d + 1)) ** 2 for d, s in enumerate(self.sigma[:dim]))
+        self._beta *= 1.0 if equations is Equations.MONODOMAIN else 1 - K
+        self._u3 = -SLOPE * x[0] if equations is Equations.BATH else np.zeros(x.shape[1])
+        F, G = self._shapes()
+        self._u = np.stack([G + F, 1 / np.sqrt(G)])
+
+    @property
+    def state(self) -> Mapping[str, Array]:
+        """u₁ and u₂."""
+        return {"states": self._u}
+
+    def rest(self, n: int) -> Array:
+        """V at t = 0."""
+        return self._shapes()[0] + self._u3
+
+    def step(self, v: Array, t: float, dt: float) -> None:
         """One step of the classical Runge–Kutta method."""
-        y = np.stack([v, states[0], states[1]])
+        y = np.stack([v, *self._u])
         k1 = self._rate(y)
         k2 = self._rate(y + dt / 2 * k1)
         k3 = self._rate(y + dt / 2 * k2)
         k4 = self._rate(y + dt * k3)
         y = y + dt / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
-        v[:], states[0], states[1] = y
+        v[:], self._u[0], self._u[1] = y
 
-    def calcium(self, states: Array) -> Array:
+    def calcium(self, n: int) -> Array:
         """None here."""
-        return np.zeros(states.shape[1])
+        return np.zeros(n)
 
-    def exact(self, x: Array, t: float) -> tuple[Array, Array]:
-        """V and (u₁, u₂) at points ``x``, shape (3, n)."""
-        F = np.cos(np.pi * x[0]) * np.cos(2 * np.pi * x[1])
-        G = 1 + x[0] * x[1] ** 2
-        V = np.sqrt(1 + t) * F
-        return V, np.stack([(1 + t) * G + V, 1 / ((1 + t) * np.sqrt(G))])
+    def fault(self, v: Array) -> None:
+        """None is looked for."""
+
+    def _shapes(self) -> tuple[Array, Array]:
+        factors = [np.cos((d + 1) * np.pi * self._x[d]) for d in range(self._dim)]
+        powers = [self._x[d] ** (d + 1) for d in range(self._dim)]
+        # Cells outside of the tissue, in the bath, only have to stay finite.
+        return np.prod(factors, axis=0), 1 + np.maximum(np.prod(powers, axis=0), 0.0)
 
     def _rate(self, y: Array) -> Array:
         V, u1, u2 = y
-        gap = u1 - V
-        current = -self.C_m / 2 * gap * u2**2 * V + self.beta / self.chi * V
-        return np.stack([-current / self.C_m, gap * u2**2 * (gap + V / 2), -gap * u2**3])
+        gap = u1 + self._u3 - V
+        free = V - self._u3
+        current = -self.C_m / 2 * gap * u2**2 * free + self._beta / self.chi * free
+        return np.stack([-current / self.C_m, gap * u2**2 * (gap + free / 2), -gap * u2**3])
 
 
-def manufactured_monodomain(
-    comm: MPI.Comm, n: int, *, lumped: bool = False, t_end: float = 0.1
-) -> float:
-    """Relative L² error of V at ``t_end`` on a plate with n × n × 2 cells, time step ∝ h².
+def manufactured(
+    comm: MPI.Comm,
+    n: int,
+    *,
+    dim: int = 2,
+    degree: int = 1,
+    equations: Equations = Equations.MONODOMAIN,
+    scheme: Discretisation = Discretisation(),
+    steps: int | None = None,
+    t_end: float = 0.1,
+) -> tuple[float, float]:
+    """Relative L² errors of V and φₑ at ``t_end`` on unit cells divided by ``n``.
 
     Args:
         comm: Communicator.
-        n: Divisions of the unit edges.
-        lumped: Mass matrix.
+        n: Divisions of a unit length.
+        dim: Dimensions that the solution varies in; one with baths.
+        degree: Of the elements.
+        equations: What is solved.
+        scheme: Discretisation.
+        steps: Number of time steps; Δt ∝ h² if omitted.
         t_end: Time.
+
+    Returns:
+        Errors of V and of φₑ; the latter is zero for the monodomain equations.
     """
-    plate = box(comm, (1.0, 1.0, 2.0 / n), (n, n, 2))
-    cells = ManufacturedCells()
-    steps = round(t_end * n**2 / 1.6)
-    V = fem.functionspace(plate.mesh, ("P", 1))
-    v0, states = cells.exact(V.tabulate_dof_coordinates().T, 0.0)
-    problem = Monodomain(
-        plate.mesh,
-        cells,
-        states,
-        0.0,
-        ufl.as_matrix(np.diag(cells.sigma).tolist()),
-        membrane=Membrane(chi=cells.chi, C_m=cells.C_m),
-        dt=t_end / steps,
-        dt_rest=t_end / steps,
-        lumped=lumped,
+    # The solution is of size one, not a hundred millivolts.
+    scheme = replace(scheme, tolerance=1e-10)
+    msh, dx, bath = _strip(comm, n, dim, equations)
+    V = fem.functionspace(msh, ("P", degree))
+    cells = ManufacturedCells(V.tabulate_dof_coordinates().T, dim, equations)
+    problem = _problem(V, cells, equations, scheme, _fixed(t_end, n, steps), dx, bath)
+    assert problem.advance(0.0, t_end).converged
+    return _errors(comm, problem, dim, equations, t_end, dx)
+
+
+def _fixed(t_end: float, n: int, steps: int | None) -> TimeSteps:
+    return TimeSteps.fixed(t_end / (steps or round(t_end * n**2 / 1.6)))
+
+
+def _strip(
+    comm: MPI.Comm, n: int, dim: int, equations: Equations
+) -> tuple[mesh.Mesh, ufl.Measure, ufl.Measure]:
+    """Unit tissue with ``dim`` dimensions of interest, between baths if there are any."""
+    low, high = (-0.5, 1.5) if equations is Equations.BATH else (0.0, 1.0)
+    size = [1.0 if d < dim else 2.0 / n for d in range(3)]
+    number = [n if d < dim else 2 for d in range(3)]
+    msh = mesh.create_box(
+        comm, [[low, 0.0, 0.0], [high, *size[1:]]], [round(n * (high - low)), *number[1:]]
     )
-    problem.v.x.array[:] = v0
-    problem.advance(0.0, t_end)
-    x = ufl.SpatialCoordinate(plate.mesh)
-    exact = np.sqrt(1 + t_end) * ufl.cos(ufl.pi * x[0]) * ufl.cos(2 * ufl.pi * x[1])
-    dx = plate.dx(degree=6)
-    square = [
-        total(comm, fem.assemble_scalar(fem.form(e**2 * dx))) for e in (problem.v - exact, exact)
-    ]
+    inside = mesh.locate_entities(msh, 3, lambda x: (x[0] > -1e-9) & (x[0] < 1 + 1e-9))
+    tags = mesh.meshtags(msh, 3, np.sort(inside), np.ones(len(inside), dtype=np.int32))
+    dx = ufl.Measure("dx", msh, subdomain_data=_filled(msh, tags))
+    return msh, dx(1), dx(2)
+
+
+def _filled(msh: mesh.Mesh, inside: mesh.MeshTags) -> mesh.MeshTags:
+    """Tag 1 inside, 2 in all other cells."""
+    index_map = msh.topology.index_map(3)
+    values = np.full(index_map.size_local + index_map.num_ghosts, 2, dtype=np.int32)
+    values[inside.indices] = 1
+    return mesh.meshtags(msh, 3, np.arange(len(values), dtype=np.int32), values)
+
+
+def _problem(
+    V: fem.FunctionSpace,
+    cells: ManufacturedCells,
+    equations: Equations,
+    scheme: Discretisation,
+    steps: TimeSteps,
+    dx: ufl.Measure,
+    bath: ufl.Measure,
+) -> ReactionDiffusion:
+    membrane = Membrane(chi=cells.chi, C_m=cells.C_m)
+    sigma_i = ufl.diag(ufl.as_vector(cells.sigma))
+    if equations is Equations.MONODOMAIN:
+        return monodomain(V, cells, sigma_i, membrane=membrane, scheme=scheme, steps=steps, dx=dx)
+    sigma_e = (1 - K) / K * sigma_i
+    if equations is Equations.BIDOMAIN:
+        return bidomain(
+            V, cells, sigma_i, sigma_e, membrane=membrane, scheme=scheme, steps=steps, dx=dx
+        )
+    # The current that enters on the right leaves on the left.
+    normal = ufl.FacetNormal(V.mesh)
+    through = (1 - K) / K * cells.sigma[0] * SLOPE
+    along = ufl.conditional(ufl.gt(abs(normal[0]), 0.5), normal[0], 0.0)
+    return bidomain(
+        V, cells, sigma_i, sigma_e, membrane=membrane, scheme=scheme, steps=steps, dx=dx,
+        bath=(BATH * sigma_e, bath), currents=through * along * ufl.TestFunction(V) * ufl.ds,
+    )  # fmt: skip
+
+
+def _errors(
+    comm: MPI.Comm,
+    problem: ReactionDiffusion,
+    dim: int,
+    equations: Equations,
+    t: float,
+    dx: ufl.Measure,
+) -> tuple[float, float]:
+    x = ufl.SpatialCoordinate(problem.v.function_space.mesh)
+    wave = np.sqrt(1 + t)
+    for d in range(dim):
+        wave = wave * ufl.cos((d + 1) * ufl.pi * x[d])
+    slope = SLOPE if equations is Equations.BATH else 0.0
+    fine = dx(metadata={"quadrature_degree": 6})
+    error_v = _relative(comm, problem.v, wave - slope * x[0], fine)
+    if not isinstance(problem.spread, BidomainDiffusion):
+        return error_v, 0.0
+    phi = problem.spread.extracellular.phi
+    exact = -K * wave + slope * x[0]
+    volume = total(comm, fem.assemble_scalar(fem.form(1.0 * fine)))
+    shift = total(comm, fem.assemble_scalar(fem.form((exact - phi) * fine))) / volume
+    return error_v, _relative(comm, phi + shift, exact, fine)
+
+
+def _relative(
+    comm: MPI.Comm, found: ufl.core.expr.Expr, exact: ufl.core.expr.Expr, dx: ufl.Measure
+) -> float:
+    square = [total(comm, fem.assemble_scalar(fem.form(e**2 * dx))) for e in (found - exact, exact)]
     return float(np.sqrt(square[0] / square[1]))
 
 
-def plane_wave(comm: MPI.Comm, h: float, *, lumped: bool) -> float:
+def plane_wave(comm: MPI.Comm, h: float, *, mass: Mass) -> float:
     """Velocity (mm/ms) along the fibres in the tissue of Niederer et al. (2011), for Δt → 0.
 
     The splitting has order one in Δt, so two step sizes are extrapolated; rank 0 computes.
@@ -109,7 +249,7 @@ def plane_wave(comm: MPI.Comm, h: float, *, lumped: bool) -> float:
     Args:
         comm: Communicator.
         h: Mean edge length (mm) of a structured bar.
-        lumped: Mass matrix.
+        mass: Mass matrix.
     """
 
     def velocity(dt: float) -> float:
@@ -117,6 +257,9 @@ def plane_wave(comm: MPI.Comm, h: float, *, lumped: bool) -> float:
         states, v = kernel.initial_states()[:, 0], kernel.initial_potential
         bar, membrane = structured_bar(h), Membrane(chi=140.0, C_m=0.01)
         sigma = 0.17 * 0.62 / (0.17 + 0.62)
-        return conduction_velocity(kernel, states, v, sigma, bar, membrane, dt, lumped=lumped)
+        return conduction_velocity(
+            kernel, states, v, (sigma, sigma, sigma), bar, membrane, dt,
+            scheme=Discretisation(mass=mass),
+        )  # fmt: skip
 
     return on_root(comm, lambda: 2 * velocity(0.005) - velocity(0.01))

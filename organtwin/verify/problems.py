@@ -16,6 +16,7 @@ from organtwin.errors import InputError, suggestion
 from organtwin.parallel import on_root
 from organtwin.verify.record import Record, Sense
 
+PATHMANATHAN = "Pathmanathan & Gray (2014), Int. J. Numer. Meth. Biomed. Eng. 30:525-544"
 LAND = "Land et al. (2015), Proc. R. Soc. A 471:20150641"
 
 
@@ -101,23 +102,56 @@ def _action_potential(comm: MPI.Comm, quick: bool) -> list[Record]:
 
 
 def _monodomain_order(comm: MPI.Comm, quick: bool) -> list[Record]:
-    from organtwin.verify.electrophysiology import manufactured_monodomain
+    from organtwin.electrophysiology.diffusion import Mass
+    from organtwin.electrophysiology.reaction_diffusion import Discretisation, Splitting
+    from organtwin.verify.electrophysiology import manufactured
 
     n = 8 if quick else 16
-    source = "Pathmanathan & Gray (2014), Int. J. Numer. Meth. Biomed. Eng. 30:525-544"
-    records = []
-    for mass, lumped in (("consistent", False), ("lumped", True)):
-        coarse, fine = (manufactured_monodomain(comm, m, lumped=lumped) for m in (n, 2 * n))
-        quantity = f"order of the potential, L2, {mass} mass"
-        order = math.log2(coarse / fine)
+    name, records = "manufactured_monodomain", []
+    for mass in Mass:
+        scheme = Discretisation(mass=mass)
+        coarse, fine = (manufactured(comm, m, scheme=scheme)[0] for m in (n, 2 * n))
+        quantity = f"order in space of v, L2, {mass} mass"
         records.append(
-            Record("manufactured_monodomain", quantity, order, "1", 2.0, 0.1, source,
+            Record(name, quantity, math.log2(coarse / fine), "1", 2.0, 0.1, PATHMANATHAN,
                    Sense.AT_LEAST)
         )  # fmt: skip
+    coarse, fine = (manufactured(comm, m, degree=2, steps=400)[0] for m in (4, 8))
+    quantity = "order in space of v, L2, quadratic elements"
+    records.append(
+        Record(name, quantity, math.log2(coarse / fine), "1", 3.0, 0.2, PATHMANATHAN,
+               Sense.AT_LEAST)
+    )  # fmt: skip
+    for splitting, theta, order in ((Splitting.GODUNOV, 1.0, 1.0), (Splitting.STRANG, 0.5, 2.0)):
+        scheme = Discretisation(splitting=splitting, theta=theta)
+        slow, fast = (
+            manufactured(comm, 32, dim=1, degree=2, scheme=scheme, steps=steps, t_end=1.0)[0]
+            for steps in (4, 8)
+        )
+        quantity = f"order in time of v, {splitting} splitting, theta {theta:g}"
+        records.append(
+            Record(name, quantity, math.log2(slow / fast), "1", order, 0.15, PATHMANATHAN)
+        )
+    return records
+
+
+def _bidomain_order(comm: MPI.Comm, quick: bool) -> list[Record]:
+    from organtwin.verify.electrophysiology import Equations, manufactured
+
+    n = 8 if quick else 16
+    records = []
+    for equations, dim in ((Equations.BIDOMAIN, 2), (Equations.BATH, 1)):
+        coarse, fine = (manufactured(comm, m, dim=dim, equations=equations) for m in (n, 2 * n))
+        records += [
+            Record("manufactured_bidomain", f"order in space of {potential}, L2, {equations}",
+                   math.log2(a / b), "1", 2.0, 0.1, PATHMANATHAN, Sense.AT_LEAST)
+            for potential, a, b in zip(("v", "phi_e"), coarse, fine, strict=True)
+        ]  # fmt: skip
     return records
 
 
 def _plane_wave(comm: MPI.Comm, quick: bool) -> list[Record]:
+    from organtwin.electrophysiology.diffusion import Mass
     from organtwin.verify.electrophysiology import plane_wave
 
     h = 0.16 if quick else 0.08
@@ -125,8 +159,8 @@ def _plane_wave(comm: MPI.Comm, quick: bool) -> list[Record]:
     source = "one-dimensional central differences, h = 0.025 mm"
     return [
         Record("conduction_velocity", f"velocity of a plane wave, {mass} mass",
-               plane_wave(comm, h, lumped=lumped), "mm/ms", 0.612, tolerance, source)
-        for mass, lumped in (("consistent", False), ("lumped", True))
+               plane_wave(comm, h, mass=mass), "mm/ms", 0.612, tolerance, source)
+        for mass in (Mass.CONSISTENT, Mass.LUMPED)
     ]  # fmt: skip
 
 
@@ -192,7 +226,14 @@ def _closed_loop(comm: MPI.Comm, quick: bool) -> list[Record]:
 PROBLEMS = (
     Problem("fibre_frame", "fibres, sheets and normals are orthonormal", _fibre_frame),
     Problem("action_potential", "ten Tusscher-Panfilov 2006 at 1 Hz", _action_potential),
-    Problem("manufactured_monodomain", "order of the monodomain solver", _monodomain_order),
+    Problem(
+        "manufactured_monodomain",
+        "orders of the monodomain solver in space and time",
+        _monodomain_order,
+    ),
+    Problem(
+        "manufactured_bidomain", "order of the bidomain solver, and with a bath", _bidomain_order
+    ),
     Problem("conduction_velocity", "plane wave in human myocardium", _plane_wave),
     Problem("manufactured_solid", "orders of the finite-strain solver", _solid_orders),
     Problem("land_problem_1", "bending beam under follower pressure", _land_1),

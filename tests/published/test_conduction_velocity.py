@@ -8,15 +8,23 @@ import gmsh
 import numpy as np
 import pytest
 import ufl
-from dolfinx import mesh
+from dolfinx import fem, mesh
 from dolfinx.io import gmsh as gmshio
 from mpi4py import MPI
 
 from organtwin.cells.kernel import compile_kernel
 from organtwin.cells.model import CellModel
+from organtwin.cells.population import Cells
 from organtwin.electrophysiology.conductivity import conduction_velocity, structured_bar, tune
-from organtwin.electrophysiology.monodomain import Membrane, Monodomain
-from organtwin.electrophysiology.stimulus import Stimulus
+from organtwin.electrophysiology.diffusion import Mass, Membrane
+from organtwin.electrophysiology.monodomain import monodomain
+from organtwin.electrophysiology.reaction_diffusion import (
+    Discretisation,
+    Splitting,
+    TimeSteps,
+    local_nodes,
+)
+from organtwin.electrophysiology.stimulus import Box, Stimulus
 
 #: Velocity along the fibres in the continuum (mm/ms): a separate one-dimensional computation with
 #: central differences, h = 0.025 mm, Δt = 0.0025 ms.
@@ -31,10 +39,11 @@ def cell():
     return kernel, kernel.initial_states()[:, 0], kernel.initial_potential
 
 
-def velocity(cell, h, *, lumped):
+def velocity(cell, h, mass):
     """With tetrahedra of mean edge ``h`` (mm); extrapolated to Δt = 0 with order one."""
+    scheme = Discretisation(mass=mass, splitting=Splitting.GODUNOV, theta=1.0)
     slow, fast = (
-        conduction_velocity(*cell, SIGMA, structured_bar(h), MEMBRANE, dt, lumped=lumped)
+        conduction_velocity(*cell, (SIGMA,) * 3, structured_bar(h), MEMBRANE, dt, scheme=scheme)
         for dt in (0.01, 0.005)
     )
     return 2 * fast - slow
@@ -42,9 +51,9 @@ def velocity(cell, h, *, lumped):
 
 def test_lumped_and_consistent_mass_bracket_the_limit(cell):
     """One comes from below, the other from above, and both extrapolate to the same velocity."""
-    for lumped in (True, False):
-        coarse, fine = (velocity(cell, h, lumped=lumped) for h in (0.16, 0.08))
-        if lumped:
+    for mass in (Mass.LUMPED, Mass.CONSISTENT):
+        coarse, fine = (velocity(cell, h, mass) for h in (0.16, 0.08))
+        if mass is Mass.LUMPED:
             assert coarse < fine < LIMIT
         else:
             assert LIMIT < fine < coarse
@@ -85,10 +94,12 @@ def mean_edge(msh):
 
 def plane_wave(cell, msh, sigma):
     """Slope of place over activation time in the middle of the bar (mm/ms)."""
-    at = np.arange(1.0, WIDTH, 2.0)
-    sites = {f"{y} {z}": np.array([0.0, y, z]) for y in at for z in at}
-    stimulus = Stimulus(sites, radius=3.0, strength=100.0)
-    bar = Monodomain(msh, *cell, sigma * ufl.Identity(3), stimulus, membrane=MEMBRANE, dt=DT)
+    stimulus = Stimulus(Box((0.0, 0.0, 0.0), (3.0, WIDTH, WIDTH)), strength=100.0)
+    V = fem.functionspace(msh, ("P", 1))
+    cells = Cells.uniform(*cell, local_nodes(V))
+    steps = TimeSteps.fixed(DT)
+    tensor = sigma * ufl.Identity(3)
+    bar = monodomain(V, cells, tensor, [stimulus], membrane=MEMBRANE, steps=steps)
     for t in np.arange(0.0, 100.0, 2.0):
         bar.advance(t, t + 2.0)
         if bar.activated_fraction() == 1.0:
@@ -109,6 +120,6 @@ def test_tuned_conductivity_carries_over_to_other_meshes(cell, algorithm, size, 
     msh = tissue(algorithm, size)
     h = mean_edge(msh)
     assert 1.1 < h < 1.5
-    tuned = tune(*cell, target, h, membrane=MEMBRANE, dt=DT)
+    tuned, *_ = tune(*cell, (target,) * 3, h, membrane=MEMBRANE, dt=DT)
     found = plane_wave(cell, msh, tuned.sigma)
     assert found == pytest.approx(target, rel=0.08)

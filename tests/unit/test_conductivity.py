@@ -18,7 +18,7 @@ from organtwin.electrophysiology.conductivity import (
     tune,
     unstructured_bar,
 )
-from organtwin.electrophysiology.monodomain import Membrane
+from organtwin.electrophysiology.diffusion import Membrane
 from organtwin.errors import InputError
 from organtwin.mesh.domain import cellwise_vectors
 from organtwin.verify.geometry import box
@@ -84,16 +84,26 @@ def cell():
 
 @pytest.mark.parametrize("velocity", [0.3, 0.65, 2.0])
 def test_tuning_reaches_its_target(cell, velocity):
-    tuned = tune(*cell, velocity, 1.3, membrane=Membrane(), dt=0.05)
+    tuned, *_ = tune(*cell, (velocity,) * 3, 1.3, membrane=Membrane(), dt=0.05)
     assert tuned.velocity == pytest.approx(velocity, rel=0.01)
-    again = conduction_velocity(*cell, tuned.sigma, unstructured_bar(1.3), Membrane(), 0.05)
+    sigma = (tuned.sigma,) * 3
+    again = conduction_velocity(*cell, sigma, unstructured_bar(1.3), Membrane(), 0.05)
     assert again == tuned.velocity
 
 
+def test_tuning_takes_the_other_directions_into_account(cell):
+    """Waves along and across the fibres of one tissue."""
+    tuned = tune(*cell, (0.6, 0.3, 0.3), 1.3, membrane=Membrane(), dt=0.05)
+    assert [t.velocity for t in tuned] == pytest.approx([0.6, 0.3, 0.3], rel=0.01)
+    assert tuned[0].sigma > tuned[1].sigma == pytest.approx(tuned[2].sigma)
+
+
 def test_velocity_out_of_reach_is_refused(cell):
-    with pytest.raises(InputError, match=r"no conductivity gives 30 mm/ms with cells of 1\.3 mm"):
-        tune(*cell, 30.0, 1.3, membrane=Membrane(), dt=0.05, iterations=2)
+    with pytest.raises(
+        InputError, match=r"no conductivities give 30, 30, 30 mm/ms with cells of 1\.3 mm"
+    ):
+        tune(*cell, (30.0,) * 3, 1.3, membrane=Membrane(), dt=0.05, iterations=2)
 
 
 def test_wave_that_dies_has_no_velocity(cell):
-    assert conduction_velocity(*cell, 1e-5, structured_bar(1.3), Membrane(), 0.05) == 0.0
+    assert conduction_velocity(*cell, (1e-5,) * 3, structured_bar(1.3), Membrane(), 0.05) == 0.0

@@ -1,0 +1,167 @@
+"""Diffusion of the potential: matrices assembled once, steps without assembly or allocation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import ufl
+from dolfinx import fem
+from numpy.typing import NDArray
+from petsc4py import PETSc
+from ufl.core.expr import Expr
+
+from organtwin.errors import InputError
+from organtwin.solve.assembly import matrix
+
+
+@dataclass(frozen=True)
+class Membrane:
+    """Surface-to-volume ratio and capacitance.
+
+    Attributes:
+        chi: Membrane area per volume χ (1/mm), > 0.
+        C_m: Capacitance per area (µF/mm²), > 0.
+    """
+
+    chi: float = 140.0
+    C_m: float = 0.01
+
+    def __post_init__(self) -> None:
+        if self.chi <= 0 or self.C_m <= 0:
+            raise InputError("Membrane", f"χ = {self.chi}, C_m = {self.C_m}.", "Both must be > 0.")
+
+    @property
+    def capacitance(self) -> float:
+        """χ C_m, per volume of tissue (µF/mm³)."""
+        return self.chi * self.C_m
+
+
+class Mass(StrEnum):
+    """Mass matrix of the time derivative."""
+
+    CONSISTENT = "consistent"
+    LUMPED = "lumped"
+    #: Mean of both. Their leading errors, ±D h²/12 ∂⁴v in one dimension, cancel.
+    BLENDED = "blended"
+
+
+class Diffusion:
+    """Steps of ∂v/∂t = ∇·(σ∇v)/(χ C_m) by the θ-method, in the change δ of v.
+
+        (M + θ Δt K) δ = −Δt K v + b
+
+    δ of the last step is the first guess, so that a wave in steady motion costs few iterations.
+    One matrix is kept for each Δt in use.
+
+    Args:
+        V: Space of the potential.
+        sigma: Conductivity tensor (mS/mm).
+        membrane: χ and C_m.
+        mass: M; only linear elements can be lumped.
+        theta: 1 implicit Euler, 1/2 Crank–Nicolson.
+        dx: Where the tissue is; nodes outside keep their potential.
+        tolerance: Root mean square of the algebraic error of a step (mV).
+
+    Raises:
+        InputError: lumped mass with other than linear elements, or θ outside of [1/2, 1].
+    """
+
+    def __init__(
+        self,
+        V: fem.FunctionSpace,
+        sigma: Expr,
+        membrane: Membrane,
+        *,
+        mass: Mass = Mass.CONSISTENT,
+        theta: float = 1.0,
+        dx: ufl.Measure = ufl.dx,
+        tolerance: float = 1e-4,
+    ) -> None:
+        if mass is not Mass.CONSISTENT and V.element.basix_element.degree != 1:
+            raise InputError(
+                "electrophysiology",
+                f"{mass} mass with elements of degree {V.element.basix_element.degree}.",
+                "Use the consistent mass, or linear elements.",
+            )
+        if not 0.5 <= theta <= 1:
+            raise InputError("electrophysiology", f"θ = {theta:g}.", "Choose it between 0.5 and 1.")
+        v, w = ufl.TrialFunction(V), ufl.TestFunction(V)
+        # Nodes outside of the tissue need a place in the matrices too.
+        outside = fem.Constant(V.mesh, 0.0) * ufl.inner(v, w) * ufl.dx
+        everywhere = 0 * outside if dx.subdomain_id() == "everywhere" else outside
+        capacitance = fem.Constant(V.mesh, membrane.capacitance)
+        stiffness = ufl.inner(sigma * ufl.grad(v), ufl.grad(w)) / capacitance * dx
+        self.K = matrix(stiffness + everywhere)
+        self.M = _mass(ufl.inner(v, w) * dx + everywhere, mass)
+        self._fix_nodes_outside()
+        self._theta = theta
+        self._b = self.K.createVecLeft()
+        self._delta = self.K.createVecRight()
+        self._atol = tolerance * V.dofmap.index_map.size_global**0.5
+        self._solvers: dict[float, PETSc.KSP] = {}
+
+    @property
+    def state(self) -> Mapping[str, NDArray[np.float64]]:
+        """Nothing: a step depends on v alone."""
+        return {}
+
+    def step(self, v: fem.Function, dt: float, load: PETSc.Vec | None = None) -> int:
+        """One step of v in place, ``load`` (mV × volume) added; the iterations, −1 on failure."""
+        key = round(dt, 9)
+        if key not in self._solvers:
+            self._solvers[key] = self._solver(dt)
+        ksp = self._solvers[key]
+        x = v.x.petsc_vec
+        self.K.mult(x, self._b)
+        self._b.scale(-dt)
+        if load is not None:
+            self._b.axpy(1.0, load)
+        ksp.solve(self._b, self._delta)
+        if ksp.getConvergedReason() <= 0:
+            self._delta.set(0.0)
+            return -1
+        x.axpy(1.0, self._delta)
+        v.x.scatter_forward()
+        return int(ksp.getIterationNumber())
+
+    def _fix_nodes_outside(self) -> None:
+        """Identity in the rows of nodes without tissue, where K and M are empty."""
+        diagonal = self.M.getDiagonal()
+        outside = diagonal.array == 0
+        diagonal.array[outside] = 1.0
+        if self.M.comm.tompi4py().allreduce(int(outside.sum())):
+            self.M.setDiagonal(diagonal)
+            self.M.assemble()
+
+    def _solver(self, dt: float) -> PETSc.KSP:
+        A = self.M.copy()
+        A.axpy(self._theta * dt, self.K, PETSc.Mat.Structure.SAME_NONZERO_PATTERN)
+        ksp = PETSc.KSP().create(A.comm)
+        ksp.setOptionsPrefix(f"monodomain_{id(self)}_")
+        ksp.setOperators(A)
+        ksp.setType("cg")
+        ksp.getPC().setType("jacobi")
+        ksp.setInitialGuessNonzero(True)
+        # The diagonal of A scales a residual to potentials (mV).
+        ksp.setNormType(PETSc.KSP.NormType.PRECONDITIONED)
+        ksp.setTolerances(rtol=1e-12, atol=self._atol, max_it=500)
+        ksp.setFromOptions()
+        return ksp
+
+
+def _mass(form: ufl.Form, mass: Mass) -> PETSc.Mat:
+    M = matrix(form)
+    if mass is Mass.CONSISTENT:
+        return M
+    rows, ones = M.createVecLeft(), M.createVecRight()
+    ones.set(1.0)
+    M.mult(ones, rows)
+    share = 1.0 if mass is Mass.LUMPED else 0.5
+    M.scale(1.0 - share)
+    rows.scale(share)
+    M.setDiagonal(rows, addv=PETSc.InsertMode.ADD_VALUES)
+    M.assemble()
+    return M
