@@ -184,13 +184,13 @@ def c_source(
         fields: Parameters that have a value of their own in each cell.
     """
     uniform = [
-        f"  const double {name} = p[{k}];"
+        f"  const double {_n(name)} = p[{k}];"
         for k, name in enumerate(model.parameters)
         if name not in fields
     ]
-    rows = [f"  const double *restrict {name}_row = q[{k}];" for k, name in enumerate(fields)]
+    rows = [f"  const double *restrict row_{k} = q[{k}];" for k, name in enumerate(fields)]
     states = [name for name in model.states if name != model.potential]
-    load = [f"    const double {name} = y[{k} * stride + i];" for k, name in enumerate(states)]
+    load = [f"    const double {_n(name)} = y[{k} * stride + i];" for k, name in enumerate(states)]
     system = _System(model)
     return _TEMPLATE.format(
         name=model.name,
@@ -199,14 +199,16 @@ def c_source(
         n_fields=len(fields),
         parameters="\n".join(uniform),
         field_rows="\n".join(rows),
-        fields="\n".join(f"    const double {name} = {name}_row[i];" for name in fields),
-        load="\n".join([*load, f"    const double {model.potential} = v[i];"]),
+        fields="\n".join(
+            f"    const double {_n(name)} = row_{k}[i];" for k, name in enumerate(fields)
+        ),
+        load="\n".join([*load, f"    const double {_n(model.potential)} = v[i];"]),
         step=_indent(_STEPS[scheme](system)),
         rates=_indent(
             [
                 *system.rates(),
-                *(f"dy[{k} * stride + i] = d{name}_dt;" for k, name in enumerate(states)),
-                f"dv[i] = d{model.potential}_dt;",
+                *(f"dy[{k} * stride + i] = rate_{name};" for k, name in enumerate(states)),
+                f"dv[i] = rate_{model.potential};",
             ]
         ),
         current=_indent(
@@ -235,8 +237,8 @@ class _System:
         self.slope = {name: self._slope(name) for name in self.states}
 
     def rates(self) -> list[str]:
-        """Declarations of the intermediates and of all rates ``dX_dt``."""
-        rates = [f"const double d{name}_dt = {_c(e)};" for name, e in self.rate.items()]
+        """Declarations of the intermediates and of all rates, ``rate_X``."""
+        rates = [f"const double rate_{name} = {_c(e)};" for name, e in self.rate.items()]
         return [*_declared(self.inner), *rates]
 
     def change(self, name: str, dt: str) -> str:
@@ -289,29 +291,30 @@ def _first_order(system: _System, exponential: set[str]) -> list[str]:
     for k, name in enumerate(system.states):
         explicit = f"dt * ({_c(system.rate[name])})"
         change = system.change(name, "dt") if name in exponential else explicit
-        lines.append(f"y[{k} * stride + i] = {name} + {change};")
+        lines.append(f"y[{k} * stride + i] = {_n(name)} + {change};")
     v = system.potential
-    lines.append(f"v[i] = {v} + dt * ({_c(system.rate[v])} + stimulus);")
+    lines.append(f"v[i] = {_n(v)} + dt * ({_c(system.rate[v])} + stimulus);")
     return lines
 
 
 def _generalised_2(system: _System) -> list[str]:
     v = system.potential
-    lines = [f"double {name}_mid;" for name in (*system.states, v)]
+    names = (*system.states, v)
+    lines = [f"double mid_{name};" for name in names]
     lines += ["{", *_declared(system.inner)]
     lines += [
-        f"{name}_mid = {name} + {system.change(name, '(0.5 * dt)')};" for name in system.states
+        f"mid_{name} = {_n(name)} + {system.change(name, '(0.5 * dt)')};" for name in system.states
     ]
-    lines += [f"{v}_mid = {v} + 0.5 * dt * ({_c(system.rate[v])} + stimulus);", "}"]
-    lines += [f"const double {name}_old = {name};" for name in (*system.states, v)]
-    lines += ["{", *(f"const double {name} = {name}_mid;" for name in (*system.states, v))]
-    lines += [*_declared(system.inner)]
+    lines += [f"mid_{v} = {_n(v)} + 0.5 * dt * ({_c(system.rate[v])} + stimulus);", "}"]
+    lines += [f"const double old_{name} = {_n(name)};" for name in names]
+    lines += ["{", *(f"const double {_n(name)} = mid_{name};" for name in names)]
+    lines += _declared(system.inner)
     for k, name in enumerate(system.states):
         slope = f"const double J = {_c(system.slope[name])};"
-        rate = f"({_c(system.rate[name])}) + J * ({name}_old - {name})"
-        new = f"y[{k} * stride + i] = {name}_old + dt * phi(J * dt) * ({rate});"
+        rate = f"({_c(system.rate[name])}) + J * (old_{name} - {_n(name)})"
+        new = f"y[{k} * stride + i] = old_{name} + dt * phi(J * dt) * ({rate});"
         lines.append(f"{{ {slope} {new} }}")
-    lines += [f"v[i] = {v}_old + dt * ({_c(system.rate[v])} + stimulus);", "}"]
+    lines += [f"v[i] = old_{v} + dt * ({_c(system.rate[v])} + stimulus);", "}"]
     return lines
 
 
@@ -336,11 +339,16 @@ def _is_rate(symbol: sympy.Symbol) -> bool:
 
 
 def _declared(equations: Iterable[Equation]) -> list[str]:
-    return [f"const double {symbol} = {_c(e)};" for symbol, e in equations]
+    return [f"const double {_n(str(symbol))} = {_c(e)};" for symbol, e in equations]
 
 
 def _indent(lines: Iterable[str]) -> str:
     return "\n".join(f"    {line}" for line in lines)
+
+
+def _n(name: str) -> str:
+    """A model's name in C, where it may be any name of the template's (v, dt, phi) or of C."""
+    return f"{name}_"
 
 
 class _Printer(C99CodePrinter):
@@ -348,6 +356,9 @@ class _Printer(C99CodePrinter):
 
     def __init__(self) -> None:
         super().__init__({"user_functions": {"exp": "exponential"}})
+
+    def _print_Symbol(self, symbol: sympy.Symbol) -> str:
+        return _n(symbol.name)
 
     def _print_Piecewise(self, expression: sympy.Piecewise) -> str:
         *cases, (last, _) = expression.args

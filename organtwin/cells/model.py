@@ -12,12 +12,25 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
+from typing import Any
 
 import sympy
 from sympy.parsing.sympy_parser import parse_expr
 
-from organtwin.cells.catalogue import library
+from organtwin.cells.catalogue import is_own, library, own_entry
 from organtwin.errors import InputError, suggestion
+
+
+class _Floor(sympy.Function):  # type: ignore[misc]
+    """Largest integer below; flat where a slope is asked for."""
+
+    def fdiff(self, argindex: int = 1) -> sympy.Expr:
+        return sympy.Integer(0)
+
+    def _ccode(self, printer: Any) -> str:
+        return f"floor({printer._print(self.args[0])})"
+
 
 _FUNCTIONS = {
     "exp": sympy.exp,
@@ -32,8 +45,12 @@ _FUNCTIONS = {
     "And": sympy.And,
     "Or": sympy.Or,
     "Not": sympy.Not,
+    "Eq": sympy.Eq,
     "expm1": lambda x: sympy.exp(x) - 1,
     "tanh": sympy.tanh,
+    "sin": sympy.sin,
+    "cos": sympy.cos,
+    "floor": _Floor,
     "Min": sympy.Min,
     "Max": sympy.Max,
 }
@@ -50,7 +67,7 @@ class CellModel:
         states: State → initial value, the potential (mV) among them.
         parameters: Parameter → value.
         potential: State that is the transmembrane potential (mV).
-        calcium: State that is the free cytosolic calcium.
+        calcium: State that is the free cytosolic calcium; none in phenomenological models.
         to_micromolar: Factor from the unit of ``calcium`` to µM.
         citation: Where the equations come from.
     """
@@ -60,13 +77,13 @@ class CellModel:
     states: Mapping[str, float]
     parameters: Mapping[str, float]
     potential: str
-    calcium: str
+    calcium: str | None
     to_micromolar: float
     citation: str
 
     @classmethod
     def load(cls, name: str) -> CellModel:
-        """Model of the library.
+        """Model of the library, or of the TOML file of that path (see `from_file`).
 
         Raises:
             InputError: there is none of that name.
@@ -74,20 +91,46 @@ class CellModel:
         >>> CellModel.load("ten_tusscher_2006_endo").parameters["g_to"]
         0.073
         """
+        if is_own(name):
+            return cls.from_file(Path(name))
         entries = library()
         if name not in entries:
             raise InputError("ionic model", f"no `{name}`.", suggestion(name, entries))
         entry = {**entries[entries[name].get("like", name)], **entries[name]}
         text = (files("organtwin.cells") / "library" / entry["definition"]).read_text("utf-8")
+        return cls._from_entry(name, entry, text)
+
+    @classmethod
+    def from_file(cls, path: Path) -> CellModel:
+        """Model outside the library: a TOML file with the keys of a library's entry.
+
+        Its ``definition`` is a file beside it. `organtwin ionic import` writes both.
+
+        Raises:
+            InputError: one of the files is missing or wrong.
+        """
+        entry = own_entry(path)
+        text = (path.parent / entry["definition"]).read_text("utf-8")
+        model = cls._from_entry(path.stem, entry, text)
+        for kind, name in (("potential", model.potential), ("calcium", model.calcium)):
+            if name is not None and name not in model.states:
+                raise InputError(
+                    str(path), f"{kind}: no state `{name}`.", suggestion(name, model.states)
+                )
+        return model
+
+    @classmethod
+    def _from_entry(cls, name: str, entry: Mapping[str, Any], text: str) -> CellModel:
         statements = _parse(text, entry["definition"])
+        calcium = entry.get("calcium", {"state": None, "to_micromolar": 1.0})
         model = cls(
             name=name,
             definition=text,
             states=statements.states,
             parameters=statements.parameters,
             potential=entry["potential"],
-            calcium=entry["calcium"]["state"],
-            to_micromolar=entry["calcium"]["to_micromolar"],
+            calcium=calcium["state"],
+            to_micromolar=calcium["to_micromolar"],
             citation=entry["citation"],
         )
         return model.with_parameters(entry.get("parameters", {})).with_initial(

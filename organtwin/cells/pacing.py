@@ -27,7 +27,7 @@ class PacedCell:
         v: Potential (mV).
         time: Times of the traces since the stimulus (ms).
         potential: v over the last beat (mV).
-        calcium: Free calcium over the last beat (µM).
+        calcium: Free calcium over the last beat (µM); zero if the model has none.
         apd30, apd50, apd90: Duration from the steepest rise to 30, 50, 90 % repolarisation (ms).
         drift: Largest relative change of a state from the beat before.
     """
@@ -101,9 +101,9 @@ def pace(
     for _ in range(max(1, beats)):
         before[:] = states
         for n, (t, h) in enumerate(zip(time[:-1], steps, strict=True)):
-            potential[n], calcium[n] = v[0], kernel.calcium(states)[0]
+            potential[n], calcium[n] = v[0], _calcium(kernel, states)
             kernel.step(states, v, t, h, strength if t < duration - 1e-9 else 0.0)
-    potential[-1], calcium[-1] = v[0], kernel.calcium(states)[0]
+    potential[-1], calcium[-1] = v[0], _calcium(kernel, states)
     if not np.isfinite(potential).all():
         raise SolverError("pacing", f"`{kernel.model.name}` diverged.", "Use a smaller time step.")
     apd30, apd50, apd90 = (_duration(time, potential, share) for share in (0.3, 0.5, 0.9))
@@ -111,6 +111,10 @@ def pace(
     return PacedCell(
         states[:, 0], float(v[0]), time, potential, calcium, apd30, apd50, apd90, drift
     )
+
+
+def _calcium(kernel: Kernel, states: Array) -> float:
+    return float(kernel.calcium(states)[0]) if kernel.model.calcium else 0.0
 
 
 def _times(cycle_length: float, dt: float) -> Array:
