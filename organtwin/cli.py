@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from organtwin import __version__
+from organtwin import __version__, cli_ionic
 from organtwin.errors import InputError, OrgantwinError
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ app = typer.Typer(
 )
 image_app = typer.Typer(no_args_is_help=True, help="Look at segmented images.")
 app.add_typer(image_app, name="image")
+app.add_typer(cli_ionic.app, name="ionic")
 
 CaseFile = Annotated[Path, typer.Argument(help="Case file (TOML).", metavar="CASE.toml")]
 Settings = Annotated[

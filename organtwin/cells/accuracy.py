@@ -18,8 +18,13 @@ Array = NDArray[np.float64]
 STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 #: Relative error of the duration that counts as accurate.
 ACCURATE = 0.01
+#: Evaluations of the rates after which an integration counts as stuck.
+_EVALUATIONS = 50_000
+#: Steps that it then takes.
+_HEUN_STEPS = 100_000
+_Rates = Callable[[float, Array], Array]
 #: What a stable solution may lie outside the range of the reference (mV).
-_MARGIN = 200.0
+_MARGIN = 100.0
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,7 @@ def reference_beat(
         return np.append(dy[:, 0], dv)
 
     start = np.append(kernel.initial_states()[:, 0], kernel.initial_potential)
-    time, y = integrate(
+    time, y, _ = integrate(
         rates, start, -1, length, strength, duration, rtol, times, kernel.model.name
     )
     calcium = None
@@ -133,8 +138,11 @@ def integrate(
     rtol: float = 1e-8,
     times: Array | None = None,
     name: str = "cell",
-) -> tuple[Array, Array]:
-    """Integrate dy/dt = f(y), the potential stimulated at first, by LSODA.
+) -> tuple[Array, Array, bool]:
+    """Integrate dy/dt = f(y), the potential stimulated at first.
+
+    By LSODA. Where f jumps and holds the solution at the jump, no tolerance can be met: then by
+    Heun's method in 100,000 steps.
 
     Args:
         rates: f.
@@ -148,40 +156,88 @@ def integrate(
         name: For messages.
 
     Returns:
-        Times, shape (n,), and y, shape (m, n).
+        Times, shape (n,), y, shape (m, n), and whether the tolerance was met.
 
     Raises:
         SolverError: the integration fails.
     """
     stimulus = np.zeros_like(start)
     stimulus[potential] = strength
-    scale = np.maximum(np.abs(start), 1e-4)
-    y, pieces = start, []
+    y, pieces, met = start, [], True
     # Restarted where the stimulus ends, for no step to smear it.
     for t0, t1, extra in ((0.0, duration, stimulus), (duration, length, 0.0 * stimulus)):
+        last = t1 == length
         wanted = None
         if times is not None:
-            last = times <= t1 if t1 == length else times < t1
-            wanted = np.unique(np.append(times[(times >= t0) & last], t1))
-        solution = solve_ivp(
-            lambda _, y, extra=extra: rates(y) + extra, (t0, t1), y,
-            method="LSODA", rtol=rtol, atol=rtol * 1e-2 * scale, t_eval=wanted,
-            first_step=1e-6 * length, max_step=length / 20,
-        )  # fmt: skip
-        if not solution.success or not np.isfinite(solution.y).all():
+            inside = (times >= t0) & ((times <= t1) if last else (times < t1))
+            wanted = np.unique(np.append(times[inside], t1))
+
+        def stimulated(_: float, y: Array, extra: Array = extra) -> Array:
+            return rates(y) + extra
+
+        found = _lsoda(stimulated, (t0, t1), y, rtol, wanted) if met else None
+        if found is None:
+            met = False
+            found = _heun(stimulated, (t0, t1), y, length / _HEUN_STEPS, wanted)
+        if not np.isfinite(found[1]).all():
             raise SolverError(
                 f"cell model `{name}`",
-                f"the reference integration stops at {solution.t[-1] if solution.t.size else t0} ms.",
+                f"the reference integration fails between {t0:g} and {t1:g}.",
                 "Check the equations and the initial values.",
             )
-        y = solution.y[:, -1]
-        pieces.append((solution.t, solution.y))
-    t = np.concatenate([pieces[0][0][:-1], pieces[1][0]])
-    values = np.concatenate([pieces[0][1][:, :-1], pieces[1][1]], axis=1)
-    if times is None:
-        return t, values
-    chosen = np.isin(t, times)
-    return t[chosen], values[:, chosen]
+        y = found[1][:, -1]
+        pieces.append(found if last else (found[0][:-1], found[1][:, :-1]))
+    t = np.concatenate([piece[0] for piece in pieces])
+    values = np.concatenate([piece[1] for piece in pieces], axis=1)
+    if times is not None:
+        chosen = np.isin(t, times)
+        t, values = t[chosen], values[:, chosen]
+    return t, values, met
+
+
+class _StuckError(Exception):
+    """An integrator makes no progress."""
+
+
+def _lsoda(
+    rates: _Rates, span: tuple[float, float], start: Array, rtol: float, wanted: Array | None
+) -> tuple[Array, Array] | None:
+    """Times and values; None if the tolerance can't be met with reasonable effort."""
+    evaluations = 0
+
+    def counted(t: float, y: Array) -> Array:
+        nonlocal evaluations
+        evaluations += 1
+        if evaluations > _EVALUATIONS:
+            raise _StuckError
+        return rates(t, y)
+
+    atol = rtol * 1e-2 * np.maximum(np.abs(start), 1e-4)
+    length = span[1] - span[0]
+    try:
+        solution = solve_ivp(
+            counted, span, start, method="LSODA", rtol=rtol, atol=atol, t_eval=wanted,
+            first_step=1e-6 * length, max_step=length / 20,
+        )  # fmt: skip
+    except _StuckError:
+        return None
+    return (solution.t, solution.y) if solution.success else None
+
+
+def _heun(
+    rates: _Rates, span: tuple[float, float], start: Array, step: float, wanted: Array | None
+) -> tuple[Array, Array]:
+    n = max(1, round((span[1] - span[0]) / step))
+    t = np.linspace(*span, n + 1)
+    h = t[1] - t[0]
+    y = np.empty((len(start), n + 1))
+    y[:, 0] = start
+    for k in range(n):
+        first = rates(t[k], y[:, k])
+        y[:, k + 1] = y[:, k] + 0.5 * h * (first + rates(t[k + 1], y[:, k] + h * first))
+    if wanted is None:
+        return t, y
+    return wanted, np.array([np.interp(wanted, t, row) for row in y])
 
 
 def stepped_beat(
@@ -198,7 +254,7 @@ def stepped_beat(
     """
     steps = max(1, round(length / dt))
     states, v = kernel.initial_states(1), np.array([kernel.initial_potential])
-    potential, calcium = np.empty(steps + 1), np.empty(steps + 1)
+    potential, calcium = np.zeros(steps + 1), np.zeros(steps + 1)
     has_calcium = kernel.model.calcium is not None
     for n in range(steps + 1):
         potential[n] = v[0]
@@ -208,7 +264,7 @@ def stepped_beat(
             break
         share = min(1.0, max(0.0, (duration - n * dt) / dt))
         kernel.step(states, v, n * dt, dt, strength * share)
-    time = dt * np.arange(steps + 1)
+    time = np.linspace(0.0, steps * dt, steps + 1)
     return Beat(time, potential, calcium if has_calcium else None, states[:, 0])
 
 

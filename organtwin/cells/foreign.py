@@ -32,6 +32,7 @@ Rates = Callable[[Array], Array]
 
 _RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 _CMETA = "{http://www.cellml.org/metadata/1.0#}"
+_RATE = "rate_of_"
 _OXMETA = "oxford-metadata#"
 
 
@@ -131,7 +132,7 @@ def read(path: Path) -> Foreign:
     return reader(path)
 
 
-# --- CellML and Myokit -----------------------------------------------------------------------------
+# --- CellML and Myokit ----------------------------------------------------------------------------
 
 
 def _myokit() -> Any:
@@ -210,12 +211,11 @@ def _from_myokit(
 ) -> Foreign:  # fmt: skip
     myokit = _myokit()
     try:
-        model.remove_derivative_references()
         model.validate()
         model.create_unique_names()
-        everything = {v.uname(): v for v in model.variables(deep=True)}
+        everything = {_key(v): v for v in model.variables(deep=True)}
         known = {name: _variable(v, annotations) for name, v in everything.items()}
-        states = {v.uname(): v.initial_value(as_float=True) for v in model.states()}
+        states = {_key(v): v.initial_value(as_float=True) for v in model.states()}
         others = {k: v for k, v in everything.items() if k not in states and v.binding() is None}
         constants = {k: float(v.eval()) for k, v in others.items() if v.is_literal()}
         formulas = {
@@ -224,6 +224,7 @@ def _from_myokit(
         }  # fmt: skip
     except (myokit.MyokitError, ValueError, ArithmeticError) as error:
         raise InputError(str(path), f"{error}", "Correct the file.") from None
+    _name_rates(formulas, known)
     # What a protocol or a simulation would fill in, and organtwin does not.
     for name, v in everything.items():
         if v.binding() not in (None, "time"):
@@ -237,10 +238,20 @@ def _from_myokit(
         states=states,
         constants=constants,
         formulas=formulas,
-        time=time.uname() if time is not None else None,
+        time=_key(time) if time is not None else None,
         rates=lambda zero: _python_rates(model, zero),
         notes=notes,
     )
+
+
+def _name_rates(formulas: dict[str, str], known: dict[str, Variable]) -> None:
+    """Rates that other formulas use become variables of their own."""
+    used = set().union(*(names_in(text) for text in formulas.values()))
+    for name in sorted(used - known.keys()):
+        key = name.removeprefix(_RATE)
+        state = known[key]
+        known[name] = Variable(f"{_RATE}{state.name}", state.component)
+        formulas[name], formulas[key] = formulas[key], name
 
 
 def _variable(v: Any, annotations: Mapping[tuple[str, str], str]) -> Variable:
@@ -249,6 +260,11 @@ def _variable(v: Any, annotations: Mapping[tuple[str, str], str]) -> Variable:
     return Variable(
         v.name(), component, *_unit(v.unit()), str(label or v.label() or v.binding() or "")
     )
+
+
+def _key(v: Any) -> str:
+    """Identifier of a Myokit variable, whose own name may be a word of Python."""
+    return f"x_{v.uname()}"
 
 
 def _unit(unit: Any) -> tuple[str, Any]:
@@ -272,7 +288,7 @@ def _python_rates(model: Any, zero: Sequence[str]) -> Rates:
     model = model.clone()
     model.create_unique_names()
     for v in list(model.variables(deep=True)):
-        if v.uname() in zero:
+        if _key(v) in zero:
             v.set_rhs(0)
     model.validate()
     model.create_unique_names()
@@ -317,7 +333,7 @@ def _exp(x: float) -> float:
 _MATH = SimpleNamespace(**{**vars(math), "exp": _exp})
 
 
-# --- formulas of Myokit in organtwin's grammar -----------------------------------------------------
+# --- formulas of Myokit in organtwin's grammar ----------------------------------------------------
 
 
 def _formula(e: Any, myokit: Any, path: Path) -> str:
@@ -329,7 +345,8 @@ def _formula(e: Any, myokit: Any, path: Path) -> str:
         myokit.Sqrt: "sqrt({})", myokit.Exp: "exp({})", myokit.Abs: "Abs({})",
         myokit.Floor: "floor({})", myokit.Ceil: "-floor(-({}))", myokit.Sin: "sin({})",
         myokit.Cos: "cos({})", myokit.Log10: "log({})/2.302585092994046",
-        myokit.Tan: "sin({0})/cos({0})", myokit.Not: "Not({})",
+        myokit.Tan: "sin({0})/cos({0})", myokit.ASin: "asin({})", myokit.ACos: "acos({})",
+        myokit.ATan: "atan({})", myokit.Not: "Not({})",
         myokit.Equal: "Eq({}, {})", myokit.NotEqual: "Not(Eq({}, {}))",
         myokit.More: "Gt({}, {})", myokit.Less: "Lt({}, {})", myokit.MoreEqual: "Ge({}, {})",
         myokit.LessEqual: "Le({}, {})", myokit.And: "And({}, {})", myokit.Or: "Or({}, {})",
@@ -341,7 +358,9 @@ def _formula(e: Any, myokit: Any, path: Path) -> str:
         if kind is myokit.Number:
             return number(float(e.eval()))
         if kind is myokit.Name:
-            return str(e.var().uname())
+            return _key(e.var())
+        if kind is myokit.Derivative:
+            return f"{_RATE}{_key(e.var())}"
         # Numbers such as sqrt(2) would be taken for symbols of the computer algebra.
         if isinstance(e, myokit.Function) and e.is_literal():
             return number(float(e.eval()))
@@ -385,13 +404,14 @@ def number(value: float) -> str:
     return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
 
 
-# --- gotran ----------------------------------------------------------------------------------------
+# --- gotran ---------------------------------------------------------------------------------------
 
 _SYNONYMS = {"ln": "log", "abs": "Abs", "fabs": "Abs"}
 _TIMES = ("time", "t")
 _GOTRAN: dict[str, Any] = {
     "exp": _exp, "expm1": math.expm1, "log": math.log, "sqrt": math.sqrt, "Abs": abs,
     "floor": math.floor, "sin": math.sin, "cos": math.cos, "tanh": math.tanh,
+    "asin": math.asin, "acos": math.acos, "atan": math.atan,
     "Lt": lambda a, b: a < b, "Le": lambda a, b: a <= b, "Gt": lambda a, b: a > b,
     "Ge": lambda a, b: a >= b, "Eq": lambda a, b: a == b, "Not": lambda a: not a,
     "And": lambda *a: all(a), "Or": lambda *a: any(a), "Min": min, "Max": max, "pi": math.pi,

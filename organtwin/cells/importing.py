@@ -28,8 +28,11 @@ from organtwin.units import registry
 
 Array = NDArray[np.float64]
 
-#: Stimulus of the reference trace (mV/ms, ms), the same as for pacing.
-STRENGTH, DURATION = 52.0, 1.0
+#: Stimuli (mV/ms) that are tried for the reference trace, the first one the same as for pacing,
+#: and their duration (ms).
+STRENGTHS, DURATION = (52.0, 104.0), 1.0
+#: A cell that comes above this after the stimulus is excited (mV).
+_EXCITED = -20.0
 #: Length of the reference trace (ms).
 LENGTH = 600.0
 #: Relative difference of the right-hand sides at random states that counts as rounding.
@@ -44,17 +47,19 @@ _STIMULUS = re.compile(
     r"(i_?)?stim(ulus)?(_?current)?|i_?st|i_?stim_?(c|i)?|i_?app(lied)?|i_?ext", re.I
 )
 #: What kernels call their own in C, and what formulas call functions.
-_TAKEN = frozenset(
-    """
-    y v n p q i k m dt dv dy J t stride stimulus choose exponential phi step rates current advance
+_TAKEN = (
+    frozenset(reserved_words)
+    | frozenset(keyword.kwlist)
+    | frozenset(
+        """
+    y v n p q i dt dv dy J stride stimulus choose exponential phi step rates current advance
     advance_again STATES FIELDS BLOCK ALWAYS NAN INFINITY
-    exp log sqrt pow fabs fmin fmax floor ceil tanh sin cos tan expm1 rint fma memcpy
+    exp log sqrt pow fabs fmin fmax floor ceil tanh sin cos tan asin acos atan expm1 rint fma memcpy
     Abs Conditional Lt Le Gt Ge Eq Ne And Or Not Min Max states parameters expressions
-    E I S N O Q C pi oo nan inf
-    """.split()
-    + keyword.kwlist
-    + list(reserved_words)
-) - {"C"}
+    E I S N O Q pi oo nan inf
+    """.split()  # noqa: SIM905
+    )
+)
 #: Names of currents by what follows g_ or P_, in lower case.
 _CURRENTS = {
     "na": "INa", "nal": "INaL", "to": "Ito", "cal": "ICaL", "ca_l": "ICaL", "kr": "IKr",
@@ -62,7 +67,7 @@ _CURRENTS = {
     "naca": "INaCa", "nak": "INaK", "kb": "IKb", "bk": "IKb", "nab": "INab", "bna": "INab",
     "cab": "ICab", "bca": "ICab", "pca": "IpCa", "pk": "IpK",
 }  # fmt: skip
-_CONDUCTANCE = re.compile(r"(?:g|p|k)_?(.+?)(?:_?(?:max|bar))?", re.I)
+_CONDUCTANCE = re.compile(r"(?:g|p|k)_?(.+?)(?:_?(?:max|bar)|_b)?", re.I)
 
 
 @dataclass(frozen=True)
@@ -121,6 +126,7 @@ class Import:
         translation: The model.
         rates_error: Largest relative difference of the right-hand sides at random states.
         trace: One beat of the original equations.
+        strength: Its stimulus (mV/ms).
         trace_error: Largest difference of the kernel's right-hand side from ``trace`` (mV).
         steps: Errors by time step.
         files: What was written.
@@ -129,6 +135,7 @@ class Import:
     translation: Translation
     rates_error: float
     trace: Beat
+    strength: float
     trace_error: float
     steps: Sequence[StepError]
     files: Sequence[Path] = field(default=())
@@ -162,9 +169,11 @@ def import_model(
     translation = translate(read(path), name, wanted or Wanted())
     kernel = compile_kernel(translation.model)
     error = rates_error(translation, kernel)
-    trace = reference_trace(translation)
-    steps = step_errors(kernel, strength=STRENGTH, duration=DURATION, length=LENGTH)
-    found = Import(translation, error, trace, _trace_error(kernel, trace), steps, files)
+    strength, trace, met = _excited_trace(translation)
+    translation = replace(translation, notes=[*translation.notes, *_doubts(kernel, trace, met)])
+    steps = step_errors(kernel, strength=strength, duration=DURATION, length=LENGTH)
+    difference = _trace_error(kernel, trace, strength)
+    found = Import(translation, error, trace, strength, difference, steps, files)
     if into is not None:
         into.mkdir(parents=True, exist_ok=True)
         texts = (_definition_file, _entry_file, _trace_file, _test_file)
@@ -173,7 +182,7 @@ def import_model(
     return found
 
 
-# --- from the file's words to organtwin's ----------------------------------------------------------
+# --- from the file's words to organtwin's ---------------------------------------------------------
 
 
 def translate(foreign: Foreign, name: str, wanted: Wanted) -> Translation:
@@ -258,7 +267,9 @@ def _potential(foreign: Foreign, wanted: Wanted) -> str:
     if wanted.potential:
         return _find(foreign, wanted.potential, foreign.states, "state")
     states = {key: foreign.variables[key] for key in foreign.states}
-    labelled = [k for k, v in states.items() if v.label in ("membrane_voltage", "membrane_potential")]
+    labelled = [
+        k for k, v in states.items() if v.label in ("membrane_voltage", "membrane_potential")
+    ]
     volts = [k for k, v in states.items() if v.factor("mV") is not None]
     named = [k for k, v in states.items() if _POTENTIAL.fullmatch(v.name)]
     # By unit and name first: a gate may be called v, too.
@@ -292,10 +303,23 @@ def _stimulus(foreign: Foreign, wanted: Wanted) -> tuple[str, ...]:
     if wanted.stimulus:
         return tuple(_find(foreign, name, inner, "variable") for name in wanted.stimulus)
     known = foreign.variables
-    labelled = [k for k in inner if known[k].label in ("membrane_stimulus_current", "stimulus_current")]
-    named = [key for key in inner if _STIMULUS.fullmatch(known[key].name)]
+    labelled = [
+        k for k in inner if known[k].label in ("membrane_stimulus_current", "stimulus_current")
+    ]
+    # i_st is also what sinus node models call their sustained current.
+    named = [
+        key for key in inner
+        if _STIMULUS.fullmatch(known[key].name)
+        and ("stim" in known[key].name.lower() or _is_timed(foreign, key))
+    ]  # fmt: skip
     bound = [key for key in inner if known[key].label == "pace"]
     return tuple(dict.fromkeys([*labelled, *named, *bound]))
+
+
+def _is_timed(foreign: Foreign, key: str) -> bool:
+    """Whether a variable depends on time other than through states."""
+    inner = {k: text for k, text in foreign.formulas.items() if k not in foreign.states}
+    return foreign.time in _reachable([key], inner)
 
 
 def _depends_on_time(
@@ -334,7 +358,9 @@ def _factor(
             raise InputError(option, f"`{said}` is no unit.", f"Say for example {unit}.") from None
     factor = variable.factor(unit)
     if factor is None:
-        problem = f"is in `{variable.unit}`, not convertible to" if variable.unit else "has no unit for"
+        problem = (
+            f"is in `{variable.unit}`, not convertible to" if variable.unit else "has no unit for"
+        )
         raise InputError(
             str(foreign.path),
             f"`{variable.place}` {problem} {unit}.",
@@ -355,7 +381,7 @@ def _reachable(roots: Iterable[str], formulas: Mapping[str, str]) -> set[str]:
     return found
 
 
-# --- names -----------------------------------------------------------------------------------------
+# --- names ----------------------------------------------------------------------------------------
 
 
 def _identifier(name: str) -> str:
@@ -410,7 +436,7 @@ def _currents(
     return {current: scales[0] for current, scales in found.items() if len(scales) == 1}
 
 
-# --- the definition --------------------------------------------------------------------------------
+# --- the definition -------------------------------------------------------------------------------
 
 
 def _ordered(foreign: Foreign, formulas: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -512,7 +538,7 @@ def _declared(values: Mapping[str, float], units: Mapping[str, str]) -> list[str
     ]
 
 
-# --- checks ----------------------------------------------------------------------------------------
+# --- checks ---------------------------------------------------------------------------------------
 
 
 def rates_error(translation: Translation, kernel: Kernel, samples: int = 50) -> float:
@@ -554,15 +580,48 @@ def _kernel_rates(kernel: Kernel, order: Sequence[str], y: Array, to_mv: float) 
     values = dict(zip(order, y, strict=True))
     potential = kernel.model.potential
     states = np.array([[values[name]] for name in kernel.states])
-    dy, dv = kernel.rates(
-        states.reshape(kernel.n_states, 1), np.array([values[potential] * to_mv])
-    )
+    dy, dv = kernel.rates(states.reshape(kernel.n_states, 1), np.array([values[potential] * to_mv]))
     found = dict(zip(kernel.states, dy[:, 0], strict=True)) | {potential: dv[0]}
     return np.array([found[name] for name in order])
 
 
-def reference_trace(translation: Translation, length: float = LENGTH) -> Beat:
+def _excited_trace(translation: Translation) -> tuple[float, Beat, bool]:
+    """Stimulus, trace and whether it met the tolerance, for the first stimulus that excites."""
+    tried = []
+    for strength in STRENGTHS:
+        trace, met = reference_trace(translation, strength)
+        tried.append((strength, trace, met))
+        if _is_excited(trace):
+            return tried[-1]
+    return tried[0]
+
+
+def _is_excited(beat: Beat) -> bool:
+    return bool((beat.potential[beat.time > DURATION] > _EXCITED).any())
+
+
+def _doubts(kernel: Kernel, trace: Beat, met: bool) -> list[str]:
+    """What is strange about a beat."""
+    doubts = []
+    rest = kernel.initial_potential
+    if not -120.0 < rest < -20.0:
+        doubts.append(f"the potential starts at {rest:g} mV: is its unit in the file right?")
+    if not _is_excited(trace):
+        doubts.append(f"a stimulus of {STRENGTHS[-1]:g} mV/ms does not excite the cell.")
+    elif not np.isfinite(trace.apd90):
+        doubts.append(f"no repolarisation within {trace.time[-1]:g} ms after the stimulus.")
+    if not met:
+        doubts.append("the rates jump and hold the solution there: the trace is less accurate.")
+    return doubts
+
+
+def reference_trace(
+    translation: Translation, strength: float = STRENGTHS[0], length: float = LENGTH
+) -> tuple[Beat, bool]:
     """One beat of the file's own equations, integrated without organtwin's translation of them.
+
+    Returns:
+        The beat, and whether the tolerance of 1e-8 was met.
 
     Raises:
         SolverError: they can't be integrated.
@@ -572,16 +631,16 @@ def reference_trace(translation: Translation, length: float = LENGTH) -> Beat:
     order = [translation.names[key] for key in foreign.states]
     row = order.index(model.potential)
     start = np.array(list(foreign.states.values()))
-    time, y = integrate(
+    time, y, met = integrate(
         foreign.rates(translation.stimulus), start, row, length / to_ms,
-        STRENGTH * to_ms / to_mv, DURATION / to_ms, times=_times(length) / to_ms,
+        strength * to_ms / to_mv, DURATION / to_ms, times=_times(length) / to_ms,
         name=foreign.name,
     )  # fmt: skip
     calcium = None
     if model.calcium is not None:
         calcium = y[order.index(model.calcium)] * model.to_micromolar
     end = np.delete(y[:, -1], row)
-    return Beat(time * to_ms, y[row] * to_mv, calcium, end)
+    return Beat(time * to_ms, y[row] * to_mv, calcium, end), met
 
 
 def _times(length: float) -> Array:
@@ -590,14 +649,14 @@ def _times(length: float) -> Array:
     return np.append(early, np.arange(20.0, length + 1.0, 20.0))
 
 
-def _trace_error(kernel: Kernel, trace: Beat) -> float:
+def _trace_error(kernel: Kernel, trace: Beat, strength: float) -> float:
     beat = reference_beat(
-        kernel, length=float(trace.time[-1]), strength=STRENGTH, duration=DURATION, times=trace.time
+        kernel, length=float(trace.time[-1]), strength=strength, duration=DURATION, times=trace.time
     )
     return float(np.max(np.abs(beat.potential - trace.potential)))
 
 
-# --- files -----------------------------------------------------------------------------------------
+# --- files ----------------------------------------------------------------------------------------
 
 
 def _free_files(into: Path, name: str, replace_files: bool) -> list[Path]:
@@ -690,7 +749,7 @@ def _test_file(found: Import) -> str:
         file=found.translation.foreign.path.name,
         step_import=", step_errors" if steps else "",
         length=LENGTH,
-        strength=STRENGTH,
+        strength=found.strength,
         duration=DURATION,
         tolerance=TRACE_TOLERANCE,
         calcium_tolerance=CALCIUM_TOLERANCE,

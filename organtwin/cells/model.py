@@ -22,7 +22,7 @@ from organtwin.cells.catalogue import is_own, library, own_entry
 from organtwin.errors import InputError, suggestion
 
 
-class _Floor(sympy.Function):  # type: ignore[misc]
+class _Floor(sympy.Function):
     """Largest integer below; flat where a slope is asked for."""
 
     def fdiff(self, argindex: int = 1) -> sympy.Expr:
@@ -50,6 +50,9 @@ _FUNCTIONS = {
     "tanh": sympy.tanh,
     "sin": sympy.sin,
     "cos": sympy.cos,
+    "asin": sympy.asin,
+    "acos": sympy.acos,
+    "atan": sympy.atan,
     "floor": _Floor,
     "Min": sympy.Min,
     "Max": sympy.Max,

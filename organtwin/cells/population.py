@@ -73,6 +73,10 @@ class Cells:
         """States by population: ``states``, ``states_1`` and so on."""
         return {_key(k): states for k, states in enumerate(self._states)}
 
+    def states(self, population: int) -> Array:
+        """States of a population, shape (n_states, n)."""
+        return self._states[population]
+
     def fields(self, population: int) -> list[Array]:
         """Values of the fields of a population's kernel, in its order."""
         return self._fields[population]

@@ -48,6 +48,10 @@ class Mass(StrEnum):
     BLENDED = "blended"
 
 
+#: Share of the lumped matrix in each.
+LUMPED_SHARE = {Mass.CONSISTENT: 0.0, Mass.BLENDED: 0.5, Mass.LUMPED: 1.0}
+
+
 class Diffusion:
     """Steps of ∂v/∂t = ∇·(σ∇v)/(χ C_m) by the θ-method, in the change δ of v.
 
@@ -159,7 +163,7 @@ def _mass(form: ufl.Form, mass: Mass) -> PETSc.Mat:
     rows, ones = M.createVecLeft(), M.createVecRight()
     ones.set(1.0)
     M.mult(ones, rows)
-    share = 1.0 if mass is Mass.LUMPED else 0.5
+    share = LUMPED_SHARE[mass]
     M.scale(1.0 - share)
     rows.scale(share)
     M.setDiagonal(rows, addv=PETSc.InsertMode.ADD_VALUES)

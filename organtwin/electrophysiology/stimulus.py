@@ -239,6 +239,11 @@ def s1_s2(
 class Drive(Protocol):
     """Something that depolarises cells from outside during a step."""
 
+    @property
+    def state(self) -> Mapping[str, Array]:
+        """Views of what has to be kept to go on from here."""
+        ...
+
     def apply(self, v: Array, t: float, dt: float) -> None:
         """Add the change of v (mV) over ``dt`` (ms) from ``t`` at the local nodes, in place."""
         ...
@@ -266,6 +271,11 @@ class Injection:
         self._nodes = np.flatnonzero(share).astype(np.int32)
         self._rate = stimulus.strength / capacitance * share[self._nodes]
         self._stimulus = stimulus
+
+    @property
+    def state(self) -> Mapping[str, Array]:
+        """Nothing: the time tells all."""
+        return {}
 
     def apply(self, v: Array, t: float, dt: float) -> None:
         """Add the change of v (mV)."""
@@ -311,6 +321,11 @@ class Arrival:
         reached = times[times >= 0]
         self._first = float(reached.min(initial=np.inf))
         self._last = float(reached.max(initial=-np.inf))
+
+    @property
+    def state(self) -> Mapping[str, Array]:
+        """Nothing: the time tells all."""
+        return {}
 
     def apply(self, v: Array, t: float, dt: float) -> None:
         """Add the change of v (mV) where the wave has come less than ``duration`` ago."""

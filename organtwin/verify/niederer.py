@@ -57,20 +57,35 @@ class Variant:
     scheme: Discretisation
 
 
-DEFAULT = Variant("P2 (default)", 2, Discretisation())
-FIRST_ORDER = Discretisation(splitting=Splitting.GODUNOV, theta=1.0)
-#: All schemes that are offered; currents are interpolated (ICI) unless it says SVI.
+DEFAULT = Variant("P1 blended, mixed (default)", 1, Discretisation())
+
+
+def _variant(
+    degree: int,
+    mass: Mass,
+    interpolation: Interpolation,
+    splitting: Splitting = Splitting.STRANG,
+    theta: float = 0.5,
+) -> Variant:
+    short = {"current": "ICI", "state": "SVI", "mixed": "mixed"}[interpolation]
+    name = f"P{degree} {mass}, {short}"
+    if splitting is Splitting.GODUNOV:
+        name += ", Godunov"
+    return Variant(name, degree, Discretisation(mass, splitting, interpolation, theta))
+
+
+#: All schemes that are offered.
 VARIANTS = (
     DEFAULT,
-    Variant("P2 SVI", 2, Discretisation(interpolation=Interpolation.STATE)),
-    Variant("P1 consistent", 1, Discretisation()),
-    Variant("P1 blended", 1, Discretisation(mass=Mass.BLENDED)),
-    Variant("P1 lumped", 1, Discretisation(mass=Mass.LUMPED)),
-    Variant("P1 SVI consistent", 1, Discretisation(interpolation=Interpolation.STATE)),
-    Variant(
-        "P1 SVI lumped", 1, Discretisation(mass=Mass.LUMPED, interpolation=Interpolation.STATE)
-    ),
-    Variant("P1 consistent, Godunov", 1, FIRST_ORDER),
+    _variant(1, Mass.CONSISTENT, Interpolation.CURRENT),
+    _variant(1, Mass.CONSISTENT, Interpolation.CURRENT, Splitting.GODUNOV, 1.0),
+    _variant(1, Mass.BLENDED, Interpolation.CURRENT),
+    _variant(1, Mass.LUMPED, Interpolation.CURRENT),
+    _variant(1, Mass.CONSISTENT, Interpolation.STATE),
+    _variant(1, Mass.LUMPED, Interpolation.STATE),
+    _variant(1, Mass.LUMPED, Interpolation.MIXED),
+    _variant(2, Mass.CONSISTENT, Interpolation.CURRENT),
+    _variant(2, Mass.CONSISTENT, Interpolation.STATE),
 )
 BY_NAME = {variant.name: variant for variant in VARIANTS}
 
