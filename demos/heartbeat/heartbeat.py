@@ -30,7 +30,7 @@ from organtwin.coupling.transfer import quadrature_space
 from organtwin.coupling.ventricles import Myocardium, contracting_ventricles
 from organtwin.electrophysiology.conductivity import Conductivity, conductivity_tensor
 from organtwin.electrophysiology.monodomain import monodomain
-from organtwin.electrophysiology.reaction_diffusion import local_nodes
+from organtwin.electrophysiology.reaction_diffusion import COARSE, local_nodes
 from organtwin.electrophysiology.stimulus import Balls, Stimulus
 from organtwin.image.labels import biventricular
 from organtwin.image.readers import read_labels
@@ -81,7 +81,8 @@ tensor = conductivity_tensor(
 sites = activation_sites(domain, at, ["lv_septal", "lv_anterior", "lv_posterior", "rv_lateral"])
 V = fem.functionspace(fine.mesh, ("P", 1))
 cells = Cells.uniform(kernel, cell.states, cell.v, local_nodes(V))
-ep = monodomain(V, cells, tensor, [Stimulus(Balls(sites, radius=8.0), period=PERIOD)])
+stimulus = Stimulus(Balls(sites, radius=8.0), period=PERIOD)
+ep = monodomain(V, cells, tensor, [stimulus], scheme=COARSE)
 
 # 5. Mechanics and circulation: tissue, muscle, cavities, a closed loop around them.
 directions = Directions(in_points.f0, in_points.s0, in_points.n0)

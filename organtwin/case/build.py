@@ -26,7 +26,12 @@ from organtwin.electrophysiology.conductivity import Conductivity, conductivity_
 from organtwin.electrophysiology.diffusion import Membrane
 from organtwin.electrophysiology.ecg import PseudoECG, limb_electrodes
 from organtwin.electrophysiology.monodomain import monodomain
-from organtwin.electrophysiology.reaction_diffusion import ReactionDiffusion, TimeSteps, local_nodes
+from organtwin.electrophysiology.reaction_diffusion import (
+    COARSE,
+    ReactionDiffusion,
+    TimeSteps,
+    local_nodes,
+)
 from organtwin.electrophysiology.stimulus import Balls, Stimulus
 from organtwin.materials.guccione import Guccione
 from organtwin.materials.holzapfel_ogden import HolzapfelOgden
@@ -90,7 +95,9 @@ def assemble(
     V = fem.functionspace(fine.mesh, ("P", 1))
     cells = Cells.uniform(kernel, cell.states, cell.v, local_nodes(V))
     steps = TimeSteps(shortest=case.electrophysiology.time_step)
-    ep = monodomain(V, cells, tensor, [stimulus], membrane=membrane(case), steps=steps)
+    ep = monodomain(
+        V, cells, tensor, [stimulus], membrane=membrane(case), scheme=COARSE, steps=steps
+    )
     mechanics, muscle, passive = contracting_ventricles(
         domain, Directions(in_points.f0, in_points.s0, in_points.n0), myocardium(case)
     )

@@ -18,6 +18,7 @@ from organtwin.cells.population import Cells
 from organtwin.electrophysiology.diffusion import Membrane
 from organtwin.electrophysiology.monodomain import monodomain
 from organtwin.electrophysiology.reaction_diffusion import (
+    COARSE,
     Discretisation,
     TimeSteps,
     local_nodes,
@@ -182,7 +183,7 @@ def conduction_velocity(
     membrane: Membrane,
     dt: float,
     *,
-    scheme: Discretisation = Discretisation(),
+    scheme: Discretisation = COARSE,
 ) -> float:
     """Velocity (mm/ms) of a plane wave along a bar.
 
@@ -249,7 +250,7 @@ def tune(
     *,
     membrane: Membrane,
     dt: float,
-    scheme: Discretisation = Discretisation(),
+    scheme: Discretisation = COARSE,
     tolerance: float = 0.01,
     iterations: int = 12,
 ) -> tuple[Tuned, Tuned, Tuned]:

@@ -141,6 +141,11 @@ class Discretisation:
     tolerance: float = 1e-4
 
 
+#: For meshes of a millimetre and more, on which conductivities are tuned: currents integrated over
+#: elements much longer than a front carry a wave of their own, which no conductivity slows down.
+COARSE = Discretisation(mass=Mass.CONSISTENT, interpolation=Interpolation.CURRENT)
+
+
 class Spread(Protocol):
     """How the potential spreads between cells: `Diffusion` or `BidomainDiffusion`."""
 
@@ -251,7 +256,7 @@ class ReactionDiffusion:
 
     def advance(self, t0: float, t1: float) -> Step:
         """Advance in sub-steps that fit into the interval; on failure the state is as at ``t0``."""
-        saved = self._copy()
+        saved = {name: values.copy() for name, values in self.state.items()}
         parts = max(1, int(np.ceil((t1 - t0) / self._steps.shortest - 1e-9)))
         shortest = (t1 - t0) / parts
         self._start_beat(t0)
@@ -279,41 +284,41 @@ class ReactionDiffusion:
 
     def _step_of(self, size: int, t: float, shortest: float) -> tuple[int, int]:
         """Take ``size`` shortest steps in one, fewer if that is inaccurate; size and iterations."""
-        if self._steps.longest <= self._steps.shortest:
-            return 1, self._substep(t, shortest)
+        v = self.v.x.array
         saved = self._copy() if size > 1 else {}
         while True:
-            iterations = self._substep(t, size * shortest)
-            error = self._control(self.v.x.array, size * shortest)
-            if size == 1 or iterations < 0 or error <= 4 * self._steps.tolerance:
+            dt = size * shortest
+            np.copyto(self._old, v)
+            iterations = self._split(v, t, dt)
+            if iterations < 0:
                 return size, iterations
+            if self._steps.longest <= self._steps.shortest:
+                break
+            error = self._control(v, dt)
+            if size == 1 or error <= 4 * self._steps.tolerance:
+                break
             self._restore(saved)
             size //= 2
+        self._mark_activation(t, dt)
+        for recorder in self._recorders:
+            recorder.record(t, dt, self._old, v)
+        return size, iterations
 
     def _copy(self) -> dict[str, Array]:
-        return {name: values.copy() for name, values in self.state.items()}
+        """What a refused step has to restore; recorders see only steps that are kept."""
+        kept = {k: v for k, v in self.state.items() if not k.startswith("recorder_")}
+        return {name: values.copy() for name, values in kept.items()}
 
     def _restore(self, saved: Mapping[str, Array]) -> None:
-        for name, values in self.state.items():
-            values[...] = saved[name]
+        state = self.state
+        for name, values in saved.items():
+            state[name][...] = values
 
     def _start_beat(self, t: float) -> None:
         beat = max((drive.beat(t) for drive in self._drives), default=0)
         if beat != self._beat[0]:
             self._beat[0] = beat
             self.activation_time.x.array[:] = NOT_ACTIVATED
-
-    def _substep(self, t: float, dt: float) -> int:
-        """One electrical step; the linear iterations, −1 on failure."""
-        v = self.v.x.array
-        np.copyto(self._old, v)
-        iterations = self._split(v, t, dt)
-        if iterations < 0:
-            return -1
-        self._mark_activation(t, dt)
-        for recorder in self._recorders:
-            recorder.record(t, dt, self._old, v)
-        return iterations
 
     def _split(self, v: Array, t: float, dt: float) -> int:
         """Cells, drives and diffusion in their turns; the linear iterations, −1 on failure."""

@@ -31,8 +31,9 @@ T_END = 14.0
 
 SCHEMES = {
     "linear": (1, Discretisation()),
-    "quadratic": (2, Discretisation()),
+    "quadratic": (2, Discretisation(mass=Mass.CONSISTENT)),
     "lumped": (1, Discretisation(mass=Mass.LUMPED)),
+    "nodal currents": (1, Discretisation(interpolation=Interpolation.CURRENT)),
     "state interpolation": (1, Discretisation(interpolation=Interpolation.STATE)),
     "Godunov": (1, Discretisation(splitting=Splitting.GODUNOV, theta=1.0)),
 }

@@ -313,6 +313,15 @@ def test_gotran_file(tmp_path):
     assert rates_error(translation, compile_kernel(model)) < 1e-12
 
 
+def test_steep_gates_do_not_overflow(tmp_path):
+    """The computer algebra would split exp(-(V + 60)/0.02) into a factor of exp(-3000)."""
+    text = "states(V=-80.0, g=0.5)\ndV_dt = 0*V\ndg_dt = 1/(1 + exp(-(V + 60)/0.02)) - g\n"
+    wanted = Wanted(time_unit="ms", potential_unit="mV")
+    model = translate(read(written(tmp_path, text, "steep.ode")), "steep", wanted).model
+    dy, _ = compile_kernel(model).rates(np.full((1, 3), 0.5), np.array([-80.0, -60.0, -20.0]))
+    np.testing.assert_allclose(dy[0], [-0.5, 0.0, 0.5], atol=1e-13)
+
+
 def test_gotran_without_units_has_to_be_told(tmp_path):
     path = written(tmp_path, "states(V=-80.0)\ndV_dt = -0.1*(V + 85)\n", "toy.ode")
     with pytest.raises(InputError, match="`time` has no unit for ms"):
