@@ -60,11 +60,13 @@ def import_(
         organtwin run case.toml --set electrophysiology.ionic_model=ionic_models/MODEL.toml
     """
     with _outcome():
-        from organtwin.cells.importing import Wanted, import_model
+        from organtwin.cells.importing import ROUNDING, Wanted, import_model
 
         wanted = Wanted(potential, calcium, tuple(stimulus or ()), time_unit, potential_unit)
         found = import_model(file, name=name, into=into, wanted=wanted, replace_files=force)
         _print_import(found)
+        if found.rates_error >= ROUNDING:
+            raise typer.Exit(1)
 
 
 @app.command("list")

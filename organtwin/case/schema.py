@@ -27,7 +27,7 @@ from organtwin.case.quantities import (
     Volume,
     VolumetricCurrent,
 )
-from organtwin.cells.catalogue import library
+from organtwin.cells.catalogue import is_own, library
 from organtwin.errors import suggestion
 
 #: Label names that the biventricular geometry can't do without.
@@ -156,7 +156,7 @@ class Electrophysiology(Section):
     @field_validator("ionic_model")
     @classmethod
     def _in_the_library(cls, name: str) -> str:
-        if name not in library():
+        if name not in library() and not is_own(name):
             raise ValueError(f"no cell model `{name}`. {suggestion(name, library())}")
         return name
 

@@ -29,6 +29,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from organtwin.cells import codegen
+from organtwin.cells import model as model_module
 from organtwin.cells.codegen import Scheme
 from organtwin.cells.model import CellModel
 from organtwin.errors import InputError
@@ -194,7 +195,8 @@ def compile_kernel(
     """
     model.with_parameters(dict.fromkeys(fields, 0.0))
     generator = Path(codegen.__file__).read_text(encoding="utf-8")
-    content = "\n".join((generator, scheme, *fields, model.potential, model.definition))
+    reader = Path(model_module.__file__).read_text(encoding="utf-8")
+    content = "\n".join((generator, reader, scheme, *fields, model.potential, model.definition))
 
     def build() -> Path:
         return compiled(content, lambda: codegen.c_source(model, scheme, fields), kind="cells")

@@ -8,8 +8,8 @@ A definition is a subset of the gotran language: ``states(...)``, ``parameters(.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -33,7 +33,8 @@ class _Floor(sympy.Function):
 
 
 _FUNCTIONS = {
-    "exp": sympy.exp,
+    # Evaluated, exp(a + b) would become exp(a)*exp(b), which overflows where gates are steep.
+    "exp": lambda x: sympy.exp(x, evaluate=False),
     "log": sympy.log,
     "sqrt": sympy.sqrt,
     "Abs": sympy.Abs,
@@ -73,6 +74,7 @@ class CellModel:
         calcium: State that is the free cytosolic calcium; none in phenomenological models.
         to_micromolar: Factor from the unit of ``calcium`` to µM.
         citation: Where the equations come from.
+        currents: Current → parameter that scales it.
     """
 
     name: str
@@ -83,6 +85,7 @@ class CellModel:
     calcium: str | None
     to_micromolar: float
     citation: str
+    currents: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def load(cls, name: str) -> CellModel:
@@ -120,6 +123,7 @@ class CellModel:
                 raise InputError(
                     str(path), f"{kind}: no state `{name}`.", suggestion(name, model.states)
                 )
+        _require(str(path), "parameter", model.currents.values(), model.parameters)
         return model
 
     @classmethod
@@ -135,6 +139,7 @@ class CellModel:
             calcium=calcium["state"],
             to_micromolar=calcium["to_micromolar"],
             citation=entry["citation"],
+            currents=entry.get("currents", {}),
         )
         return model.with_parameters(entry.get("parameters", {})).with_initial(
             entry.get("states", {})
@@ -146,7 +151,7 @@ class CellModel:
         Raises:
             InputError: a parameter is not one of the model's.
         """
-        _require(self.name, "parameter", changes, self.parameters)
+        _require(f"cell model `{self.name}`", "parameter", changes, self.parameters)
         return replace(self, parameters={**self.parameters, **changes})
 
     def with_initial(self, changes: Mapping[str, float]) -> CellModel:
@@ -155,8 +160,24 @@ class CellModel:
         Raises:
             InputError: a state is not one of the model's.
         """
-        _require(self.name, "state", changes, self.states)
+        _require(f"cell model `{self.name}`", "state", changes, self.states)
         return replace(self, states={**self.states, **changes})
+
+    def with_currents_scaled(self, factors: Mapping[str, float]) -> CellModel:
+        """The model with its currents multiplied by factors.
+
+        Raises:
+            InputError: a current is not one of the model's.
+
+        >>> epi = CellModel.load("ten_tusscher_2006_epi")
+        >>> epi.with_currents_scaled({"IKr": 0.5}).parameters["g_Kr"]
+        0.0765
+        """
+        _require(f"cell model `{self.name}`", "current", factors, self.currents)
+        parameters = dict(self.parameters)
+        for current, factor in factors.items():
+            parameters[self.currents[current]] *= factor
+        return self.with_parameters(parameters)
 
     def equations(self) -> list[tuple[sympy.Symbol, sympy.Expr]]:
         """Assignments in the order of evaluation; ``dX_dt`` are the rates."""
@@ -224,11 +245,8 @@ def _declarations(call: ast.Call, place: str) -> Iterator[tuple[str, str, float]
         yield kind, str(keyword.arg), value
 
 
-def _require(
-    model: str, kind: str, changes: Mapping[str, float], known: Mapping[str, float]
-) -> None:
-    for name in changes:
+def _require(place: str, kind: str, names: Iterable[str], known: Mapping[str, Any]) -> None:
+    for name in names:
         if name not in known:
-            raise InputError(
-                f"cell model `{model}`", f"no {kind} `{name}`.", suggestion(name, known)
-            )
+            remedy = suggestion(name, known) if known else f"It names no {kind}s at all."
+            raise InputError(place, f"no {kind} `{name}`.", remedy)

@@ -108,11 +108,11 @@ def conductivity_tensor(
     if not endocardium:
         return along
     layer = fem.Function(fem.functionspace(domain.mesh, ("DG", 0)))
-    layer.x.array[_cells_touching(domain, endocardium)] = 1.0
+    layer.x.array[cells_touching(domain, endocardium)] = 1.0
     return (1 - layer) * along + layer * sigma.endocardial_layer * ufl.Identity(3)
 
 
-def _cells_touching(domain: Domain, surfaces: tuple[str, ...]) -> NDArray[np.int32]:
+def cells_touching(domain: Domain, surfaces: tuple[str, ...]) -> NDArray[np.int32]:
     """Local cells with a vertex on the surfaces, also where another rank has the facet."""
     V = fem.functionspace(domain.mesh, ("P", 1))
     domain.mesh.topology.create_connectivity(2, 3)
