@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
+import numpy as np
 from mpi4py import MPI
+from numpy.typing import NDArray
 
 from organtwin.errors import OrgantwinError
 
@@ -46,6 +48,35 @@ def agree(comm: MPI.Comm, error: OrgantwinError | None) -> None:
 def total(comm: MPI.Comm, value: float) -> float:
     """Sum of ``value`` over the ranks."""
     return float(comm.allreduce(value, op=MPI.SUM))
+
+
+def quantiles(
+    comm: MPI.Comm, values: NDArray[np.float64], shares: Sequence[float]
+) -> NDArray[np.float64]:
+    """Values that given shares of all ranks' values do not exceed; NaN of none; collective.
+
+    Found by bisection on the number of values below, so that nothing is gathered.
+
+    Args:
+        comm: Communicator.
+        values: This rank's values, finite.
+        shares: Shares, 0 to 1.
+    """
+    count = comm.allreduce(len(values))
+    if count == 0:
+        return np.full(len(shares), np.nan)
+    low = np.full(len(shares), comm.allreduce(float(values.min(initial=np.inf)), op=MPI.MIN))
+    high = np.full(len(shares), comm.allreduce(float(values.max(initial=-np.inf)), op=MPI.MAX))
+    wanted = np.maximum(1, np.ceil(np.asarray(shares) * count))
+    ordered = np.sort(values)
+    below = np.empty(len(shares), dtype=np.int64)
+    for _ in range(60):
+        middle = (low + high) / 2
+        comm.Allreduce(np.searchsorted(ordered, middle, side="right").astype(np.int64), below)
+        enough = below >= wanted
+        high = np.where(enough, middle, high)
+        low = np.where(enough, low, middle)
+    return np.asarray(high)
 
 
 def abort_on_uncaught_error(comm: MPI.Comm = MPI.COMM_WORLD) -> None:

@@ -6,40 +6,24 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from dolfinx import fem
-from numpy.typing import NDArray
 
-from organtwin.anatomy.coordinates import coordinates
+from organtwin.anatomy.coordinates import Coordinates, coordinates
 from organtwin.anatomy.fibres import FibreAngles, Fibres, fibres
-from organtwin.anatomy.landmarks import activation_sites
+from organtwin.case.electrical import Electrical, electrical
 from organtwin.case.schema import Case
 from organtwin.case.schema import Guccione as GuccioneSection
-from organtwin.cells.kernel import Kernel
 from organtwin.cells.model import CellModel
 from organtwin.cells.pacing import PacedCell
-from organtwin.cells.population import Cells
 from organtwin.cells.tension import Land2017
 from organtwin.circulation.network import ClosedLoop
 from organtwin.coupling.electromechanics import Electromechanics
 from organtwin.coupling.transfer import quadrature_space
 from organtwin.coupling.ventricles import Myocardium, Support, contracting_ventricles
-from organtwin.electrophysiology.conductivity import Conductivity, conductivity_tensor
-from organtwin.electrophysiology.diffusion import Membrane
-from organtwin.electrophysiology.ecg import PseudoECG, limb_electrodes
-from organtwin.electrophysiology.monodomain import monodomain
-from organtwin.electrophysiology.reaction_diffusion import (
-    COARSE,
-    ReactionDiffusion,
-    TimeSteps,
-    local_nodes,
-)
-from organtwin.electrophysiology.stimulus import Balls, Stimulus
+from organtwin.electrophysiology.conductivity import Conductivity
 from organtwin.materials.guccione import Guccione
 from organtwin.materials.holzapfel_ogden import HolzapfelOgden
 from organtwin.materials.kinematics import Directions, Material
 from organtwin.mesh.domain import Domain, cellwise_vectors, refine
-
-#: Surfaces that carry the fast endocardial layer.
-ENDOCARDIA = ("lv_endo", "rv_endo")
 
 
 @dataclass(frozen=True)
@@ -48,75 +32,72 @@ class Assembly:
 
     Attributes:
         heart: The process.
-        ep: Its electrophysiology.
+        electrical: Its electrophysiology.
         domain: Mesh of the mechanics.
-        fine: Mesh of the electrophysiology.
         passive: Passive law, as constants of the mesh.
         coarse_fibres: Directions in the cells of ``domain``.
-        fine_fibres: Directions in the cells of ``fine``.
-        ecg: Potentials at the limb electrodes.
     """
 
     heart: Electromechanics
-    ep: ReactionDiffusion
+    electrical: Electrical
     domain: Domain
-    fine: Domain
     passive: Material
     coarse_fibres: Fibres
-    fine_fibres: Fibres
-    ecg: PseudoECG
 
 
-def assemble(
-    case: Case, domain: Domain, cell: PacedCell, sigma: Conductivity, kernel: Kernel
-) -> Assembly:
+def assemble(case: Case, domain: Domain, cell: PacedCell, sigma: Conductivity) -> Assembly:
     """Put the heart of a case together on its mesh; collective."""
-    fine = refine(domain, case.electrophysiology.refinements).fine
     at = coordinates(domain, degree=2)
-    angles = fibre_angles(case)
-
-    def rule(where: Domain, space: fem.FunctionSpace, degree: int) -> Fibres:
-        known = at if where is domain else None
-        return fibres(where, angles, space, rule=case.fibres.rule, degree=degree, at=known)
-
-    in_points = rule(domain, quadrature_space(domain.mesh, 4, (3,)), 2)
-    coarse_fibres = rule(domain, cellwise_vectors(domain), 2)
-    fine_fibres = rule(fine, cellwise_vectors(fine), 1) if fine is not domain else coarse_fibres
-    tensor = conductivity_tensor(
-        fine, sigma, fine_fibres.f0, fine_fibres.s0, fine_fibres.n0, endocardium=ENDOCARDIA
-    )
-    activation = case.electrophysiology.activation
-    stimulus = Stimulus(
-        Balls(activation_sites(domain, at, activation.sites), activation.radius),
-        strength=activation.strength,
-        duration=activation.duration,
-        period=case.circulation.cycle_length,
-    )
-    V = fem.functionspace(fine.mesh, ("P", 1))
-    cells = Cells.uniform(kernel, cell.states, cell.v, local_nodes(V))
-    steps = TimeSteps(shortest=case.electrophysiology.time_step)
-    ep = monodomain(
-        V, cells, tensor, [stimulus], membrane=membrane(case), scheme=COARSE, steps=steps
-    )
+    in_points = _directions(case, domain, quadrature_space(domain.mesh, 4, (3,)), 2, at)
+    coarse_fibres = _directions(case, domain, cellwise_vectors(domain), 2, at)
+    electric = assemble_electrical(case, domain, cell, sigma, at=at, coarse_fibres=coarse_fibres)
     mechanics, muscle, passive = contracting_ventricles(
         domain, Directions(in_points.f0, in_points.s0, in_points.n0), myocardium(case)
     )
     loop = closed_loop(case)
-    heart = Electromechanics(ep, mechanics, muscle, loop, loop.rest())
-    ecg = PseudoECG(ep.v.function_space, tensor, limb_electrodes(domain))
-    return Assembly(heart, ep, domain, fine, passive, coarse_fibres, fine_fibres, ecg)
+    heart = Electromechanics(electric.ep, mechanics, muscle, loop, loop.rest())
+    return Assembly(heart, electric, domain, passive, coarse_fibres)
+
+
+def assemble_electrical(
+    case: Case,
+    domain: Domain,
+    cell: PacedCell,
+    sigma: Conductivity,
+    *,
+    at: Coordinates | None = None,
+    coarse_fibres: Fibres | None = None,
+) -> Electrical:
+    """Put the electrical heart of a case together; collective.
+
+    Args:
+        case: The case.
+        domain: Mesh of the mechanics.
+        cell: Paced cell.
+        sigma: Tuned conductivities.
+        at: Coordinates on ``domain``, if they are known.
+        coarse_fibres: Directions in the cells of ``domain``, if they are known.
+    """
+    fine = refine(domain, case.electrophysiology.refinements).fine
+    known = coarse_fibres if fine is domain else None
+    fibres = known or _directions(case, fine, cellwise_vectors(fine), 1)
+    return electrical(case, domain, fine, fibres, cell, sigma, at=at)
+
+
+def _directions(
+    case: Case,
+    domain: Domain,
+    space: fem.FunctionSpace,
+    degree: int,
+    at: Coordinates | None = None,
+) -> Fibres:
+    return fibres(domain, fibre_angles(case), space, rule=case.fibres.rule, degree=degree, at=at)
 
 
 def fibre_angles(case: Case) -> FibreAngles:
     """Angles of the case (degrees)."""
     section = case.fibres
     return FibreAngles(section.alpha_endo, section.alpha_epi, section.beta_endo, section.beta_epi)
-
-
-def membrane(case: Case) -> Membrane:
-    """Surface-to-volume ratio and capacitance of the case."""
-    section = case.electrophysiology
-    return Membrane(chi=section.surface_to_volume, C_m=section.membrane_capacitance)
 
 
 def cell_model(case: Case) -> CellModel:
@@ -168,11 +149,3 @@ def mean_edge(domain: Domain) -> float:
     total: float = domain.comm.allreduce(float(lengths.sum()))
     count: int = domain.comm.allreduce(len(owned) * len(pairs))
     return total / count
-
-
-def region_field(domain: Domain) -> fem.Function:
-    """Integer of the region of each cell, as a field."""
-    region = fem.Function(fem.functionspace(domain.mesh, ("DG", 0)), name="region")
-    values: NDArray[np.float64] = region.x.array
-    values[domain.cell_tags.indices] = domain.cell_tags.values
-    return region

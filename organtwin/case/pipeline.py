@@ -13,10 +13,18 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
-import numpy as np
 from mpi4py import MPI
 
 from organtwin.case import build
+from organtwin.case.activity import (
+    CHECKPOINT_INTERVAL,
+    Results,
+    ecg_results,
+    sizes,
+    solve_electrical,
+    write_activity,
+)
+from organtwin.case.electrical import membrane
 from organtwin.case.manifest import Manifest, recording
 from organtwin.case.progress import Progress, showing
 from organtwin.case.schema import Case
@@ -26,8 +34,6 @@ from organtwin.cells.pacing import PacedCell, pace
 from organtwin.circulation.network import LV, RV
 from organtwin.coupling.measures import HeartFields, HeartScalars
 from organtwin.electrophysiology.conductivity import Conductivity, Tuned, tune
-from organtwin.electrophysiology.ecg import einthoven
-from organtwin.electrophysiology.reaction_diffusion import NOT_ACTIVATED
 from organtwin.export.fields import Writer, field_writer
 from organtwin.export.pictures import draw_all
 from organtwin.export.report import write_report
@@ -35,7 +41,7 @@ from organtwin.export.tables import read_table
 from organtwin.image.geometry import read_geometry, write_geometry
 from organtwin.image.labels import biventricular
 from organtwin.image.readers import read_labels
-from organtwin.mesh.domain import read_domain
+from organtwin.mesh.domain import read_domain, region_field
 from organtwin.mesh.quality import MeshReport
 from organtwin.mesh.tetrahedra import tetrahedralise
 from organtwin.parallel import on_root
@@ -49,8 +55,6 @@ logger = logging.getLogger(__name__)
 
 #: Potentials on the fine mesh are big: one is written for this many of the other fields.
 ELECTRICAL_STRIDE = 2
-#: Time between two checkpoints (ms).
-CHECKPOINT_INTERVAL = 100.0
 SOLVERS = tuple(
     f"organtwin.{name}"
     for name in (
@@ -65,8 +69,7 @@ class _Outcome:
     """What the simulation leaves besides its files."""
 
     statistics: Statistics
-    activation: float
-    activated: float
+    activity: Results
     blood_drift: float
     sizes: dict[str, int]
     decisions: list[str]
@@ -192,7 +195,7 @@ def _cell(
     def tuned_to(velocity: tuple[float, float, float]) -> tuple[Tuned, Tuned, Tuned]:
         return tune(
             kernel, cell.states, cell.v, velocity, h,
-            membrane=build.membrane(case), dt=section.time_step,
+            membrane=membrane(section), dt=section.time_step,
         )  # fmt: skip
 
     progress(0.4, "tuning the conductivities")
@@ -217,9 +220,12 @@ def _solve(
     cell = PacedCell.from_json((known["cell"].folder(directory) / "cell.json").read_text())
     tuned = json.loads((known["cell"].folder(directory) / "conductivity.json").read_text())["tuned"]
     sigma = Conductivity(**{name: found["sigma"] for name, found in tuned.items()})
-    kernel = compile_kernel(build.cell_model(case), comm)
     domain = read_domain(known["mesh"].folder(directory) / "mesh.msh", comm)
-    assembly = build.assemble(case, domain, cell, sigma, kernel)
+    if case.run.physics == "electrophysiology":
+        electric = build.assemble_electrical(case, domain, cell, sigma)
+        solve_electrical(case, electric, directory, folder, known["solve"].key, progress)
+        return
+    assembly = build.assemble(case, domain, cell, sigma)
     heart, rest_volume = assembly.heart, domain.volume() / ML
     progress(0.03, "filling")
     start, note = _start(case, known, assembly, directory, comm)
@@ -239,8 +245,7 @@ def _solve(
         )
     outcome = _Outcome(
         statistics=statistics,
-        activation=_write_activation(directory, assembly),
-        activated=assembly.ep.activated_fraction(),
+        activity=write_activity(directory, assembly.electrical),
         blood_drift=(heart.loop.blood_volume(heart.loop_state) - note["blood"]) / ML,
         sizes=_sizes(assembly),
         decisions=[note["decision"]],
@@ -294,13 +299,13 @@ def _fill(case: Case, assembly: build.Assembly) -> tuple[float, str]:
 def _observers(
     case: Case, assembly: build.Assembly, directory: Path, resume: float | None
 ) -> tuple[list[Observer], ExitStack]:
-    heart, domain, fine = assembly.heart, assembly.domain, assembly.fine
+    heart, domain, fine = assembly.heart, assembly.domain, assembly.electrical.domain
     every = case.output.field_interval
-    scalars = HeartScalars(heart, lambda: einthoven(assembly.ecg(assembly.ep.v)))
+    scalars = HeartScalars(heart, assembly.electrical.leads)
     directions = assembly.coarse_fibres
     fields = HeartFields(
         heart, assembly.passive, directions.f0, directions.s0, directions.n0,
-        {"region": build.region_field(domain)},
+        {"region": region_field(domain)},
     )  # fmt: skip
     table = Table(domain.comm, directory / "scalars.csv", scalars, resume=resume)
     observers: list[Observer] = [table]
@@ -316,7 +321,7 @@ def _observers(
             Fields(mechanical, fields, every),
             Fields(
                 electrical,
-                lambda: {"transmembrane_potential": assembly.ep.v},
+                lambda: {"transmembrane_potential": assembly.electrical.ep.v},
                 ELECTRICAL_STRIDE * every,
             ),
         ]
@@ -328,8 +333,7 @@ def _sizes(assembly: build.Assembly) -> dict[str, int]:
     heart = assembly.heart
     return {
         "mechanics unknowns": heart.mechanics.W.dofmap.index_map.size_global,
-        "electrical nodes": heart.ep.v.function_space.dofmap.index_map.size_global,
-        "electrical cells": assembly.fine.mesh.topology.index_map(3).size_global,
+        **sizes(assembly.electrical),
     }
 
 
@@ -339,25 +343,13 @@ def _close(writer: Writer) -> None:
         close()
 
 
-def _write_activation(directory: Path, assembly: build.Assembly) -> float:
-    """Write when each part was activated; returns the time from the first to the last (ms)."""
-    when = assembly.ep.activation_time
-    writer = field_writer("vtu", directory / "fields", "activation", assembly.fine.mesh)
-    writer.write(0.0, {"activation_time": when, "fibre": assembly.fine_fibres.f0})
-    times = when.x.array[when.x.array != NOT_ACTIVATED]
-    comm = assembly.fine.comm
-    first = comm.allreduce(float(times.min(initial=np.inf)), op=MPI.MIN)
-    last = comm.allreduce(float(times.max(initial=-np.inf)), op=MPI.MAX)
-    return last - first
-
-
 def _record(
     case: Case, directory: Path, folder: Path, rest_volume: float, outcome: _Outcome
 ) -> None:
     scalars = read_table(directory / "scalars.csv")
     results = ventricular_results(scalars, case.circulation.cycle_length)
-    results["total_activation_time"] = (outcome.activation, "ms")
-    results["activated_fraction"] = (100 * outcome.activated, "%")
+    results |= outcome.activity
+    results |= ecg_results(directory, case.circulation.cycle_length)
     change = relative_change(scalars["tissue_volume [mL]"], rest_volume)
     results["tissue_volume_change"] = (change, "%")
     blood = outcome.blood_drift

@@ -84,6 +84,7 @@ FlowResistance = Annotated[float, Unit("kPa*ms/mm^3", "mmHg*s/mL")]
 Compliance = Annotated[float, Unit("mm^3/kPa", "mL/mmHg")]
 InverseLength = Annotated[float, Unit("1/mm", "1/mm")]
 MembraneCapacitance = Annotated[float, Unit("uF/mm^2", "uF/mm^2")]
+Concentration = Annotated[float, Unit("nmol/L", "nmol/L")]
 VolumetricCurrent = Annotated[float, Unit("uA/mm^3", "uA/mm^3")]
 
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from organtwin.case.quantities import (
     Angle,
     Compliance,
+    Concentration,
     Count,
     DampingPerArea,
     FlowResistance,
@@ -27,7 +28,7 @@ from organtwin.case.quantities import (
     Volume,
     VolumetricCurrent,
 )
-from organtwin.cells.catalogue import is_own, library
+from organtwin.cells.catalogue import drugs, is_own, library
 from organtwin.errors import suggestion
 
 #: Label names that the biventricular geometry can't do without.
@@ -116,10 +117,86 @@ class ConductionVelocity(Section):
     """In the layer next to the endocardium, which stands for the Purkinje network."""
 
 
+class Layers(Section):
+    """Cell models across the wall, by the distance from endocardium (0) to epicardium (1)."""
+
+    endocardium: str = "ten_tusscher_2006_endo"
+    """Model of the inner layer."""
+    middle: str = "ten_tusscher_2006_m"
+    """Model of the layer between."""
+    epicardium: str = "ten_tusscher_2006_epi"
+    """Model of the outer layer."""
+    inner_border: Annotated[Number, Field(gt=0.0, lt=1.0)] = 0.3
+    """Where the inner layer ends."""
+    outer_border: Annotated[Number, Field(gt=0.0, lt=1.0)] = 0.7
+    """Where the outer layer begins."""
+
+    @model_validator(mode="after")
+    def _known_and_in_order(self) -> Self:
+        for name in (self.endocardium, self.middle, self.epicardium):
+            _known_model(name)
+        if self.inner_border >= self.outer_border:
+            raise ValueError("inner_border must be below outer_border.")
+        return self
+
+
+class Drug(Section):
+    """A drug that blocks ionic currents in all cells."""
+
+    name: str
+    """Name in `organtwin/cells/library/drugs.toml`."""
+    concentration: Annotated[Concentration, Field(ge=0.0)]
+    """Free concentration at the cells."""
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in drugs():
+            raise ValueError(f"no drug `{name}`. {suggestion(name, drugs())}")
+        return name
+
+
+class Purkinje(Section):
+    """A grown Purkinje system in place of the fast endocardial layer and the early sites."""
+
+    velocity: PositiveSpeed = 3.0
+    """Conduction velocity in the tree."""
+    junction_delay: Annotated[Time, Field(ge=0.0, le=50.0)] = 5.0
+    """From tree to muscle in the eikonal models; in the others it follows from the load."""
+    block: Literal["none", "left", "right"] = "none"
+    """Bundle branch block: the tree beyond it can only be reached from the muscle."""
+    seed: Annotated[Count, Field(ge=0)] = 1
+    """Of the lengths of its branches."""
+
+
+Point = tuple[Length, Length, Length]
+
+
+class Pacing(Section):
+    """A pacing lead or another stimulus at a point."""
+
+    at: Point
+    """Where, in the coordinates of the image."""
+    radius: Annotated[Length, Field(gt=0.0, le=40.0)] = 2.5
+    """Radius of the stimulated ball."""
+    strength: Annotated[VolumetricCurrent, Field(gt=0.0)] = 50.0
+    """Stimulus current per volume of tissue."""
+    duration: Annotated[Time, Field(gt=0.0, le=20.0)] = 2.0
+    """Length of each pulse."""
+    onsets: Annotated[tuple[Time, ...], Field(min_length=1)] = (0.0,)
+    """When pulses begin, counted from the beginning of each beat."""
+
+
+def _known_model(name: str) -> str:
+    if name not in library() and not is_own(name):
+        raise ValueError(f"no cell model `{name}`. {suggestion(name, library())}")
+    return name
+
+
 class Activation(Section):
     """Where and how the ventricles are stimulated at the beginning of each beat."""
 
-    sites: Annotated[tuple[ActivationSite, ...], Field(min_length=1)] = (
+    sites: tuple[ActivationSite, ...] = (
         "lv_septal",
         "lv_anterior",
         "lv_posterior",
@@ -136,10 +213,24 @@ class Activation(Section):
 
 
 class Electrophysiology(Section):
-    """Monodomain propagation on a refinement of the mechanics mesh."""
+    """Propagation on a refinement of the mechanics mesh."""
 
+    model: Literal[
+        "eikonal",
+        "reaction_eikonal",
+        "reaction_eikonal_diffusion",
+        "monodomain",
+        "pseudo_bidomain",
+        "bidomain",
+    ] = "monodomain"
+    """Tissue model, from the cheapest to the dearest; see docs/choose-a-tissue-model.md."""
     ionic_model: str = "ten_tusscher_2006_endo"
-    """Cell model: a name in `organtwin/cells/library/library.toml`."""
+    """Cell model: a name in `organtwin/cells/library/library.toml`, or the `.toml` file of an
+    imported one. The conductivities are tuned with it."""
+    layers: Layers | None = None
+    """Cell models across the wall in place of the one everywhere."""
+    drug: Drug | None = None
+    """A drug in the blood."""
     pacing_beats: Annotated[Count, Field(ge=1, le=5000)] = 50
     """Beats of the single cell before the heart starts."""
     refinements: Annotated[Count, Field(ge=1, le=4)] = 2
@@ -152,13 +243,24 @@ class Electrophysiology(Section):
     """Capacitance per membrane area, C_m."""
     conduction_velocity: ConductionVelocity = ConductionVelocity()
     activation: Activation = Activation()
+    purkinje: Purkinje | None = None
+    """A Purkinje tree; without it the endocardial layer stands for one."""
+    pacing: tuple[Pacing, ...] = ()
+    """Pacing leads and further stimuli."""
+    electrodes: dict[str, Point] = {}
+    """Electrodes RA, LA, LL and V1 to V6 in the coordinates of the image, in place of those of a
+    standing adult."""
 
     @field_validator("ionic_model")
     @classmethod
     def _in_the_library(cls, name: str) -> str:
-        if name not in library() and not is_own(name):
-            raise ValueError(f"no cell model `{name}`. {suggestion(name, library())}")
-        return name
+        return _known_model(name)
+
+    @model_validator(mode="after")
+    def _something_begins(self) -> Self:
+        if self.purkinje is None and not self.activation.sites and not self.pacing:
+            raise ValueError("nothing activates the heart: give sites, pacing or a Purkinje tree.")
+        return self
 
 
 Stiffness = Annotated[Pressure, Field(ge=0.0)]
@@ -285,6 +387,8 @@ class Circulation(Section):
 class Run(Section):
     """How long to simulate."""
 
+    physics: Literal["electromechanics", "electrophysiology"] = "electromechanics"
+    """The beating heart, or its electrical activity alone."""
     beats: Annotated[Count, Field(ge=1, le=1000)] = 1
     """Heartbeats of the 3D heart."""
 

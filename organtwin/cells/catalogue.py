@@ -51,3 +51,10 @@ def own_entry(path: Path) -> dict[str, Any]:
             str(path), f"no file `{entry['definition']}` beside it.", "Correct `definition`."
         )
     return entry
+
+
+@cache
+def drugs() -> Mapping[str, dict[str, Any]]:
+    """Entries of the drug library by name."""
+    path = files("organtwin.cells") / "library" / "drugs.toml"
+    return tomllib.loads(path.read_text("utf-8"))

@@ -144,7 +144,9 @@ def standing_adult(domain: Domain, *tissue: str) -> dict[str, Array]:
     chest = {}
     for name, left in LEFT_OF_MIDLINE.items():
         back = HALF_DEPTH * (1 - np.sqrt(1 - (left / HALF_WIDTH) ** 2))
-        chest[name] = np.array([centre[0] - MIDLINE + left, front + back, centre[2] + HEIGHTS[name]])
+        chest[name] = np.array(
+            [centre[0] - MIDLINE + left, front + back, centre[2] + HEIGHTS[name]]
+        )
     return {**limbs, "RL": centre + np.array(RIGHT_LEG), **chest}
 
 

@@ -115,15 +115,22 @@ static double from_face(double T_v, double T_j, double T_k, double vv, double jj
 }
 #endif
 
+/* Time of a node beside v; infinite while it waits, for what it takes part in comes at its turn. */
+static double settled(const double *T, const int32_t *place, int32_t node, double T_v) {
+  const double time = T[node];
+  return time > T_v && place[node] >= 0 ? INFINITY : time;
+}
+
 /* Earliest arrival at corner x of a cell with corner v taking part; infinite if it can't be
    earlier than the time known there. */
-static double through(const Cell *cell, const double *T, int v, int x) {
+static double through(const Cell *cell, const double *T, const int32_t *place, int v, int x) {
   const double T_v = T[cell->node[v]], T_x = T[cell->node[x]];
   const double vv = cell->square[EDGE[v][x]];
 #if WIDTH == 4
   const int others = 6 - v - x; /* the two other corners add up to this */
   const int j = v != 0 && x != 0 ? 0 : (v != 1 && x != 1 ? 1 : 2), k = others - j;
-  const double T_j = T[cell->node[j]], T_k = T[cell->node[k]];
+  const double T_j = settled(T, place, cell->node[j], T_v);
+  const double T_k = settled(T, place, cell->node[k], T_v);
   const double jj = cell->square[EDGE[j][x]], kk = cell->square[EDGE[k][x]];
   const double vj = cell->square[EDGE[v][j]], vk = cell->square[EDGE[v][k]];
   if (T_x <= T_v) {
@@ -134,7 +141,7 @@ static double through(const Cell *cell, const double *T, int v, int x) {
   return from_face(T_v, T_j, T_k, vv, jj, kk, vj, vk, cell->square[EDGE[j][k]]);
 #else
   const int j = 3 - v - x;
-  const double T_j = T[cell->node[j]];
+  const double T_j = settled(T, place, cell->node[j], T_v);
   const double jj = cell->square[EDGE[j][x]], vj = cell->square[EDGE[v][j]];
   if (T_x <= T_v && (T_x <= T_j || vv + jj >= vj)) return INFINITY;
   if (T_j == INFINITY) return T_v + sqrt(vv);
@@ -179,13 +186,16 @@ size_t spread(const Cell *cells, const int32_t *offsets, const int32_t *corners,
   for (size_t i = 0; i < n_changed; ++i) put(&heap, changed[i], T[changed[i]]);
   for (; heap.size > 0; ++passed) {
     const int32_t v = take_first(&heap);
+    /* They lie apart in memory: asked for all at once they come together. */
+    for (int32_t at = offsets[v]; at < offsets[v + 1]; ++at)
+      __builtin_prefetch(cells + corners[at] / WIDTH);
     for (int32_t at = offsets[v]; at < offsets[v + 1]; ++at) {
       const Cell *cell = cells + corners[at] / WIDTH;
       const int corner = corners[at] % WIDTH;
       for (int i = 1; i < WIDTH; ++i) {
         const int x = (corner + i) % WIDTH;
         const int32_t node = cell->node[x];
-        const double time = through(cell, T, corner, x), gain = T[node] - time;
+        const double time = through(cell, T, place, corner, x), gain = T[node] - time;
         if (!(gain > 0.0)) continue;
         T[node] = time;
         if (gain > tolerance || place[node] >= 0) put(&heap, node, time);

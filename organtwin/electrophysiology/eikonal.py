@@ -14,7 +14,7 @@ from dolfinx import fem, mesh
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from organtwin.electrophysiology.conductivity import _cells_touching
+from organtwin.electrophysiology.conductivity import cells_touching
 from organtwin.electrophysiology.reaction_diffusion import NOT_ACTIVATED
 from organtwin.electrophysiology.stimulus import Stimulus
 from organtwin.errors import InputError, suggestion
@@ -24,6 +24,7 @@ from organtwin.solve.native import STRICT, compiled
 
 Array = NDArray[np.float64]
 Nodes = NDArray[np.int32]
+_Local = NDArray[np.int64]
 
 #: Change of a time that is not passed on (ms).
 TOLERANCE = 1e-13
@@ -120,7 +121,7 @@ def slowness(
         d = _directions(function, n)
         D += speed**2 * d[:, :, None] * d[:, None, :]
     if endocardium:
-        layer = _cells_touching(domain, endocardium)
+        layer = cells_touching(domain, endocardium)
         D[layer[layer < n]] = velocity.endocardial_layer**2 * np.eye(3)
     _check_directions(domain, D, velocity)
     conducting = factor > 0.0
@@ -177,16 +178,16 @@ class Eikonal:
         msh = V.mesh
         _check_space(V, slowness)
         self._V, self._x, self._comm = V, V.tabulate_dof_coordinates(), msh.comm
-        self._slowness = slowness
-        self._nodes = V.dofmap.list[: len(slowness.tensor)]
+        conducting = slowness.conducting
+        self._nodes = V.dofmap.list[: len(conducting)][conducting]
+        self._tensors = np.ascontiguousarray(slowness.tensor[conducting])
         width = self._nodes.shape[1]
         content = f"#define WIDTH {width}\n{_source()}"
         built = on_root(msh.comm, lambda: str(compiled(content, flags=STRICT)))
         self._native = _functions(built)
-        self._cells = _cells(self._nodes, slowness.conducting)
-        tensors = np.ascontiguousarray(slowness.tensor[slowness.conducting])
+        self._cells = _cells(self._nodes)
         n = len(self._x)
-        self._native.measure(self._x, tensors, self._cells.ctypes.data, len(self._cells))
+        self._native.measure(self._x, self._tensors, self._cells.ctypes.data, len(self._cells))
         self._offsets = np.zeros(n + 1, dtype=np.int32)
         self._corners = np.empty(width * len(self._cells), dtype=np.int32)
         self._native.around(
@@ -298,8 +299,7 @@ class Eikonal:
     def _ball(self, distance: Array, radius: float, point: Array) -> tuple[Nodes, Array]:
         """Local nodes that a ball holds together, and M at its middle."""
         nearest = self._nearest(distance, point)
-        cells, M = self._nodes[self._slowness.conducting], self._slowness.tensor
-        M = M[self._slowness.conducting]
+        cells, M = self._nodes, self._tensors
         touching = nearest[cells].any(axis=1)
         summed = np.append(M[touching].sum(axis=0).ravel(), touching.sum())
         self._comm.Allreduce(MPI.IN_PLACE, summed)
@@ -313,8 +313,9 @@ class Eikonal:
     def _nearest(self, distance: Array, point: Array) -> NDArray[np.bool_]:
         """The conducting local nodes that are nearest to a point."""
         least = self._comm.allreduce(distance[self._alive].min(initial=np.inf), op=MPI.MIN)
-        e = self._x[self._nodes] - self._x[np.roll(self._nodes, 1, axis=1)]
-        longest = np.linalg.norm(e, axis=2).max(initial=0.0)
+        topology = self._V.mesh.topology
+        own = np.arange(topology.index_map(topology.dim).size_local, dtype=np.int32)
+        longest = float(self._V.mesh.h(topology.dim, own).max(initial=0.0))
         if not least <= self._comm.allreduce(longest, op=MPI.MAX):
             raise InputError(
                 "eikonal",
@@ -329,9 +330,11 @@ class Eikonal:
         outside = np.where(start, 0.0, 1.0)
         while True:
             before = outside.copy()
-            count = -1
-            while count != (count := np.count_nonzero(outside)):
-                reached = cells[outside[cells].min(axis=1, initial=1.0) == 0.0]
+            while True:
+                corners = outside[cells]
+                reached = cells[corners.min(axis=1, initial=1.0) < corners.max(axis=1, initial=0.0)]
+                if not len(reached):
+                    break
                 outside[reached] = 0.0
             self._shared.minimum(outside)
             if not self._comm.allreduce(bool((outside != before).any()), op=MPI.LOR):
@@ -377,23 +380,21 @@ class _SharedNodes:
 
     def minimum(self, values: Array) -> None:
         """Give each node the least of its values on all ranks, in place; collective."""
-        for rank, mine, theirs in self._exchange(values, self._ghosts, self._copies):
-            del rank
-            np.minimum.at(values, mine, theirs)
-        for rank, mine, theirs in self._exchange(values, self._copies, self._ghosts):
-            del rank
-            values[mine] = theirs
+        for nodes, theirs in self._exchange(values, self._ghosts, self._copies):
+            values[nodes] = np.minimum(values[nodes], theirs)
+        for nodes, theirs in self._exchange(values, self._copies, self._ghosts):
+            values[nodes] = theirs
 
     def _exchange(
-        self, values: Array, there: Mapping[int, Any], here: Mapping[int, Any]
-    ) -> list[tuple[int, Any, Array]]:
+        self, values: Array, there: Mapping[int, _Local], here: Mapping[int, _Local]
+    ) -> list[tuple[_Local, Array]]:
+        """Send values to ranks; nodes and values that come from ranks."""
         sent = [values[nodes] for nodes in there.values()]
         received = [np.empty(len(nodes)) for nodes in here.values()]
-        requests = [
-            self._comm.Irecv(r, rank) for rank, r in zip(here, received, strict=True)
-        ] + [self._comm.Isend(s, rank) for rank, s in zip(there, sent, strict=True)]
+        requests = [self._comm.Irecv(room, rank) for rank, room in zip(here, received, strict=True)]
+        requests += [self._comm.Isend(part, rank) for rank, part in zip(there, sent, strict=True)]
         MPI.Request.Waitall(requests)
-        return [(rank, here[rank], r) for rank, r in zip(here, received, strict=True)]
+        return list(zip(here.values(), received, strict=True))
 
 
 def _count(V: fem.FunctionSpace) -> int:
@@ -443,7 +444,11 @@ def _check_directions(domain: Domain, D: Array, velocity: Velocity) -> None:
 def _check_space(V: fem.FunctionSpace, slowness: Slowness) -> None:
     msh = V.mesh
     kinds = (mesh.CellType.triangle, mesh.CellType.tetrahedron)
-    if V.element.basix_element.degree != 1 or V.dofmap.bs != 1 or msh.topology.cell_type not in kinds:
+    if (
+        V.element.basix_element.degree != 1
+        or V.dofmap.bs != 1
+        or msh.topology.cell_type not in kinds
+    ):
         raise InputError(
             "eikonal",
             f"elements of degree {V.element.basix_element.degree} on "
@@ -461,16 +466,15 @@ def _check_space(V: fem.FunctionSpace, slowness: Slowness) -> None:
     agree(msh.comm, error)
 
 
-def _cells(nodes: Nodes, conducting: NDArray[np.bool_]) -> NDArray[Any]:
-    """Conducting cells as eikonal.c has them, each within one cache line."""
-    width = nodes.shape[1]
+def _cells(nodes: Nodes) -> NDArray[Any]:
+    """Cells as eikonal.c has them, tetrahedra within a cache line each."""
+    count, width = nodes.shape
     edges = width * (width - 1) // 2
     kind = np.dtype([("square", "f8", edges), ("node", "i4", width + width % 2)])
-    count = int(conducting.sum())
     room = np.empty(count * kind.itemsize + 64, dtype=np.uint8)
     start = -room.ctypes.data % 64
     cells = room[start : start + count * kind.itemsize].view(kind)
-    cells["node"][:, :width] = nodes[conducting]
+    cells["node"][:, :width] = nodes
     return cells
 
 

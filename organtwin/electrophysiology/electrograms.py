@@ -17,7 +17,7 @@ from organtwin.solve import options
 
 Array = NDArray[np.float64]
 
-#: Radius ε of an electrode (mm): that of thin catheters, one third of the usual 1–2 mm tips.
+#: Radius ε of an electrode (mm), chosen: that of a fine mapping catheter.
 RADIUS = 0.5
 #: Distance, in radii of a cell about its middle, from which on quadrature is exact enough.
 FAR = 8.0

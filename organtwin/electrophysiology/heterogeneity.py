@@ -30,7 +30,7 @@ Array = NDArray[np.float64]
 
 #: Values at the nodes: a continuous scalar field on the same mesh, or one value for each local node
 #: (owned and ghosts).
-Values = fem.Function | Array
+type Values = fem.Function | Array
 
 #: A node this close to a border of `Bands` lies on it.
 ON_BORDER = 1e-6
@@ -458,7 +458,8 @@ def _local(
         InputError: the model lacks a parameter, or values do not fit the space.
     """
     place = f"cells of {', '.join(part.regions)}"
-    values, factors = {}, {}
+    values: dict[str, Array] = {}
+    factors: dict[str, Array] = {}
     for name, given in part.fields.items():
         if name not in model.parameters:
             known = suggestion(name, model.parameters)
@@ -471,7 +472,7 @@ def _local(
             problem = f"`{model.name}` has no current or parameter `{gradient.name}`."
             raise InputError(place, problem, known)
         x = _nodal(V, gradient.coordinate, f"{place}, gradient of `{gradient.name}`")
-        factors[name] = factors.get(name, 1.0) * gradient.factor(x[nodes])
+        factors[name] = gradient.factor(x[nodes]) * factors.get(name, 1.0)
     return _Local(values, factors)
 
 

@@ -193,9 +193,7 @@ def at_electrodes(
     return {name: float(load.dot(phi.x.petsc_vec)) for name, load in loads.items()}
 
 
-def _stiffness(
-    V: fem.FunctionSpace, domain: Domain, sigma: Mapping[str, float | Expr]
-) -> ufl.Form:
+def _stiffness(V: fem.FunctionSpace, domain: Domain, sigma: Mapping[str, float | Expr]) -> ufl.Form:
     u, w = ufl.TrialFunction(V), ufl.TestFunction(V)
     return sum(
         ufl.inner(_tensor(V, s) * ufl.grad(u), ufl.grad(w)) * domain.dx(region)
@@ -230,18 +228,27 @@ def _point_loads(
 
 def _moved(V: fem.FunctionSpace, fields: Mapping[str, fem.Function]) -> dict[str, fem.Function]:
     """Fields at the nodes of another mesh within theirs."""
-    msh = V.mesh
-    number = msh.topology.index_map(3).size_local + msh.topology.index_map(3).num_ghosts
-    cells = np.arange(number, dtype=np.int32)
-    moved: dict[str, fem.Function] = {}
-    data = None
-    for name, field in fields.items():
-        if data is None:
-            data = fem.create_interpolation_data(V, field.function_space, cells, padding=1e-6)
-        moved[name] = fem.Function(V, name=name)
-        moved[name].interpolate_nonmatching(field, cells, interpolation_data=data)
-        moved[name].x.scatter_forward()
-    return moved
+    index_map = V.mesh.topology.index_map(3)
+    cells = np.arange(index_map.size_local + index_map.num_ghosts, dtype=np.int32)
+    # Where the other mesh has no cell the values stay zero; of a constant that can be seen.
+    one = fem.Function(next(iter(fields.values())).function_space)
+    one.x.array[:] = 1.0
+    data = fem.create_interpolation_data(V, one.function_space, cells, padding=1e-6)
+
+    def moved(field: fem.Function) -> fem.Function:
+        result = fem.Function(V, name=field.name)
+        result.interpolate_nonmatching(field, cells, interpolation_data=data)
+        result.x.scatter_forward()
+        return result
+
+    lost = int(np.count_nonzero(moved(one).x.array < 0.99))
+    if V.mesh.comm.allreduce(lost) > 0:
+        raise InputError(
+            "lead field",
+            "the heart's mesh is not within the body's.",
+            "Check that both have the same axes and units.",
+        )
+    return {name: moved(field) for name, field in fields.items()}
 
 
 def _check_regions(

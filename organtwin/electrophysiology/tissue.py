@@ -61,6 +61,8 @@ class Tissue:
         sigma_i: Intracellular conductivity tensor (bidomain models).
         sigma_e: Extracellular conductivity tensor (bidomain models).
         stimuli: Where and when waves begin.
+        sources: Local nodes where further waves begin and when (ms), in the eikonal models: what
+            a Purkinje tree excites.
         membrane: χ and C_m.
     """
 
@@ -72,6 +74,7 @@ class Tissue:
     sigma_i: Expr | None = None
     sigma_e: Expr | None = None
     stimuli: tuple[Stimulus, ...] = ()
+    sources: tuple[NDArray[np.int32], Array] | None = None
     membrane: Membrane = field(default_factory=Membrane)
 
 
@@ -164,7 +167,11 @@ def _need[T](value: T | None, name: str, model: Model) -> T:
 
 def _arrival(model: Model, tissue: Tissue) -> fem.Function:
     solver = Eikonal(tissue.V, _need(tissue.slowness, "slowness", model))
-    return solver.solve(*stimulated(tissue.V, tissue.stimuli))
+    nodes, times = stimulated(tissue.V, tissue.stimuli)
+    if tissue.sources is not None:
+        more, later = tissue.sources
+        nodes, times = np.concatenate([nodes, more]), np.concatenate([times, later])
+    return solver.solve(nodes, times)
 
 
 def _foot(model: Model, tissue: Tissue) -> Arrival:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from organtwin.electrophysiology.reaction_diffusion import NOT_ACTIVATED
 from organtwin.errors import InputError
+from organtwin.parallel import quantiles
 
 Array = NDArray[np.float64]
 
@@ -164,10 +165,7 @@ def _alignment(direction: Array, f0: fem.Function) -> Array:
 
 def _speeds(comm: MPI.Comm, speeds: Array) -> Speeds:
     """Quantiles over all ranks."""
-    whole = np.concatenate(comm.allgather(speeds))
-    if not len(whole):
-        return Speeds(0, *[np.nan] * 5)
     low, first, median, third, high = (
-        float(q) for q in np.quantile(whole, (0.05, 0.25, 0.5, 0.75, 0.95))
+        float(q) for q in quantiles(comm, speeds, (0.05, 0.25, 0.5, 0.75, 0.95))
     )
-    return Speeds(len(whole), median, low, first, third, high)
+    return Speeds(comm.allreduce(len(speeds)), median, low, first, third, high)

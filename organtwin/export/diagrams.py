@@ -112,25 +112,6 @@ def wiggers(scalars: Table, path: Path) -> Path:
         return _save(figure, path)
 
 
-def ecg(scalars: Table, path: Path) -> Path:
-    """The Einthoven leads, one below the other."""
-    t = scalars["t [ms]"]
-    leads = [lead for lead in ("I", "II", "III") if f"ecg_{lead} [mV]" in scalars]
-    if not leads:
-        raise KeyError("ecg_I [mV]")
-    factor, unit = _ecg_unit([scalars[f"ecg_{lead} [mV]"] for lead in leads])
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(11.0, 1.25 * len(leads) + 0.8), layout="constrained")
-        rows = figure.subplots(len(leads), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
-        for axes, lead in zip(rows, leads, strict=True):
-            axes.plot(t, factor * scalars[f"ecg_{lead} [mV]"], color=COLOURS["ecg"], linewidth=1.6)
-            axes.set_ylabel(f"{lead} ({unit})")
-            axes.grid(which="major", color="#f3c9c2")
-        rows[0].set_title("Electrocardiogram in an unbounded body (pseudo-ECG)")
-        rows[-1].set(xlabel="Time (ms)", xlim=(float(t[0]), float(t[-1])))
-        return _save(figure, path)
-
-
 def circulation(scalars: Table, path: Path) -> Path:
     """Flows through the four valves and the pressures of the right heart."""
     t = scalars["t [ms]"]

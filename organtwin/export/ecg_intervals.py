@@ -177,7 +177,7 @@ def _t_wave(t: Array, size: Array, first: int, last: int) -> tuple[float, float]
     if later.size < 3:
         return nan, nan
     peak = int(later[0] + np.argmax(size[later]))
-    if peak == later[0] or size[peak] < T_SHARE * size[first : last + 1].max():
+    if peak in (later[0], len(t) - 1) or size[peak] < T_SHARE * size[first : last + 1].max():
         return nan, nan
     slope = np.gradient(size, t)
     steepest = peak + int(np.argmin(slope[peak:]))

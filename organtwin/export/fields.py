@@ -36,6 +36,11 @@ UNITS: Mapping[str, str] = {
     "von_mises_stress": "kPa",
     "fibre_strain": "1",
     "activation_time": "ms",
+    "repolarisation": "ms",
+    "apd": "ms",
+    "cycle_length": "ms",
+    "conduction_velocity": "mm/ms",
+    "extracellular_potential": "mV",
 }
 
 type Arrays = dict[str, NDArray[np.floating]]

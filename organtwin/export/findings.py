@@ -120,6 +120,25 @@ _KNOWN: Mapping[str, tuple[str, Range | None, bool]] = {
         Range(50, 120, "QRS of 70 – 110 in the healthy", "textbook"),
         True,
     ),
+    "qrs_duration": (
+        "QRS duration",
+        Range(70, 110, "70 – 110", "adults, standard of the AHA/ACCF/HRS (2009)"),
+        True,
+    ),
+    "qt_interval": ("QT interval", Range(350, 460, "350 – 460 at 60/min", "textbook"), True),
+    "qrs_axis": ("QRS axis", Range(-30, 90, "−30 – 90", "adults, AHA/ACCF/HRS (2009)"), True),
+    "apd90_median": (
+        "Action potential of the tissue, 90 % duration, median",
+        Range(250, 350, "250 – 350", "human ventricular cells at 1 Hz, textbook"),
+        False,
+    ),
+    "apd90_dispersion": ("Its spread, 5 to 95 % of the nodes", None, False),
+    "conduction_velocity_fibre": (
+        "Conduction velocity along the fibres, median",
+        Range(0.5, 0.8, "0.5 – 0.8", "human ventricle, textbook"),
+        False,
+    ),
+    "conduction_velocity_cross_fibre": ("Conduction velocity across, median", None, False),
     "tissue_volume_change": (
         "Largest change of tissue volume",
         Range(-1, 1, "below 1", "incompressibility of the tissue, accepted error"),

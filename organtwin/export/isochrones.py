@@ -15,7 +15,7 @@ from matplotlib.colors import BoundaryNorm, Colormap, ListedColormap, Normalize
 from organtwin.errors import InputError
 from organtwin.export import diagrams, plates
 from organtwin.export.scene import Stance, boundary, open_towards, render, smooth
-from organtwin.export.series import Array, Series
+from organtwin.export.series import Array, Series, oriented
 
 #: Colours that carry numbers get little shade.
 _READABLE = {"ambient": 0.62, "diffuse": 0.46, "specular": 0.0}
@@ -150,18 +150,6 @@ def rotors(
         )
         plates.colour_bar(figure, axes[1:], mpl.colormaps["cool"], times, "Time (ms)")
         return plates.save(figure, path)
-
-
-def oriented(mesh: pv.UnstructuredGrid) -> pv.UnstructuredGrid:
-    """The same tetrahedra, all turned alike, so that the normals of their boundary point outwards.
-
-    Refinement leaves them as they come.
-    """
-    cells = mesh.cell_connectivity.reshape(-1, 4).copy()
-    edges = mesh.points[cells[:, 1:]] - mesh.points[cells[:, :1]]
-    turned = np.linalg.det(edges) < 0
-    cells[turned, 2:] = cells[turned][:, [3, 2]]
-    return pv.UnstructuredGrid({pv.CellType.TETRA: cells}, mesh.points)
 
 
 def slab_stance(mesh: pv.UnstructuredGrid) -> Stance:

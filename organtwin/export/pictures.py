@@ -13,11 +13,13 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pyvista as pv
-from matplotlib.colors import BoundaryNorm, LinearSegmentedColormap, Normalize
+from matplotlib.colors import LinearSegmentedColormap, Normalize
 
 from organtwin.errors import InputError
 from organtwin.export import diagrams, plates
+from organtwin.export.ecg_paper import ROWS, ecg_paper
 from organtwin.export.fibre_lines import FibreField, fibre_lines
+from organtwin.export.isochrones import isochrones, time_map
 from organtwin.export.scene import Stance, Surfaces, boundary, render, smooth, stance, surfaces
 from organtwin.export.series import Array, Series, read_series
 from organtwin.export.tables import read_table
@@ -46,6 +48,11 @@ _TENSION = LinearSegmentedColormap.from_list(
 _POTENTIAL = LinearSegmentedColormap.from_list(
     "potential", ["#1b1f4b", "#2d4f9e", "#2fa4c9", "#a9dfc0", "#fbe38e", "#f28e3c", "#b81d24"]
 )
+
+#: Pictures of a heart that moves.
+_MOVING = (
+    "heartbeat.gif", "pressure_volume_loops.png", "wiggers.png", "right_heart.png", "tissue.png",
+)  # fmt: skip
 
 #: Colours that carry numbers get little shade.
 _READABLE = {"ambient": 0.62, "diffuse": 0.46, "specular": 0.0}
@@ -84,19 +91,34 @@ class Result:
         return table
 
     @cached_property
+    def physics(self) -> str:
+        """What was simulated, as the case says."""
+        try:
+            record = json.loads((self.directory / "run.json").read_text(encoding="utf-8"))
+            return str(record["case"]["run"]["physics"])
+        except (OSError, ValueError, KeyError):
+            return "electromechanics"
+
+    @cached_property
+    def anatomy(self) -> Series:
+        """The mesh that the heart is shown on: that of the mechanics, if it moved."""
+        moved = (self.directory / "fields" / "mechanics.pvd").is_file()
+        return self.mechanics if moved else self.activation
+
+    @cached_property
     def region(self) -> Array:
-        """Region of each cell of the mechanics mesh."""
-        return self.mechanics.at_cells(0, "region")
+        """Region of each cell of that mesh."""
+        return self.anatomy.at_cells(0, "region")
 
     @cached_property
     def view(self) -> Stance:
         """How the heart stands in every picture."""
-        return stance(self.mechanics.mesh, self.region)
+        return stance(self.anatomy.mesh, self.region)
 
     @cached_property
     def surfaces(self) -> Surfaces:
-        """Named surfaces of the mechanics mesh."""
-        return surfaces(self.mechanics.mesh, self.region)
+        """Named surfaces of that mesh."""
+        return surfaces(self.anatomy.mesh, self.region)
 
 
 def mesh(result: Result, path: Path) -> Path:
@@ -106,8 +128,8 @@ def mesh(result: Result, path: Path) -> Path:
         (smooth(getattr(result.surfaces, name)), {"color": colour})
         for name, (colour, _) in _SURFACES.items()
     ]
-    coarse = _unrefined(result.mechanics)
-    coarse.cell_data["region"] = result.region[:: result.mechanics.mesh.n_cells // coarse.n_cells]
+    coarse = _unrefined(result.anatomy)
+    coarse.cell_data["region"] = result.region[:: result.anatomy.mesh.n_cells // coarse.n_cells]
     centres = coarse.cell_centers().points
     behind = coarse.extract_cells(np.flatnonzero((centres - view.middle) @ view.front < 0.0))
     numbers = np.unique(result.region)
@@ -163,36 +185,21 @@ def fibres(result: Result, path: Path) -> Path:
 
 def activation(result: Result, path: Path) -> Path:
     """When each place is activated, with isochrones."""
-    series, view = result.activation, result.view
-    time = series.at_points(0, "activation_time")
-    reached = time[np.isfinite(time) & (time >= 0)]
-    if not len(reached):
-        raise InputError(str(series.files[0]), "no place was activated.")
-    first = float(reached.min())
-    values = np.where(np.isfinite(time) & (time >= 0), time - first, np.nan)
-    last = float(np.nanmax(values))
-    apart = next(step for step in (2, 5, 10, 20, 50, 100, 1e9) if last / step <= 14)
-    levels = np.arange(0.0, apart * np.ceil(last / apart) + apart / 2, apart)
-    colours = mpl.colormaps["plasma"].reversed()
-    norm = BoundaryNorm(levels, colours.N)
-    series.mesh.point_data["time"] = values
-    panels = []
-    for eye, cut in ((view.front, False), (-view.front, False), (_from_above(view, 0.15), True)):
-        surface = _shell(series.mesh, view, cut=cut)
-        lines = surface.contour(levels[1:], scalars="time")
-        table = mpl.colors.ListedColormap(colours(norm(levels[:-1] + apart / 2)))
-        look = {
-            "scalars": "time", "cmap": table, "clim": (0.0, levels[-1]), "nan_color": "#bbbbbb",
-            "interpolate_before_map": True, **_READABLE,
-        }  # fmt: skip
-        ink = {"color": "#1a1a1a", "line_width": 1.6, "lighting": False}
-        panels.append(render([(surface, look), (lines, ink)], view, towards=eye))
-    with mpl.rc_context(diagrams.STYLE):
-        titles = ["Epicardium, from the front", "From behind", "Endocardia, cut open"]
-        figure, axes = plates.panels(panels, titles)
-        label = f"Activation after the first one (ms), an isochrone every {apart:g} ms"
-        plates.colour_bar(figure, axes, colours, norm, label, levels)
-        return plates.save(figure, path)
+    return isochrones(result.activation, result.view, path)
+
+
+def durations(result: Result, path: Path) -> Path:
+    """How long the action potential of each place lasts."""
+    label = "Action potential duration, 90 %"
+    return time_map(result.activation, result.view, path, field="apd", label=label)
+
+
+def twelve_leads(result: Result, path: Path) -> Path:
+    """The ECG on grid paper; beside the picture a file that prints at true scale."""
+    t = result.scalars["t [ms]"]
+    leads = {name: result.scalars[f"ecg_{name} [mV]"] for row in ROWS for name in row}
+    ecg_paper(t, leads, [path, path.with_suffix(".svg")])
+    return path
 
 
 def potential(result: Result, path: Path) -> Path:
@@ -258,9 +265,14 @@ def draw_all(directory: Path, progress: Progress | None = None) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     drawn: list[Path] = []
     missing: dict[str, str] = {}
-    for done, (name, draw) in enumerate(_PICTURES.items()):
+    wanted = (
+        _PICTURES
+        if result.physics == "electromechanics"
+        else {name: draw for name, draw in _PICTURES.items() if name not in _MOVING}
+    )
+    for done, (name, draw) in enumerate(wanted.items()):
         if progress is not None:
-            progress(done / len(_PICTURES), name)
+            progress(done / len(wanted), name)
         path = folder / name
         path.unlink(missing_ok=True)
         try:
@@ -293,7 +305,8 @@ _PICTURES: dict[str, Callable[[Result, Path], Path]] = {
     "wiggers.png": lambda r, path: diagrams.wiggers(r.scalars, path),
     "activation.png": activation,
     "potential.png": potential,
-    "ecg.png": lambda r, path: diagrams.ecg(r.scalars, path),
+    "apd.png": durations,
+    "ecg.png": twelve_leads,
     "right_heart.png": lambda r, path: diagrams.circulation(r.scalars, path),
     "tissue.png": lambda r, path: diagrams.tissue(r.scalars, path),
     "fibres.png": fibres,

@@ -40,9 +40,13 @@ _CAPTIONS = {
         "Transmembrane potential",
         "Spread, all activated, plateau and recovery, on the electrical mesh.",
     ),
+    "apd.png": (
+        "Action potential duration",
+        "From the upstroke to 90 % of repolarisation, of the last complete beat of each place.",
+    ),
     "ecg.png": (
-        "ECG",
-        "Einthoven leads in an unbounded, uniform conductor: trust their shape, not their height.",
+        "Twelve-lead ECG",
+        "In an unbounded, uniform conductor: trust the shapes and times more than the heights.",
     ),
     "right_heart.png": ("Right heart and valves", "Flows through all valves and right pressures."),
     "tissue.png": ("Muscle", "Averages over the tissue, and how far its volume is from conserved."),
@@ -92,6 +96,7 @@ def write_report(directory: str | Path) -> Path:
     found = _findings(folder, run)
     html = environment.get_template("report.html").render(
         run=run,
+        moving=run.get("case", {}).get("run", {}).get("physics") != "electrophysiology",
         findings=found,
         headline=[finding for finding in found if finding.headline],
         verdict=_verdict(run, found),

@@ -50,7 +50,7 @@ class Series:
             cells = cells[:, _SPLIT].reshape(-1, 4)
         points = np.empty((self._point_of.max() + 1, 3))
         points[self._point_of] = grid.points
-        return pv.UnstructuredGrid({pv.CellType.TETRA: cells}, points)
+        return oriented(pv.UnstructuredGrid({pv.CellType.TETRA: cells}, points))
 
     def nearest(self, t: float) -> int:
         """Index of the time closest to ``t`` (ms)."""
@@ -114,3 +114,15 @@ def read_series(path: Path) -> Series:
         raise InputError(str(path), "no time was written yet.", "Wait for the first one.")
     times, files = zip(*sorted(found), strict=True)
     return Series(np.array(times), files)
+
+
+def oriented(mesh: pv.UnstructuredGrid) -> pv.UnstructuredGrid:
+    """The same tetrahedra, all turned alike, so that the normals of their boundary point outwards.
+
+    Refinement leaves them as they come.
+    """
+    cells = mesh.cell_connectivity.reshape(-1, 4).copy()
+    edges = mesh.points[cells[:, 1:]] - mesh.points[cells[:, :1]]
+    turned = np.linalg.det(edges) < 0
+    cells[turned, 2:] = cells[turned][:, [3, 2]]
+    return pv.UnstructuredGrid({pv.CellType.TETRA: cells}, mesh.points)

@@ -156,6 +156,13 @@ def refine(domain: Domain, times: int = 1) -> Refinement:
     return Refinement(domain, fine, parent)
 
 
+def region_field(domain: Domain) -> fem.Function:
+    """Integer of the region of each cell, as a field."""
+    region = fem.Function(fem.functionspace(domain.mesh, ("DG", 0)), name="region")
+    region.x.array[domain.cell_tags.indices] = domain.cell_tags.values
+    return region
+
+
 def cellwise_vectors(domain: Domain) -> fem.FunctionSpace:
     """Space of vectors that are constant in each cell, as fibres for piecewise linear fields."""
     return fem.functionspace(domain.mesh, ("DG", 0, (3,)))

@@ -65,7 +65,9 @@ def _pseudo_ecg_by_gauss(electrode: Array, order: int = 96) -> float:
     phase = [(k + 1) * np.pi * x[k] for k in range(3)]
     source = np.zeros_like(r3)
     for k in range(3):
-        waves = [np.cos(phase[j]) if j != k else -(k + 1) * np.pi * np.sin(phase[k]) for j in range(3)]
+        waves = [
+            np.cos(phase[j]) if j != k else -(k + 1) * np.pi * np.sin(phase[k]) for j in range(3)
+        ]
         source += SIGMA[k] * np.prod(waves, axis=0) * d[k]
     integral = np.einsum("i,j,k,ijk->", weights, weights, weights, source / r3)
     return float(integral / (4 * np.pi * MEDIUM))
@@ -135,11 +137,11 @@ def dipole_in_sphere(x: Array, p: Array, at: Array, *, radius: float, sigma: flo
 def dipole_in_sphere_series(
     x: Array, p: Array, at: Array, *, radius: float, sigma: float, terms: int = 80
 ) -> Array:
-    """The same by the first terms of
+    """The same by the first terms of its series.
 
         1/(4πσ) Σ (2n+1)/n r₀ⁿ⁻¹/Rⁿ⁺¹ [n Pₙ(c) p_r + Pₙ′(c) (p·x/R − c p_r)],   c = cos γ
 
-    with p_r the component of p along r₀, and the first term alone for a dipole in the centre:
+    p_r is the component of p along r₀. A dipole in the centre has the first term alone,
     3 p·x/(4πσR³).
 
     Args:
@@ -180,7 +182,9 @@ class SphereErrors:
     reciprocity: float
 
 
-def sphere(comm: MPI.Comm, path: Path, *, size: float, direction: tuple[float, float, float]) -> SphereErrors:
+def sphere(
+    comm: MPI.Comm, path: Path, *, size: float, direction: tuple[float, float, float]
+) -> SphereErrors:
     """Dipole halfway between the centre and the surface of a sphere of radius 50 mm.
 
     The dipole is a ball of tissue, 10 mm in radius, in which v rises evenly: potentials on the
@@ -232,7 +236,13 @@ def _mean_on_surface(domain: Domain, phi: fem.Function) -> float:
 
 
 def _surface_error(
-    domain: Domain, phi: fem.Function, shift: float, p: Array, at: Array, radius: float, sigma: float
+    domain: Domain,
+    phi: fem.Function,
+    shift: float,
+    p: Array,
+    at: Array,
+    radius: float,
+    sigma: float,
 ) -> float:
     exact = fem.Function(phi.function_space)
 

@@ -1,0 +1,177 @@
+"""The electrical heart alone: its run, and what is written of the activity of any heart."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from organtwin.case.electrical import Electrical
+from organtwin.case.progress import Progress
+from organtwin.case.schema import Case
+from organtwin.electrophysiology.reaction_diffusion import NOT_ACTIVATED
+from organtwin.electrophysiology.velocity import conduction_velocity
+from organtwin.export.ecg_intervals import intervals
+from organtwin.export.fields import field_writer
+from organtwin.export.tables import read_table
+from organtwin.mesh.domain import region_field
+from organtwin.parallel import on_root, quantiles
+from organtwin.run.checkpoint import Checkpoint, read_checkpoint, restore
+from organtwin.run.observers import Fields, Table
+from organtwin.run.simulate import simulate
+from organtwin.solve.outcome import Step
+
+#: Time between two checkpoints (ms).
+CHECKPOINT_INTERVAL = 100.0
+
+Results = dict[str, tuple[float, str]]
+
+
+def solve_electrical(
+    case: Case,
+    heart: Electrical,
+    directory: Path,
+    folder: Path,
+    key: str,
+    progress: Progress,
+) -> None:
+    """Run the electrical heart of a case and write what it does; collective.
+
+    Args:
+        case: The case.
+        heart: Its electrical heart, at rest.
+        directory: Result directory.
+        folder: Folder of the stage.
+        key: Tells whether a checkpoint belongs to this run.
+        progress: Told the share done.
+    """
+    comm, resumable = heart.domain.comm, case.output.formats == ("vtu",)
+    note = {"key": key}
+    checkpoint = Checkpoint(comm, folder / "checkpoint", heart.ep, CHECKPOINT_INTERVAL, note)
+    found = read_checkpoint(folder / "checkpoint", comm) if resumable else None
+    start = 0.0
+    if found is not None and found[1]["key"] == key:
+        start = found[0]
+        restore(folder / "checkpoint", heart.ep, comm)
+    resume = start if start > 0 else None
+    with ExitStack() as closing:
+        table = Table(comm, directory / "scalars.csv", _row(heart), resume=resume)
+        closing.callback(table.close)
+        writers = [
+            field_writer(kind, directory / "fields", "electrophysiology", heart.domain.mesh,
+                         resume=resume)
+            for kind in case.output.formats
+        ]  # fmt: skip
+        for writer in writers:
+            closing.callback(getattr(writer, "close", lambda: None))
+        every = case.output.field_interval
+        fields = [
+            Fields(writer, lambda: {"transmembrane_potential": heart.ep.v}, every)
+            for writer in writers
+        ]
+        statistics = simulate(
+            heart.ep,
+            t_start=start,
+            t_end=case.duration,
+            dt=case.mechanics.time_step,
+            observers=[table, *fields, checkpoint],
+            progress=lambda done: progress(done, f"{done * case.duration:.0f} ms"),
+            on_failure=checkpoint.observe,
+        )
+    activity = write_activity(directory, heart)
+
+    def record() -> None:
+        results = {**activity, **ecg_results(directory, case.circulation.cycle_length)}
+        content = {
+            "results": results,
+            "solver": {**asdict(statistics), **sizes(heart)},
+            "decisions": [],
+        }
+        (folder / "solve.json").write_text(json.dumps(content, indent=2) + "\n")
+
+    on_root(comm, record)
+
+
+def _row(heart: Electrical) -> Any:
+    def row(t: float, step: Step) -> Mapping[str, float]:
+        return {
+            "t [ms]": t,
+            "activated [%]": 100 * heart.ep.activated_fraction(),
+            **{f"ecg_{lead} [mV]": volts for lead, volts in heart.leads().items()},
+            "krylov": step.krylov,
+        }
+
+    return row
+
+
+def sizes(heart: Electrical) -> dict[str, int]:
+    """Unknowns and cells, for the record."""
+    return {
+        "electrical nodes": heart.ep.v.function_space.dofmap.index_map.size_global,
+        "electrical cells": heart.domain.mesh.topology.index_map(3).size_global,
+    }
+
+
+def write_activity(directory: Path, heart: Electrical) -> Results:
+    """Write activation, repolarisation, durations and velocity; returns figures; collective.
+
+    Args:
+        directory: Result directory.
+        heart: The electrical heart after its run.
+    """
+    V, domain, beats = heart.ep.v.function_space, heart.domain, heart.beats
+    fields = beats.fields(V)
+    velocity = conduction_velocity(fields["activation"], heart.fibres.f0)
+    named = {
+        "activation_time": fields["activation"],
+        "repolarisation": fields["repolarisation"],
+        "apd": fields["apd"],
+        "conduction_velocity": velocity.c,
+        "fibre": heart.fibres.f0,
+        "region": region_field(domain),
+    }
+    writer = field_writer("vtu", directory / "fields", "activation", domain.mesh)
+    writer.write(0.0, named)
+    own = slice(0, V.dofmap.index_map.size_local)
+    activation, apd = beats.activation[own], beats.apd[own]
+    reached, complete = activation[activation != NOT_ACTIVATED], apd[apd != NOT_ACTIVATED]
+    first, last = quantiles(domain.comm, reached, (0.0, 1.0))
+    share = domain.comm.allreduce(len(reached)) / V.dofmap.index_map.size_global
+    results: Results = {
+        "total_activation_time": (float(last - first), "ms"),
+        "activated_fraction": (100 * share, "%"),
+    }
+    low, median, high = quantiles(domain.comm, complete, (0.05, 0.5, 0.95))
+    if np.isfinite(median):
+        results["apd90_median"] = (float(median), "ms")
+        results["apd90_dispersion"] = (float(high - low), "ms")
+    for name, speeds in (("fibre", velocity.fibre), ("cross_fibre", velocity.cross)):
+        if speeds is not None and speeds.cells:
+            results[f"conduction_velocity_{name}"] = (speeds.median, "m/s")
+    return results
+
+
+def ecg_results(directory: Path, cycle_length: float) -> Results:
+    """Intervals and axis of the first beat's leads in ``scalars.csv``."""
+    table = read_table(directory / "scalars.csv")
+    t = table["t [ms]"]
+    beat = t <= cycle_length + 1e-9
+    leads = {
+        name.removeprefix("ecg_").removesuffix(" [mV]"): values[beat]
+        for name, values in table.items()
+        if name.startswith("ecg_")
+    }
+    if not leads or beat.sum() < 3:
+        return {}
+    found = intervals(t[beat], leads)
+    named = {
+        "qrs_duration": (found.qrs, "ms"),
+        "qt_interval": (found.qt, "ms"),
+        "qrs_axis": (found.axis, "degree"),
+    }
+    return {name: value for name, value in named.items() if np.isfinite(value[0])}

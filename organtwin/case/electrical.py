@@ -1,0 +1,267 @@
+"""From the sections of a case to the electrical activity of the heart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from dolfinx import fem
+from numpy.typing import NDArray
+from ufl.core.expr import Expr
+
+from organtwin.anatomy.coordinates import Coordinates, coordinates
+from organtwin.anatomy.fibres import Fibres
+from organtwin.anatomy.landmarks import activation_sites
+from organtwin.anatomy.purkinje import LEFT, RIGHT, Tree, purkinje_tree
+from organtwin.case.schema import Case, Electrophysiology
+from organtwin.cells.drugs import Dose, Drug
+from organtwin.cells.kernel import Kernel, compile_kernel
+from organtwin.cells.model import CellModel
+from organtwin.cells.pacing import PacedCell, pace
+from organtwin.cells.population import Cells
+from organtwin.electrophysiology.beats import Beats
+from organtwin.electrophysiology.conductivity import Conductivity, conductivity_tensor
+from organtwin.electrophysiology.diffusion import Membrane
+from organtwin.electrophysiology.ecg import (
+    PseudoECG,
+    given_electrodes,
+    lead_voltages,
+    standing_adult,
+)
+from organtwin.electrophysiology.eikonal import Eikonal, Slowness, Velocity, slowness
+from organtwin.electrophysiology.heterogeneity import Bands, RegionCells, cells_on
+from organtwin.electrophysiology.junctions import JunctionMap
+from organtwin.electrophysiology.prescribed import PrescribedActivation
+from organtwin.electrophysiology.purkinje import (
+    Cable,
+    PurkinjeDrive,
+    PurkinjeNetwork,
+    tune_cable,
+)
+from organtwin.electrophysiology.purkinje import Pacing as RootPacing
+from organtwin.electrophysiology.purkinje_times import Conduction, tissue_at_junctions
+from organtwin.electrophysiology.purkinje_times import activate as excite
+from organtwin.electrophysiology.reaction_diffusion import (
+    COARSE,
+    ReactionDiffusion,
+    TimeSteps,
+    local_nodes,
+)
+from organtwin.electrophysiology.stimulus import Balls, Drive, Stimulus
+from organtwin.electrophysiology.tissue import Model, Tissue, activate
+from organtwin.mesh.domain import Domain
+from organtwin.parallel import on_root
+
+Array = NDArray[np.float64]
+
+#: Surfaces that carry the fast endocardial layer.
+ENDOCARDIA = ("lv_endo", "rv_endo")
+#: Radius of the muscle that a Purkinje junction touches (mm).
+JUNCTION = 1.0
+#: Extra- over intracellular conductivity along and across the fibres, of Niederer et al. (2011).
+ALONG, ACROSS = 0.62 / 0.17, 0.24 / 0.019
+_EIKONAL = (Model.EIKONAL, Model.REACTION_EIKONAL, Model.REACTION_EIKONAL_DIFFUSION)
+
+
+@dataclass(frozen=True)
+class Electrical:
+    """The electrical heart, ready to be advanced.
+
+    Attributes:
+        ep: The process.
+        domain: Its mesh.
+        fibres: Directions in the cells of the mesh.
+        beats: Times of the last beat of each node.
+        leads: Voltages (mV) of the twelve leads at present; collective.
+        tree: Purkinje tree, if there is one.
+    """
+
+    ep: ReactionDiffusion | PrescribedActivation
+    domain: Domain
+    fibres: Fibres
+    beats: Beats
+    leads: Callable[[], Mapping[str, float]]
+    tree: Tree | None
+
+
+def electrical(
+    case: Case,
+    coarse: Domain,
+    fine: Domain,
+    fibres: Fibres,
+    cell: PacedCell,
+    sigma: Conductivity,
+    *,
+    at: Coordinates | None = None,
+) -> Electrical:
+    """Electrical activity of a case; collective.
+
+    Args:
+        case: The case.
+        coarse: Mesh of the mechanics, which has the landmarks.
+        fine: Mesh of the electrophysiology.
+        fibres: Directions in the cells of ``fine``.
+        cell: Paced cell of the case's ionic model.
+        sigma: Tuned conductivities.
+        at: Coordinates on ``coarse``, if they are known.
+    """
+    section = case.electrophysiology
+    at = at if at is not None else coordinates(coarse, degree=2)
+    V = fem.functionspace(fine.mesh, ("P", 1))
+    kernel = compile_kernel(CellModel.load(section.ionic_model), fine.comm)
+    layer = ENDOCARDIA if section.purkinje is None else ()
+    directions = (fibres.f0, fibres.s0, fibres.n0)
+    tensor = conductivity_tensor(fine, sigma, *directions, endocardium=layer)
+    wanted = section.conduction_velocity
+    velocity = Velocity(wanted.fibre, wanted.sheet, wanted.normal, wanted.endocardial_layer)
+    model = Model(section.model)
+    stimuli = _stimuli(case, coarse, at)
+    tree = _tree(section, coarse, at)
+    travel = slowness(fine, velocity, *directions, endocardium=layer) if model in _EIKONAL else None
+    sigma_i, sigma_e = bidomain_conductivities(fine, sigma, *directions, endocardium=layer)
+    tissue = Tissue(
+        V,
+        cells=None if model is Model.EIKONAL else _cells(case, V, fine, kernel, cell),
+        paced=cell,
+        slowness=travel,
+        conductivity=tensor,
+        sigma_i=sigma_i,
+        sigma_e=sigma_e,
+        stimuli=stimuli,
+        sources=_sources(section, V, travel, tree),
+        membrane=membrane(section),
+    )
+    beats = Beats(local_nodes(V), fine.comm)
+    ep = activate(
+        model, tissue, scheme=COARSE, steps=TimeSteps(shortest=section.time_step),
+        drives=_drives(case, V, tree, kernel, cell) if travel is None else (), recorders=(beats,),
+    )  # fmt: skip
+    electrodes = (
+        given_electrodes(coarse, section.electrodes)
+        if section.electrodes
+        else standing_adult(coarse)
+    )
+    ecg = PseudoECG(V, tensor, electrodes)
+    return Electrical(ep, fine, fibres, beats, lambda: lead_voltages(ecg(ep.v)), tree)
+
+
+def membrane(section: Electrophysiology) -> Membrane:
+    """Surface-to-volume ratio and capacitance."""
+    return Membrane(chi=section.surface_to_volume, C_m=section.membrane_capacitance)
+
+
+def bidomain_conductivities(
+    domain: Domain,
+    sigma: Conductivity,
+    f0: fem.Function,
+    s0: fem.Function,
+    n0: fem.Function,
+    *,
+    endocardium: tuple[str, ...] = (),
+) -> tuple[Expr, Expr]:
+    """σᵢ and σₑ whose harmonic mean is σ, with the ratios σₑ/σᵢ of Niederer et al. (2011).
+
+    Args:
+        domain: Mesh.
+        sigma: Monodomain conductivities (mS/mm).
+        f0: Fibre direction in the cells.
+        s0: Sheet direction.
+        n0: Normal direction.
+        endocardium: Surfaces that carry the fast layer.
+    """
+
+    def part(share: Callable[[float], float]) -> Expr:
+        changed = Conductivity(
+            sigma.fibre * share(ALONG),
+            sigma.sheet * share(ACROSS),
+            sigma.normal * share(ACROSS),
+            sigma.endocardial_layer * share(ALONG),
+        )
+        return conductivity_tensor(domain, changed, f0, s0, n0, endocardium=endocardium)
+
+    return part(lambda ratio: (1 + ratio) / ratio), part(lambda ratio: 1 + ratio)
+
+
+def _stimuli(case: Case, domain: Domain, at: Coordinates) -> tuple[Stimulus, ...]:
+    section, period = case.electrophysiology, case.circulation.cycle_length
+    early = section.activation
+    stimuli = [
+        Stimulus(
+            Balls({f"pacing lead {k + 1}": np.array(lead.at)}, lead.radius),
+            lead.strength, lead.duration, lead.onsets, period,
+        )
+        for k, lead in enumerate(section.pacing)
+    ]  # fmt: skip
+    if early.sites and section.purkinje is None:
+        sites = Balls(activation_sites(domain, at, early.sites), early.radius)
+        stimuli.append(Stimulus(sites, early.strength, early.duration, period=period))
+    return tuple(stimuli)
+
+
+def _cells(
+    case: Case, V: fem.FunctionSpace, domain: Domain, kernel: Kernel, cell: PacedCell
+) -> Cells:
+    """The paced cell everywhere, or the layers and what a drug makes of them."""
+    section = case.electrophysiology
+    layers, drug = section.layers, section.drug
+    if layers is None and drug is None:
+        return Cells.uniform(kernel, cell.states, cell.v, local_nodes(V))
+    model: CellModel | Bands = kernel.model
+    if layers is not None:
+        names = (layers.endocardium, layers.middle, layers.epicardium)
+        epi = coordinates(domain).epi
+        borders = (layers.inner_border, layers.outer_border)
+        model = Bands(epi, tuple(CellModel.load(name) for name in names), borders)
+    doses = (Dose(Drug.load(drug.name), drug.concentration),) if drug is not None else ()
+
+    def settled(variant: CellModel) -> PacedCell:
+        return pace(
+            compile_kernel(variant), cycle_length=case.circulation.cycle_length,
+            beats=section.pacing_beats,
+        )  # fmt: skip
+
+    part = RegionCells(tuple(domain.regions), model)
+    return cells_on(V, domain, [part], doses=doses, start=settled)
+
+
+def _tree(section: Electrophysiology, domain: Domain, at: Coordinates) -> Tree | None:
+    if section.purkinje is None:
+        return None
+    seed = section.purkinje.seed
+    tree = purkinje_tree(domain, at, left=replace(LEFT, seed=seed), right=replace(RIGHT, seed=seed))
+    return tree if section.purkinje.block == "none" else tree.cut(section.purkinje.block)
+
+
+def _sources(
+    section: Electrophysiology, V: fem.FunctionSpace, travel: Slowness | None, tree: Tree | None
+) -> tuple[NDArray[np.int32], Array] | None:
+    """Where and when a tree excites the muscle of the eikonal models."""
+    if tree is None or travel is None or section.purkinje is None:
+        return None
+    c = section.purkinje.velocity
+    conduction = Conduction(
+        {"his": c, "left": c, "right": c}, antegrade_delay=section.purkinje.junction_delay
+    )
+    junctions = JunctionMap(V, tree, JUNCTION)
+    muscle = tissue_at_junctions(junctions, Eikonal(V, travel).arrival)
+    nodes, times = junctions.onto_nodes(excite(tree, conduction, muscle).stimuli)
+    return nodes, times
+
+
+def _drives(
+    case: Case, V: fem.FunctionSpace, tree: Tree | None, kernel: Kernel, cell: PacedCell
+) -> tuple[Drive, ...]:
+    """A tree that conducts by itself, joined to the muscle at its junctions."""
+    section = case.electrophysiology
+    if tree is None or section.purkinje is None:
+        return ()
+    velocity = section.purkinje.velocity
+    tuned = on_root(V.mesh.comm, lambda: tune_cable(kernel, cell.states, cell.v, velocity))
+    network = PurkinjeNetwork(
+        V.mesh.comm, tree, kernel, cell.states, cell.v,
+        Cable(dict.fromkeys(("his", "left", "right"), tuned.sigma)),
+        RootPacing(period=case.circulation.cycle_length),
+    )  # fmt: skip
+    drive = PurkinjeDrive(network, JunctionMap(V, tree, JUNCTION), membrane(section).capacitance)
+    return (drive,)
