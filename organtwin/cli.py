@@ -269,7 +269,7 @@ def _print_resolved(case: Case, comm: MPI.Comm) -> None:
         return
     import tomli_w
 
-    typer.echo(tomli_w.dumps(case.model_dump(mode="json")))
+    typer.echo(tomli_w.dumps(case.model_dump(mode="json", exclude_none=True)))
     typer.echo(
         f"# Estimated, to a factor of two:\n"
         f"#   tissue               {size.tissue_volume:10.0f} mL\n"

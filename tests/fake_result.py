@@ -21,10 +21,15 @@ from organtwin.anatomy.coordinates import Coordinates, coordinates
 from organtwin.anatomy.fibres import FibreAngles, fibres
 from organtwin.anatomy.landmarks import SITES, activation_sites
 from organtwin.export.fields import FieldWriter
-from organtwin.mesh.domain import Domain, read_domain, refine
+from organtwin.mesh.domain import Domain, read_domain, refine, region_field
 from organtwin.mesh.quality import MeshReport, mesh_quality
 
 BEAT = 800.0
+#: Heights of the leads (mV).
+LEADS = {
+    "I": 0.6, "II": 1.0, "III": 0.4, "aVR": -0.8, "aVL": 0.1, "aVF": 0.7,
+    "V1": -0.5, "V2": -0.3, "V3": 0.5, "V4": 1.2, "V5": 1.1, "V6": 0.8,
+}  # fmt: skip
 
 type Array = NDArray[np.float64]
 
@@ -77,7 +82,10 @@ def _potential(since: Array) -> Array:
 def _write_activation(directory: Path, domain: Domain, early: fem.Function) -> None:
     directions = fibres(domain, FibreAngles(), fem.functionspace(domain.mesh, ("DG", 0, (3,))))
     writer = FieldWriter(directory / "fields", "activation", domain.mesh)
-    writer.write(0.0, {"activation_time": early, "fibre": directions.f0})
+    apd = fem.Function(early.function_space)
+    apd.x.array[:] = 300.0 - 0.3 * early.x.array
+    fields = {"activation_time": early, "apd": apd, "fibre": directions.f0}
+    writer.write(0.0, {**fields, "region": region_field(domain)})
 
 
 def _write_potential(directory: Path, domain: Domain, early: fem.Function, times: Array) -> None:
@@ -169,8 +177,7 @@ def _scalars() -> dict[str, Array]:
         "activated [%]": 100.0 * np.clip((t - 8.0) / 75.0, 0, 1),
         "calcium_mean [uM]": 0.1 + 0.9 * e,
         "active_tension_mean [kPa]": 60.0 * e, "tissue_volume [mL]": 131.0 * (1 + 0.002 * e),
-        "ecg_I [mV]": 0.6 * (qrs + wave),
-        "ecg_II [mV]": qrs + wave, "ecg_III [mV]": 0.4 * (qrs + wave),
+        **{f"ecg_{name} [mV]": size * (qrs + wave) for name, size in LEADS.items()},
         "newton": 2.0 + np.round(e),
         "factorisations": np.where(np.arange(t.size) % 9 == 0, 1.0, 0.0),
     }  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from organtwin.case.electrical import Electrical
-from organtwin.case.progress import Progress
+from organtwin.case.progress import Progress, SimulatedTime
 from organtwin.case.schema import Case
 from organtwin.electrophysiology.reaction_diffusion import NOT_ACTIVATED
 from organtwin.electrophysiology.velocity import conduction_velocity
@@ -74,13 +74,14 @@ def solve_electrical(
             Fields(writer, lambda: {"transmembrane_potential": heart.ep.v}, every)
             for writer in writers
         ]
+        words = SimulatedTime(start, case.duration)
         statistics = simulate(
             heart.ep,
             t_start=start,
             t_end=case.duration,
             dt=case.mechanics.time_step,
             observers=[table, *fields, checkpoint],
-            progress=lambda done: progress(done, f"{done * case.duration:.0f} ms"),
+            progress=lambda done: progress(done, words(start + done * (case.duration - start))),
             on_failure=checkpoint.observe,
         )
     activity = write_activity(directory, heart)

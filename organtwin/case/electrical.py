@@ -135,7 +135,8 @@ def electrical(
     beats = Beats(local_nodes(V), fine.comm)
     ep = activate(
         model, tissue, scheme=COARSE, steps=TimeSteps(shortest=section.time_step),
-        drives=_drives(case, V, tree, kernel, cell) if travel is None else (), recorders=(beats,),
+        drives=_drives(case, V, tree, kernel, cell) if travel is None else (),
+        recorders=(beats,), domain=fine,
     )  # fmt: skip
     electrodes = (
         given_electrodes(coarse, section.electrodes)

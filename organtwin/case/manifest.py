@@ -149,7 +149,7 @@ def describe(case: Case, inputs: Sequence[Path], comm: MPI.Comm) -> dict[str, An
         "status": "running",
         "title": case.title,
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "case": case.model_dump(mode="json"),
+        "case": case.model_dump(mode="json", exclude_none=True),
         "inputs": {str(file): sha256(file) for file in inputs},
         "versions": versions(),
         "git_commit": git_commit(),

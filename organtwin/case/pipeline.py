@@ -26,10 +26,11 @@ from organtwin.case.activity import (
 )
 from organtwin.case.electrical import membrane
 from organtwin.case.manifest import Manifest, recording
-from organtwin.case.progress import Progress, showing
+from organtwin.case.progress import Progress, SimulatedTime, showing
 from organtwin.case.schema import Case
 from organtwin.case.stages import Stage, memory_peak, run_stage
-from organtwin.cells.kernel import compile_kernel
+from organtwin.cells.accuracy import step_errors
+from organtwin.cells.kernel import Kernel, compile_kernel
 from organtwin.cells.pacing import PacedCell, pace
 from organtwin.circulation.network import LV, RV
 from organtwin.coupling.measures import HeartFields, HeartScalars
@@ -55,6 +56,11 @@ logger = logging.getLogger(__name__)
 
 #: Potentials on the fine mesh are big: one is written for this many of the other fields.
 ELECTRICAL_STRIDE = 2
+#: What pacing and tuning depend on.
+_CELL_SETTINGS = {
+    "ionic_model", "pacing_beats", "refinements", "time_step", "surface_to_volume",
+    "membrane_capacitance", "conduction_velocity",
+}  # fmt: skip
 SOLVERS = tuple(
     f"organtwin.{name}"
     for name in (
@@ -94,10 +100,7 @@ def stages(case: Case) -> dict[str, Stage]:
     ep = case.electrophysiology
     cell = Stage(
         "cell",
-        settings=(
-            ep.model_copy(update={"activation": None}).model_dump(),
-            case.circulation.heart_rate,
-        ),
+        settings=(ep.model_dump(include=_CELL_SETTINGS), case.circulation.heart_rate),
         upstream=(mesh,),
         code=("organtwin.cells", "organtwin.electrophysiology"),
         outputs=("cell.json", "conductivity.json"),
@@ -203,8 +206,29 @@ def _cell(
     progress(0.8, "tuning the endocardial layer")
     layer, *_ = tuned_to((wanted.endocardial_layer,) * 3)
     tuned = dict(zip(wanted.model_dump(), (*tissue, layer), strict=True))
-    record = {"mean_edge": h, "tuned": {name: asdict(found) for name, found in tuned.items()}}
+    record = {
+        "mean_edge": h,
+        "tuned": {name: asdict(found) for name, found in tuned.items()},
+        "step": _step_in_words(kernel, section.time_step),
+    }
     (folder / "conductivity.json").write_text(json.dumps(record, indent=2) + "\n")
+
+
+def _step_in_words(kernel: Kernel, dt: float) -> str:
+    """What the time step does to the cell's action potential; warns if that is too much."""
+    error = step_errors(kernel, (dt,))[0]
+    name = kernel.model.name
+    if not error.stable:
+        told = f"`{name}` is unstable with steps of {dt:g} ms."
+    else:
+        told = (
+            f"Steps of {dt:g} ms change the duration of the action potential of `{name}` by "
+            f"{error.apd90:+.2g} ms ({100 * error.apd90_relative:+.2g} %) and its peak by "
+            f"{error.peak:+.2g} mV."
+        )
+    if not error.accurate:
+        logger.warning("%s Shorten [electrophysiology] time_step.", told)
+    return told
 
 
 def _solve(
@@ -233,6 +257,7 @@ def _solve(
         comm, _checkpoint_folder(known, directory), heart, CHECKPOINT_INTERVAL, note
     )
     observers, closing = _observers(case, assembly, directory, start if start > 0 else None)
+    words = SimulatedTime(start, case.duration)
     with closing:
         statistics = simulate(
             heart,
@@ -240,7 +265,9 @@ def _solve(
             t_end=case.duration,
             dt=case.mechanics.time_step,
             observers=[*observers, checkpoint],
-            progress=lambda done: progress(0.1 + 0.9 * done, f"{done * case.duration:.0f} ms"),
+            progress=lambda done: progress(
+                0.1 + 0.9 * done, words(start + done * (case.duration - start))
+            ),
             on_failure=checkpoint.observe,
         )
     outcome = _Outcome(
@@ -380,7 +407,7 @@ def _note(manifest: Manifest, name: str, folder: Path) -> None:
         cell = PacedCell.from_json((folder / "cell.json").read_text())
         record = json.loads((folder / "conductivity.json").read_text())
         manifest.add_results({"cell_apd90": (cell.apd90, "ms")})
-        manifest.add_decisions([_tuning_in_words(record)])
+        manifest.add_decisions([_tuning_in_words(record), record["step"]])
     elif name == "solve":
         record = json.loads((folder / "solve.json").read_text())
         manifest.add_results(

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -57,6 +58,28 @@ def showing(title: str, comm: MPI.Comm) -> Iterator[Progress]:
             yield progress
     else:
         yield _Lines(title)
+
+
+class SimulatedTime:
+    """Where a simulation stands, how fast it is and when it ends, in a few words.
+
+    Args:
+        start: Simulated time at which it begins (ms).
+        end: Simulated time at which it ends (ms).
+    """
+
+    def __init__(self, start: float, end: float) -> None:
+        self._start, self._end = start, end
+        self._begun = time.monotonic()
+
+    def __call__(self, t: float) -> str:
+        """Words for the simulated time ``t`` (ms)."""
+        elapsed = time.monotonic() - self._begun
+        if t <= self._start or elapsed <= 0:
+            return f"{t:.0f} ms"
+        speed = (t - self._start) / elapsed
+        left = timedelta(seconds=round((self._end - t) / speed))
+        return f"{t:.0f} of {self._end:.0f} ms, {speed:.3g} ms per second, ends in {left}"
 
 
 def _silent(fraction: float, note: str = "") -> None:

@@ -175,16 +175,17 @@ void around(const Cell *cells, size_t n_cells, int32_t *offsets, size_t n_nodes,
   offsets[n_nodes] = (int32_t)(WIDTH * n_cells);
 }
 
-/* Let the changes at `changed` nodes spread until no time gets earlier by more than `tolerance`.
-   `entries` has room for all nodes, `place` is -1 at all of them. Returns how often a node has
-   passed its time on. */
+/* Let the changes at `changed` nodes spread until no time up to `limit` gets earlier by more than
+   `tolerance`. `entries` has room for all nodes; the first `waiting` of them, from the call before,
+   go on first, and what is later than the limit waits for the next call. `place` is -1 at all
+   other nodes. Returns how often a node has passed its time on. */
 size_t spread(const Cell *cells, const int32_t *offsets, const int32_t *corners, double *T,
-              const int32_t *changed, size_t n_changed, double tolerance, Entry *entries,
-              int32_t *place) {
-  Heap heap = {entries, place, 0};
+              const int32_t *changed, size_t n_changed, double tolerance, double limit,
+              Entry *entries, int32_t *place, size_t *waiting) {
+  Heap heap = {entries, place, *waiting};
   size_t passed = 0;
   for (size_t i = 0; i < n_changed; ++i) put(&heap, changed[i], T[changed[i]]);
-  for (; heap.size > 0; ++passed) {
+  for (; heap.size > 0 && entries[0].time <= limit; ++passed) {
     const int32_t v = take_first(&heap);
     /* They lie apart in memory: asked for all at once they come together. */
     for (int32_t at = offsets[v]; at < offsets[v + 1]; ++at)
@@ -202,5 +203,6 @@ size_t spread(const Cell *cells, const int32_t *offsets, const int32_t *corners,
       }
     }
   }
+  *waiting = heap.size;
   return passed;
 }

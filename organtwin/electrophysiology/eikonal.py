@@ -28,9 +28,13 @@ _Local = NDArray[np.int64]
 
 #: Change of a time that is not passed on (ms).
 TOLERANCE = 1e-13
+#: Edges that waves run along before ranks exchange times: late times that another rank will make
+#: earlier are not passed on in vain.
+WINDOW = 4.0
 #: Relative difference of slowness tensors within which tissue counts as the same.
 _SAME = 0.2
 _DOUBLES = np.ctypeslib.ndpointer(dtype=np.float64, flags="C_CONTIGUOUS")
+_SIZES = np.ctypeslib.ndpointer(dtype=np.uintp, flags="C_CONTIGUOUS")
 _INTEGERS = np.ctypeslib.ndpointer(dtype=np.int32, flags="C_CONTIGUOUS")
 
 
@@ -152,8 +156,16 @@ class Eikonal:
     have changed stand in a list, as in the fast iterative method, but the earliest goes first and
     looks only at the cells it belongs to; it may come back.
 
-    The error is of first order in the length of the cells, with a logarithm if a wave starts at a
-    point: there T is not smooth. `around` gives exact times in a ball around such points.
+    The error is of first order in the length h of the cells, and of order h log h if a wave starts
+    at a point, where T is not smooth. `around` gives exact times in a ball around such points.
+    Measured in a cube of 20 mm with velocities of 0.6, 0.3 and 0.2 mm/ms, mean error over the nodes
+    (T goes up to 75 ms):
+
+        h (mm)                  2.5      1.25     0.625    0.3125   orders
+        from the node alone     2.25     1.52     0.97     0.59     0.57  0.65  0.70
+        ball of 4 mm            1.88     0.82     0.39     0.18     1.19  1.08  1.10
+
+    Times are never early in uniform tissue, and exact for plane waves.
 
     In parallel every rank solves its own cells and the ranks exchange the times of the nodes they
     share until none gets earlier. Results do not depend on the number of ranks but for rounding.
@@ -193,10 +205,11 @@ class Eikonal:
         self._native.around(
             self._cells.ctypes.data, len(self._cells), self._offsets, n, self._corners
         )
-        self._heap = np.empty(2 * n)
+        self._heap = np.empty(max(2 * n, 2))
         self._place = np.full(n, -1, dtype=np.int32)
         self._shared = _SharedNodes(V)
         self._alive = self._conducting()
+        self._window = self._reach()
         self.passes = self.rounds = 0
 
     def solve(self, nodes: Nodes, times: Array) -> fem.Function:
@@ -249,7 +262,8 @@ class Eikonal:
         with the mean of M in the cells around the node that is nearest to the point. A ball
         reaches as far as cells whose M is within 20 % of it: not across cavities, scars or
         endocardial layers, nor where fibres turn much. With a radius that stays the same when
-        the mesh is refined, errors go down in proportion to the length of the cells.
+        the mesh is refined, errors go down in proportion to the length of the cells. Meant for
+        few points: each is looked for among all nodes.
 
         Args:
             points: Where waves start (mm), (k, 3), the same on all ranks.
@@ -275,19 +289,20 @@ class Eikonal:
         live = self._alive[nodes]
         np.minimum.at(T, nodes[live], times[live])
         self.passes = self.rounds = 0
+        waiting = np.zeros(1, dtype=np.uintp)
         while True:
             self._shared.minimum(T)
             with np.errstate(invalid="ignore"):
                 changed = np.flatnonzero(before - T > TOLERANCE).astype(np.int32)
-            if not self._comm.allreduce(len(changed), op=MPI.SUM):
+            first = T[changed].min(initial=self._heap[0] if waiting[0] else np.inf)
+            first = self._comm.allreduce(first, op=MPI.MIN)
+            if first == np.inf:
                 return T
             self.passes += self._native.spread(
                 self._cells.ctypes.data, self._offsets, self._corners, T, changed, len(changed),
-                TOLERANCE, self._heap, self._place,
+                TOLERANCE, first + self._window, self._heap, self._place, waiting,
             )  # fmt: skip
             self.rounds += 1
-            if self._comm.size == 1:
-                return T
             before[:] = T
 
     def _conducting(self) -> NDArray[np.bool_]:
@@ -295,6 +310,15 @@ class Eikonal:
         dead = np.where(np.diff(self._offsets) > 0, 0.0, 1.0)
         self._shared.minimum(dead)
         return np.asarray(dead == 0.0)
+
+    def _reach(self) -> float:
+        """How far waves run before ranks exchange times (ms): on one, for ever."""
+        if self._comm.size == 1:
+            return np.inf
+        squares = self._cells["square"]
+        found = (float(np.sqrt(squares).sum()), squares.size)
+        summed, count = (self._comm.allreduce(part, op=MPI.SUM) for part in found)
+        return WINDOW * summed / max(count, 1)
 
     def _ball(self, distance: Array, radius: float, point: Array) -> tuple[Nodes, Array]:
         """Local nodes that a ball holds together, and M at its middle."""
@@ -485,14 +509,14 @@ def _source() -> str:
 @cache
 def _functions(library: str) -> Any:
     code = ctypes.CDLL(library)
-    size, address = ctypes.c_size_t, ctypes.c_void_p
+    size, number, address = ctypes.c_size_t, ctypes.c_double, ctypes.c_void_p
     code.measure.argtypes = [_DOUBLES, _DOUBLES, address, size]
     code.measure.restype = None
     code.around.argtypes = [address, size, _INTEGERS, size, _INTEGERS]
     code.around.restype = None
     code.spread.argtypes = [
-        address, _INTEGERS, _INTEGERS, _DOUBLES, _INTEGERS, size, ctypes.c_double, _DOUBLES,
-        _INTEGERS,
+        address, _INTEGERS, _INTEGERS, _DOUBLES, _INTEGERS, size, number, number, _DOUBLES,
+        _INTEGERS, _SIZES,
     ]  # fmt: skip
     code.spread.restype = size
     return code

@@ -17,6 +17,7 @@ from organtwin.electrophysiology.reaction_diffusion import (
 )
 from organtwin.electrophysiology.recorders import Recorder
 from organtwin.electrophysiology.stimulus import Drive, Stimulus
+from organtwin.mesh.domain import Domain
 
 
 def monodomain(
@@ -31,6 +32,7 @@ def monodomain(
     dx: ufl.Measure = ufl.dx,
     drives: Sequence[Drive] = (),
     recorders: Sequence[Recorder] = (),
+    domain: Domain | None = None,
 ) -> ReactionDiffusion:
     """χ (C_m ∂v/∂t + I_ion(v, y)) = ∇·(σ∇v) + I_stim, with no flux through the boundary.
 
@@ -45,6 +47,7 @@ def monodomain(
         dx: Where the tissue is.
         drives: Further things that depolarise cells.
         recorders: Called after each electrical step.
+        domain: Mesh with names, to tell in which region something goes wrong.
 
     Source:
         Clayton et al. (2011), Prog. Biophys. Mol. Biol. 104:22–48.
@@ -55,5 +58,5 @@ def monodomain(
     )  # fmt: skip
     return ReactionDiffusion(
         V, cells, diffusion, membrane, stimuli,
-        scheme=scheme, steps=steps, drives=drives, recorders=recorders,
+        scheme=scheme, steps=steps, drives=drives, recorders=recorders, domain=domain,
     )  # fmt: skip

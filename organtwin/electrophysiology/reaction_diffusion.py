@@ -19,6 +19,7 @@ from organtwin.electrophysiology.interpolation import StateInterpolation
 from organtwin.electrophysiology.recorders import Recorder
 from organtwin.electrophysiology.stimulus import Drive, Injection, Stimulus
 from organtwin.errors import InputError
+from organtwin.mesh.domain import Domain
 from organtwin.solve.outcome import Outcome, Step
 
 Array = NDArray[np.float64]
@@ -175,6 +176,7 @@ class ReactionDiffusion:
         steps: Time steps.
         drives: Further things that depolarise cells.
         recorders: Called after each electrical step.
+        domain: Mesh with names, to tell in which region something goes wrong.
 
     Source:
         Splitting after Sundnes et al. (2005), Math. Biosci. 194:233–248.
@@ -192,6 +194,7 @@ class ReactionDiffusion:
         steps: TimeSteps = TimeSteps(),
         drives: Sequence[Drive] = (),
         recorders: Sequence[Recorder] = (),
+        domain: Domain | None = None,
     ) -> None:
         self.comm = V.mesh.comm
         self.cells = cells
@@ -216,8 +219,7 @@ class ReactionDiffusion:
         self._rate = np.zeros(n)  # ∂v/∂t over it (mV/ms)
         self._old = np.empty(n)
         self._work = np.empty(n)
-        #: What went wrong in a step that was refused; empty if nothing did.
-        self.fault = ""
+        self._domain = domain
 
     @property
     def calcium(self) -> Array:
@@ -265,9 +267,10 @@ class ReactionDiffusion:
             t = t0 + done * shortest
             size, iterations = self._step_of(self._largest(t, shortest, done, parts), t, shortest)
             if iterations < 0:
-                self.fault = self._told(t)
+                fault = self._told(t)
                 self._restore(saved)
-                return Step(t0, t1, Outcome.NOT_FINITE if self.fault else Outcome.LINEAR_FAILED)
+                outcome = Outcome.NOT_FINITE if fault else Outcome.LINEAR_FAILED
+                return Step(t0, t1, outcome, detail=fault)
             krylov += iterations
             done += size
         return Step(t0, t1, krylov=krylov)
@@ -361,5 +364,16 @@ class ReactionDiffusion:
         if found is not None:
             node, what = found
             x, y, z = self.v.function_space.tabulate_dof_coordinates()[node]
-            text = f"at t = {t:g} ms, ({x:.3g}, {y:.3g}, {z:.3g}) mm: {what}"
+            place = f"node at ({x:.4g}, {y:.4g}, {z:.4g}) mm{self._region_of(node)}"
+            text = f"in the step from t = {t:g} ms, {place}: {what}"
         return next((told for told in self.comm.allgather(text) if told), "")
+
+    def _region_of(self, node: int) -> str:
+        """Region of a cell around a local node, in words."""
+        if self._domain is None:
+            return ""
+        cells = np.flatnonzero((self.v.function_space.dofmap.list == node).any(axis=1))
+        tags = self._domain.cell_tags
+        numbers = set(tags.values[np.isin(tags.indices, cells)])
+        names = [name for name, number in self._domain.regions.items() if number in numbers]
+        return f" in region {', '.join(names)}" if names else ""

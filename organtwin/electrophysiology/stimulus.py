@@ -120,10 +120,11 @@ class Surface:
 
     def share(self, V: fem.FunctionSpace) -> Array:
         """1 on the surfaces, 0 elsewhere; collective."""
-        V.mesh.topology.create_connectivity(2, 3)
+        dim = V.mesh.topology.dim
+        V.mesh.topology.create_connectivity(dim - 1, dim)
         on_surface = fem.Function(V)
         facets = self.domain.facets(*self.names)
-        on_surface.x.array[fem.locate_dofs_topological(V, 2, facets, remote=True)] = 1.0
+        on_surface.x.array[fem.locate_dofs_topological(V, dim - 1, facets, remote=True)] = 1.0
         on_surface.x.scatter_forward()
         return np.array(on_surface.x.array)
 
@@ -300,6 +301,7 @@ class Arrival:
         strength: Current per volume (µA/mm³).
         duration: How long it flows (ms).
         period: Time between beats (ms); infinite for a single one.
+        comm: Ranks that share the nodes: all have to know when the wave is under way.
 
     Source:
         Neic et al. (2017), J. Comput. Phys. 346:191–211 (with a pulse for the foot's shape).
@@ -313,14 +315,15 @@ class Arrival:
         strength: float = 10.0,
         duration: float = 2.0,
         period: float = np.inf,
+        comm: MPI.Comm = MPI.COMM_SELF,
     ) -> None:
         self._times = times
         self._rate = strength / capacitance
         self._duration = duration
         self._period = period
         reached = times[times >= 0]
-        self._first = float(reached.min(initial=np.inf))
-        self._last = float(reached.max(initial=-np.inf))
+        self._first = comm.allreduce(float(reached.min(initial=np.inf)), op=MPI.MIN)
+        self._last = comm.allreduce(float(reached.max(initial=-np.inf)), op=MPI.MAX)
 
     @property
     def state(self) -> Mapping[str, Array]:

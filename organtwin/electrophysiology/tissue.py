@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import numpy as np
 from dolfinx import fem
+from mpi4py import MPI
 from numpy.typing import NDArray
 from petsc4py import PETSc
 from ufl.core.expr import Expr
@@ -20,6 +21,7 @@ from organtwin.electrophysiology.monodomain import monodomain
 from organtwin.electrophysiology.prescribed import PrescribedActivation
 from organtwin.electrophysiology.reaction_diffusion import (
     Discretisation,
+    Interpolation,
     Reaction,
     ReactionDiffusion,
     TimeSteps,
@@ -27,8 +29,13 @@ from organtwin.electrophysiology.reaction_diffusion import (
 from organtwin.electrophysiology.recorders import Recorder
 from organtwin.electrophysiology.stimulus import Arrival, Drive, Stimulus
 from organtwin.errors import InputError
+from organtwin.mesh.domain import Domain
 
 Array = NDArray[np.float64]
+
+#: Foot current of the reaction–eikonal models (mV/ms) and its length (ms): the pulse that single
+#: cells are paced with. Cells pass 0 mV some 1 ms later, as those under a stimulus do.
+FOOT, FOOT_DURATION = 52.0, 1.0
 
 
 class Model(StrEnum):
@@ -63,6 +70,8 @@ class Tissue:
         stimuli: Where and when waves begin.
         sources: Local nodes where further waves begin and when (ms), in the eikonal models: what
             a Purkinje tree excites.
+        period: Time after which the sources come again (ms); if omitted, with the stimuli, or
+            never without any.
         membrane: χ and C_m.
     """
 
@@ -75,6 +84,7 @@ class Tissue:
     sigma_e: Expr | None = None
     stimuli: tuple[Stimulus, ...] = ()
     sources: tuple[NDArray[np.int32], Array] | None = None
+    period: float | None = None
     membrane: Membrane = field(default_factory=Membrane)
 
 
@@ -99,6 +109,7 @@ def activate(
     steps: TimeSteps = TimeSteps(),
     drives: Sequence[Drive] = (),
     recorders: Sequence[Recorder] = (),
+    domain: Domain | None = None,
 ) -> ReactionDiffusion | PrescribedActivation:
     """The electrical activity of a tissue by one of the models, ready to advance; collective.
 
@@ -109,9 +120,11 @@ def activate(
         steps: Time steps.
         drives: Further things that depolarise cells, such as a Purkinje network.
         recorders: Called after each electrical step.
+        domain: Mesh with names, to tell in which region something goes wrong.
 
     Raises:
-        InputError: the tissue lacks something that the model needs.
+        InputError: the tissue lacks something that the model needs, or the stimuli of an eikonal
+            model are not one pulse each, with one period.
 
     Source:
         Neic et al. (2017), J. Comput. Phys. 346:191–211 (reaction–eikonal); Bishop & Plank (2011),
@@ -120,30 +133,39 @@ def activate(
     if model is Model.EIKONAL:
         paced = _need(tissue.paced, "paced", model)
         return PrescribedActivation(
-            _arrival(model, tissue), paced, period=_period(tissue), recorders=recorders
+            _arrival(model, tissue), paced, period=_period(model, tissue), recorders=recorders
         )
     cells = _need(tissue.cells, "cells", model)
     if model is Model.REACTION_EIKONAL:
+        # Without diffusion there is nothing that currents could be integrated for.
+        nodal = replace(scheme, interpolation=Interpolation.CURRENT)
         return ReactionDiffusion(
             tissue.V, cells, NoSpread(), tissue.membrane,
-            scheme=scheme, steps=steps, drives=(*drives, _foot(model, tissue)), recorders=recorders,
+            scheme=nodal, steps=steps, drives=(*drives, _foot(model, tissue)),
+            recorders=recorders, domain=domain,
         )  # fmt: skip
     if model is Model.REACTION_EIKONAL_DIFFUSION:
         return monodomain(
             tissue.V, cells, _need(tissue.conductivity, "conductivity", model),
             membrane=tissue.membrane, scheme=scheme, steps=steps,
-            drives=(*drives, _foot(model, tissue)), recorders=recorders,
+            drives=(*drives, _foot(model, tissue)),
+            recorders=recorders, domain=domain,
         )  # fmt: skip
+    if model is Model.PSEUDO_BIDOMAIN:
+        _need(tissue.sigma_i, "sigma_i", model)
+        _need(tissue.sigma_e, "sigma_e", model)
     if model is Model.BIDOMAIN:
         return bidomain(
             tissue.V, cells, _need(tissue.sigma_i, "sigma_i", model),
             _need(tissue.sigma_e, "sigma_e", model), tissue.stimuli,
             membrane=tissue.membrane, scheme=scheme, steps=steps, drives=drives,
-            recorders=recorders,
+
+            recorders=recorders, domain=domain,
         )  # fmt: skip
     return monodomain(
         tissue.V, cells, _need(tissue.conductivity, "conductivity", model), tissue.stimuli,
-        membrane=tissue.membrane, scheme=scheme, steps=steps, drives=drives, recorders=recorders,
+        membrane=tissue.membrane, scheme=scheme, steps=steps, drives=drives,
+            recorders=recorders, domain=domain,
     )  # fmt: skip
 
 
@@ -161,23 +183,46 @@ def extracellular(tissue: Tissue) -> ExtracellularPotential:
 
 def _need[T](value: T | None, name: str, model: Model) -> T:
     if value is None:
-        raise InputError(f"{model} model", f"the tissue has no `{name}`.", "Give it.")
+        raise InputError(
+            f"{model} model", f"the tissue has no `{name}`.", f"Give `{name}` to `Tissue`."
+        )
     return value
 
 
 def _arrival(model: Model, tissue: Tissue) -> fem.Function:
+    period = _period(model, tissue)
     solver = Eikonal(tissue.V, _need(tissue.slowness, "slowness", model))
     nodes, times = stimulated(tissue.V, tissue.stimuli)
     if tissue.sources is not None:
         more, later = tissue.sources
         nodes, times = np.concatenate([nodes, more]), np.concatenate([times, later])
-    return solver.solve(nodes, times)
+    arrival = solver.solve(nodes, times)
+    last = tissue.V.mesh.comm.allreduce(float(arrival.x.array.max(initial=0.0)), op=MPI.MAX)
+    if last + FOOT_DURATION > period:
+        raise InputError(
+            f"{model} model",
+            f"its wave takes {last:.0f} ms, and comes again after {period:g} ms.",
+            "Lengthen the period, or use a model with diffusion.",
+        )
+    return arrival
 
 
 def _foot(model: Model, tissue: Tissue) -> Arrival:
-    times = _arrival(model, tissue).x.array
-    return Arrival(times, tissue.membrane.capacitance, period=_period(tissue))
+    capacitance = tissue.membrane.capacitance
+    return Arrival(
+        _arrival(model, tissue).x.array, capacitance, strength=FOOT * capacitance,
+        duration=FOOT_DURATION, period=_period(model, tissue), comm=tissue.V.mesh.comm,
+    )  # fmt: skip
 
 
-def _period(tissue: Tissue) -> float:
-    return min((stimulus.period for stimulus in tissue.stimuli), default=np.inf)
+def _period(model: Model, tissue: Tissue) -> float:
+    """Time between beats (ms): arrival times tell of one wave, which may come again."""
+    periods = {stimulus.period for stimulus in tissue.stimuli}
+    periods |= {tissue.period} if tissue.period is not None else set()
+    if len(periods) > 1 or any(len(stimulus.onsets) > 1 for stimulus in tissue.stimuli):
+        raise InputError(
+            f"{model} model",
+            "its stimuli have several pulses, or different periods.",
+            "Give each one pulse and all one period, or use a model with diffusion.",
+        )
+    return periods.pop() if periods else np.inf

@@ -163,11 +163,11 @@ def fibres(result: Result, path: Path) -> Path:
         return fibre_lines(field, surface, view, inwards=inwards).tube(radius=0.42, n_sides=6)
 
     outside = lines(result.surfaces.epi, 1.0)
-    body = smooth(boundary(result.mechanics.mesh))
+    body = smooth(boundary(result.anatomy.mesh))
     skin: dict[str, Any] = {"color": _MUSCLE}
     for eye in (view.front, -view.front):
         panels.append(render([(body, skin), (outside, scale)], view, towards=eye))
-    cut = result.mechanics.mesh.clip(normal=view.front, origin=view.middle, invert=True)
+    cut = result.anatomy.mesh.clip(normal=view.front, origin=view.middle, invert=True)
     parts: list[tuple[pv.DataSet, dict[str, Any]]] = [(smooth(cut, 30.0), skin)]
     for name in ("lv_endo", "rv_endo"):
         inside = lines(getattr(result.surfaces, name), -1.0)

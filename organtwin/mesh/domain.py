@@ -22,6 +22,8 @@ from organtwin.parallel import on_root, total
 class Domain:
     """Mesh (mm) with named regions (cells) and surfaces (boundary facets).
 
+    A thin wall is a mesh of triangles in space; its surfaces are its borders.
+
     Attributes:
         mesh: The distributed mesh.
         cell_tags: Integer of the region of each cell.
@@ -109,8 +111,8 @@ def read_domain(path: str | Path, comm: MPI.Comm) -> Domain:
     """Distribute a gmsh file whose physical groups are named; collective.
 
     Args:
-        path: ``.msh`` file with tetrahedra in named volume groups and facets in named
-            surface groups.
+        path: ``.msh`` file with tetrahedra in named volume groups and facets in named surface
+            groups, or with triangles in named surface groups and edges in named curve groups.
         comm: Communicator to distribute over.
 
     Raises:
@@ -120,13 +122,15 @@ def read_domain(path: str | Path, comm: MPI.Comm) -> Domain:
     on_root(comm, lambda: _check_readable(file))
     data = _distribute(file, comm)
     groups = data.physical_groups
-    regions = {name: group.tag for name, group in groups.items() if group.dim == 3}
-    surfaces = {name: group.tag for name, group in groups.items() if group.dim == 2}
+    dim = data.mesh.topology.dim
+    regions = {name: group.tag for name, group in groups.items() if group.dim == dim}
+    surfaces = {name: group.tag for name, group in groups.items() if group.dim == dim - 1}
     if not regions or not surfaces:
         raise InputError(
             str(file),
             "the mesh has no named volume or surface groups.",
-            "Give every volume and boundary surface a physical group in gmsh.",
+            "Give every volume and boundary surface a physical group in gmsh; of a mesh of "
+            "triangles every surface and border.",
         )
     return Domain(data.mesh, data.cell_tags, data.facet_tags, regions, surfaces)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +20,9 @@ from organtwin.mesh.surface import Points, Surface, Triangles, nets, remesh, smo
 
 #: Patch of the wall among those of the closed surface; openings are numbered after it.
 WALL = 1
-#: Radius of curvature (mm) that triangles of the size wanted still follow.
-RADIUS = 6.0
+#: Distance from the smoothed net that triangles may keep (voxels, and parts of their size): what
+#: the smoothing has left of the voxels must not be meshed.
+DEVIATION = (0.15, 0.05)
 #: Rounds in which each triangle takes the patch of most around it, which straightens the rims.
 RIM_ROUNDS = 12
 #: Smallest opening (mm²); smaller contacts are leaks of the segmentation.
@@ -80,7 +81,7 @@ def shell_from_labels(
         MeshError: an opening does not touch the cavity, or the surface is no manifold.
     """
     _check(labels, cavity, openings, size, resolution)
-    shell = _opened(_closed(labels, cavity, openings, size, resolution, smoothing), openings)
+    shell = _opened(_closed(labels, cavity, openings, size, resolution, smoothing), tuple(openings))
     _write(shell, cavity, path)
     return shell
 
@@ -126,9 +127,9 @@ def _closed(
     index, triangles, patches = nets(values, table)
     # Corner c of the grid lies half a voxel below voxel c.
     points = grid.origin + (index - 0.5) * resolution
-    patches = _tidy(points, triangles, patches, openings)
-    smoothed_surface = smooth(Surface(points, triangles, patches))
-    return remesh(smoothed_surface, size, size**2 / (8.0 * RADIUS))
+    patches = _tidy(triangles, patches, tuple(openings), resolution)
+    deviation = DEVIATION[0] * resolution + DEVIATION[1] * size
+    return remesh(smooth(Surface(points, triangles, patches)), size, deviation)
 
 
 def _largest_piece(mask: NDArray[np.bool_], name: str) -> NDArray[np.bool_]:
@@ -141,19 +142,91 @@ def _largest_piece(mask: NDArray[np.bool_], name: str) -> NDArray[np.bool_]:
 
 
 def _tidy(
-    points: Points,
-    triangles: Triangles,
-    patches: NDArray[np.int64],
-    openings: Mapping[str, str],
+    triangles: Triangles, patches: NDArray[np.int64], openings: Sequence[str], voxel: float
 ) -> NDArray[np.int64]:
-    """Each opening in one piece without holes, rims straightened."""
-    neighbours = _neighbours(triangles)
+    """Rims straightened, then each opening in one piece without holes."""
+    joined = _joined(triangles)
+    kinds = WALL + np.arange(1 + len(openings))
+    share = (patches[:, None] == kinds).astype(np.float64)
     for _ in range(RIM_ROUNDS):
-        votes = [
-            (1.5 * np.eye(1)[0, 0]) * (patches == k) + neighbours @ (patches == k).astype(float)
-            for k in range(WALL, WALL + 1 + len(openings))
-        ]
-        patches = WALL + np.argmax(votes, axis=0)
-    for k, (name, label) in enumerate(openings.items(), WALL + 1):
-        patches = np.where(patches == k, WALL, patches) | 0
-    return patches
+        share = (share + joined @ share) / 4.0  # a triangle has three neighbours
+    tidy = kinds[np.argmax(share, axis=1)]
+    for kind, name in zip(kinds[1:], openings, strict=True):
+        opening = _largest(joined, tidy == kind)
+        # A voxel's face is two triangles.
+        if np.count_nonzero(opening) * voxel**2 / 2 < SMALLEST_OPENING:
+            raise MeshError(
+                "shell",
+                f"the cavity hardly touches what lies beyond `{name}`.",
+                "Name another label beyond it, or correct the segmentation.",
+            )
+        tidy[tidy == kind] = WALL
+        tidy[opening] = kind
+    tidy[(tidy == WALL) & ~_largest(joined, tidy == WALL)] = kinds[1]
+    return np.asarray(tidy)
+
+
+def _joined(triangles: Triangles) -> sparse.csr_array:
+    """Which triangles share an edge, (m, m)."""
+    pairs = np.sort(triangles[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1)
+    _, edge = np.unique(pairs, axis=0, return_inverse=True)
+    owner = np.repeat(np.arange(len(triangles)), 3)[np.argsort(edge.ravel(), kind="stable")]
+    a, b = owner[0::2], owner[1::2]
+    rows, columns = np.concatenate([a, b]), np.concatenate([b, a])
+    m = len(triangles)
+    return sparse.csr_array((np.ones(len(rows)), (rows, columns)), shape=(m, m))
+
+
+def _largest(joined: sparse.csr_array, marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Largest connected set of the marked triangles."""
+    result = np.zeros(len(marked), bool)
+    where = np.flatnonzero(marked)
+    if len(where):
+        _, piece = connected_components(joined[where][:, where], directed=False)
+        result[where[piece == np.argmax(np.bincount(piece))]] = True
+    return result
+
+
+def _opened(closed: Surface, openings: Sequence[str]) -> Shell:
+    """The wall without what lies in its openings."""
+    borders = {}
+    wall = _sides(closed.triangles[closed.patches == WALL])
+    for kind, name in enumerate(openings, WALL + 1):
+        beyond = _sides(closed.triangles[closed.patches == kind])
+        borders[name] = wall[(wall[:, None] == beyond).all(axis=2).any(axis=1)]
+    kept = closed.triangles[closed.patches == WALL]
+    used, numbered = np.unique(kept, return_inverse=True)
+    renumber = np.zeros(len(closed.points), np.int64)
+    renumber[used] = np.arange(len(used))
+    return Shell(
+        closed.points[used],
+        numbered.reshape(-1, 3),
+        {name: renumber[edges] for name, edges in borders.items()},
+    )
+
+
+def _sides(triangles: Triangles) -> NDArray[np.int64]:
+    """Edges that belong to one triangle only, (k, 2)."""
+    pairs = np.sort(triangles[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1)
+    edges, count = np.unique(pairs, axis=0, return_counts=True)
+    return np.asarray(edges[count == 1])
+
+
+def _write(shell: Shell, cavity: str, path: Path) -> None:
+    gmsh.initialize(interruptible=False)
+    try:
+        gmsh.option.setNumber("General.Terminal", 0)
+        gmsh.option.setNumber("Mesh.MshFileVersion", 4.1)
+        gmsh.model.add("shell")
+        gmsh.model.addDiscreteEntity(2, 1)
+        numbers = np.arange(1, len(shell.points) + 1)
+        gmsh.model.mesh.addNodes(2, 1, numbers, shell.points.ravel())
+        gmsh.model.mesh.addElementsByType(1, 2, [], shell.triangles.ravel() + 1)
+        gmsh.model.addPhysicalGroup(2, [1], 1, name=cavity)
+        for k, (name, edges) in enumerate(shell.borders.items(), 11):
+            gmsh.model.addDiscreteEntity(1, k)
+            gmsh.model.mesh.addElementsByType(k, 1, [], edges.ravel() + 1)
+            gmsh.model.addPhysicalGroup(1, [k], k, name=name)
+        gmsh.write(str(path))
+    finally:
+        gmsh.finalize()

@@ -75,6 +75,25 @@ def surface_nets(geometry: Geometry) -> Surface:
         for outside, name in names.items():
             if name in _BEYOND:
                 table[REGIONS[inside], outside] = SURFACES[_BEYOND[name]]
+    index, triangles, patch = nets(labels, table)
+    # Corner c of the padded grid lies half a voxel below padded voxel c.
+    points = (index - np.array([1.5, 1.5, top])) * float(geometry.labels.spacing[0])
+    return Surface(points, triangles, patch)
+
+
+def nets(
+    labels: NDArray[np.uint8], table: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], Triangles, NDArray[np.int64]]:
+    """Squares between voxels of different labels, each split into two triangles.
+
+    Args:
+        labels: Voxels.
+        table: Patch of a face by the labels inside and outside, 0 for none.
+
+    Returns:
+        Vertices as corner numbers, (n, 3): corner c lies half a voxel below voxel c; triangles,
+        normals from inside to outside, (m, 3); their patches, (m,).
+    """
     corner_shape = np.array(labels.shape) + 1
     quads, patches = [], []
     for axis in range(3):
@@ -86,13 +105,11 @@ def surface_nets(geometry: Geometry) -> Surface:
             quads.append(_squares(place, axis, corner_shape, flip))
             patches.append(patch[tuple(place)])
     squares, patch = np.concatenate(quads), np.concatenate(patches)
-    corners, numbered = np.unique(squares, return_inverse=True)
+    used, numbered = np.unique(squares, return_inverse=True)
     squares = numbered.reshape(-1, 4)
-    index = np.stack(np.unravel_index(corners, corner_shape), axis=1)
-    # Corner c of the padded grid lies half a voxel below padded voxel c.
-    points = (index - np.array([1.5, 1.5, top])) * float(geometry.labels.spacing[0])
+    index = np.stack(np.unravel_index(used, corner_shape), axis=1)
     triangles = np.concatenate([squares[:, [0, 1, 2]], squares[:, [0, 2, 3]]])
-    return Surface(points, triangles, np.concatenate([patch, patch]))
+    return index, triangles, np.concatenate([patch, patch])
 
 
 def _squares(

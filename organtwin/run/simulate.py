@@ -107,7 +107,7 @@ def simulate(
             raise SolverError(
                 "simulate",
                 f"the step from t = {step.t0:g} to {step.t1:g} ms failed ({step.outcome.name}); "
-                f"everything up to {step.t0:g} ms is kept.",
+                f"everything up to {step.t0:g} ms is kept.{_told(step)}",
                 f"{step.outcome.value} Running the case again goes on from there.",
             )
         for observer, stride in zip(observers, strides, strict=True):
@@ -116,6 +116,10 @@ def simulate(
         if progress is not None:
             progress(n / n_steps)
     return statistics
+
+
+def _told(step: Step) -> str:
+    return f" {step.detail[0].upper()}{step.detail[1:]}." if step.detail else ""
 
 
 def _advance(

@@ -27,6 +27,7 @@ class Step:
         krylov: Linear iterations, or solves with a factorisation.
         factorisations: Matrices assembled and factorised.
         residual: Last residual norm relative to the first.
+        detail: What went wrong and where, if that is known.
     """
 
     t0: float
@@ -36,6 +37,7 @@ class Step:
     krylov: int = 0
     factorisations: int = 0
     residual: float = 0.0
+    detail: str = ""
 
     @property
     def converged(self) -> bool:

@@ -7,10 +7,15 @@ import pytest
 from dolfinx import fem
 from mpi4py import MPI
 
+from organtwin.anatomy.coordinates import coordinates
+from organtwin.anatomy.purkinje import Growth, purkinje_tree
 from organtwin.electrophysiology.eikonal import Eikonal, Velocity, slowness
+from organtwin.electrophysiology.junctions import JunctionMap
+from organtwin.electrophysiology.purkinje_times import Conduction, activate, tissue_at_junctions
 from organtwin.electrophysiology.reaction_diffusion import NOT_ACTIVATED
 from organtwin.errors import InputError
 from organtwin.mesh.domain import cellwise_vectors
+from organtwin.parallel import on_root
 from organtwin.verify.eikonal import head_wave, point_source, sphere
 from tests.biventricle import biventricle
 
@@ -51,8 +56,6 @@ def extremes(path):
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
-    from organtwin.parallel import on_root
-
     folder = on_root(MPI.COMM_WORLD, lambda: tmp_path_factory.mktemp("heart"))
     biventricle(MPI.COMM_WORLD, folder / "heart.msh", size=7.0)
     return folder / "heart.msh"
@@ -83,6 +86,25 @@ def test_further_waves_give_what_all_waves_together_give(path):
     before = T.x.array.copy()
     eikonal.update(T, np.empty(0, dtype=np.int32), np.empty(0))
     np.testing.assert_array_equal(T.x.array, before)
+
+
+@pytest.mark.parametrize("blocked", [False, True])
+def test_tree_and_muscle_activate_each_other_alike_on_all_ranks(path, blocked):
+    growth = Growth(trunk=12.0, length=10.0, length_deviation=1.0, generations=4)
+    found = []
+    for comm in (MPI.COMM_WORLD, MPI.COMM_SELF):
+        domain = biventricle(comm, path)
+        tree = purkinje_tree(domain, coordinates(domain), left=growth, right=growth)
+        tree = tree.cut("left") if blocked else tree
+        V = fem.functionspace(domain.mesh, ("P", 1))
+        eikonal = Eikonal(V, slowness(domain, VELOCITY, *frame(domain)))
+        tissue = tissue_at_junctions(JunctionMap(V, tree, 5.0), eikonal.arrival)
+        found.append(activate(tree, Conduction(), tissue))
+    here, alone = found
+    np.testing.assert_allclose(here.nodes, alone.nodes, rtol=0.0, atol=1e-10)
+    np.testing.assert_allclose(here.tissue, alone.tissue, rtol=0.0, atol=1e-10)
+    assert np.isfinite(alone.nodes).all()
+    assert alone.retrograde.any() == blocked
 
 
 def test_what_does_not_conduct_is_not_activated(path):

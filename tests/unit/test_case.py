@@ -87,7 +87,7 @@ def test_resolved_case_reads_back_as_itself(write):
     import tomli_w
 
     case = load_case(write(MINIMAL), ["circulation.systemic_resistance=1.1 mmHg*s/mL"])
-    again = load_case(write(tomli_w.dumps(case.model_dump(mode="json"))))
+    again = load_case(write(tomli_w.dumps(case.model_dump(mode="json", exclude_none=True))))
     assert again.model_dump_json() == case.model_dump_json()
 
 

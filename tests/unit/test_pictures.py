@@ -82,7 +82,7 @@ def test_all_pictures_and_a_report_with_everything_inside(result):
     heard = []
     drawn = draw_all(result, lambda fraction, name: heard.append((fraction, name)))
     assert [path.name for path in drawn][:2] == ["heartbeat.gif", "pressure_volume_loops.png"]
-    assert len(drawn) == 11
+    assert len(drawn) == 12
     assert heard[0][0] == 0.0
     assert heard[-1][0] == 1.0
     for path in drawn:
@@ -95,7 +95,7 @@ def test_all_pictures_and_a_report_with_everything_inside(result):
         assert film.convert("RGB").getpixel((1, 1)) == (255, 255, 255)
 
     html = write_report(result).read_text(encoding="utf-8")
-    assert html.count("<img") == 11
+    assert html.count("<img") == 12
     assert 'src="http' not in html
     assert "href=" not in html
     for text in ("A made-up heartbeat", "56", "Hudsmith", "ab12ab12", "holzapfel_ogden", "MiB"):
@@ -110,7 +110,9 @@ def test_what_is_missing_is_told_not_raised(result, tmp_path):
     table = (folder / "scalars.csv").read_text(encoding="utf-8")
     (folder / "scalars.csv").write_text(table.replace("ecg_I", "lead_I"), encoding="utf-8")
     drawn = {path.name for path in draw_all(folder)}
-    assert drawn == {"pressure_volume_loops.png", "wiggers.png", "right_heart.png", "tissue.png"}
+    assert drawn == {
+        "pressure_volume_loops.png", "wiggers.png", "right_heart.png", "tissue.png",
+    }  # fmt: skip
     html = write_report(folder).read_text(encoding="utf-8")
     assert "Not drawn" in html
     assert "activation.pvd" in html
