@@ -12,7 +12,7 @@ from typing import Any
 from organtwin.errors import InputError, suggestion
 
 _REQUIRED = ("definition", "potential", "citation")
-_KEYS = (*_REQUIRED, "calcium", "currents", "parameters", "states")
+_KEYS = (*_REQUIRED, "calcium", "currents", "parameters", "states", "stimulus_ions")
 
 
 @cache

@@ -75,6 +75,7 @@ class CellModel:
         to_micromolar: Factor from the unit of ``calcium`` to µM.
         citation: Where the equations come from.
         currents: Current → parameter that scales it.
+        stimulus_ions: State → how much of it (mM) a stimulus brings along per mV; potassium mostly.
     """
 
     name: str
@@ -86,6 +87,7 @@ class CellModel:
     to_micromolar: float
     citation: str
     currents: Mapping[str, str] = field(default_factory=dict)
+    stimulus_ions: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def load(cls, name: str) -> CellModel:
@@ -140,6 +142,7 @@ class CellModel:
             to_micromolar=calcium["to_micromolar"],
             citation=entry["citation"],
             currents=entry.get("currents", {}),
+            stimulus_ions=entry.get("stimulus_ions", {}),
         )
         return model.with_parameters(entry.get("parameters", {})).with_initial(
             entry.get("states", {})

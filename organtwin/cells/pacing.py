@@ -98,11 +98,15 @@ def pace(
     steps = np.diff(time)
     potential, calcium = np.empty(len(time)), np.empty(len(time))
     before = states.copy()
+    ions = [(kernel.states.index(k), per_mv) for k, per_mv in kernel.model.stimulus_ions.items()]
     for _ in range(max(1, beats)):
         before[:] = states
         for n, (t, h) in enumerate(zip(time[:-1], steps, strict=True)):
             potential[n], calcium[n] = v[0], _calcium(kernel, states)
-            kernel.step(states, v, t, h, strength if t < duration - 1e-9 else 0.0)
+            stimulus = strength if t < duration - 1e-9 else 0.0
+            kernel.step(states, v, t, h, stimulus)
+            for row, per_mv in ions:
+                states[row] += per_mv * stimulus * h
     potential[-1], calcium[-1] = v[0], _calcium(kernel, states)
     if not np.isfinite(potential).all():
         raise SolverError("pacing", f"`{kernel.model.name}` diverged.", "Use a smaller time step.")

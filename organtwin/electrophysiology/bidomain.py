@@ -156,7 +156,7 @@ def bidomain(
     drives: Sequence[Drive] = (),
     recorders: Sequence[Recorder] = (),
     domain: Domain | None = None,
-    tolerance: float = 1e-8,
+    tolerance: float = 1e-6,
 ) -> ReactionDiffusion:
     """χ (C_m ∂v/∂t + I_ion(v, y)) = ∇·(σᵢ∇(v + φₑ)) + I_stim, with φₑ of `ExtracellularPotential`.
 

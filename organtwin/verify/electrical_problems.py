@@ -1,0 +1,186 @@
+"""The verification problems of electrophysiology; each imports what it needs when it is run."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from mpi4py import MPI
+
+from organtwin.parallel import on_root
+from organtwin.verify.problem import Problem, shared_file
+from organtwin.verify.record import Record, Sense
+
+PATHMANATHAN = "Pathmanathan & Gray (2014), Int. J. Numer. Meth. Biomed. Eng. 30:525-544"
+NIEDERER = "Niederer et al. (2011), Phil. Trans. R. Soc. A 369:4331-4351"
+#: Activation of P8 in the limit of fine meshes (ms): mean of what schemes from above and from below
+#: extrapolate to, see `_niederer`.
+P8 = 43.0
+
+
+def _action_potential(comm: MPI.Comm, quick: bool) -> list[Record]:
+    from organtwin.verify.cells import REFERENCES, paced
+
+    records = []
+    for name, reference in REFERENCES.items():
+        if quick and name != "ten_tusscher_2006_endo":
+            continue
+        # On one rank: the kernel is compiled there, and a cell can't be shared.
+        cell = on_root(comm, lambda name=name: paced(name, 5 if quick else None))  # type: ignore[misc]
+        quantities = (
+            ("resting potential", cell.rest, "mV", reference.rest),
+            ("peak", cell.peak, "mV", reference.peak),
+            ("steepest rise", cell.upstroke, "mV/ms", reference.upstroke),
+            ("APD90", cell.apd90, "ms", reference.apd90),
+        )
+        records += [
+            Record("action_potential", f"{what}, {name}", value, unit, known,
+                   (0.03 if quick else 0.01) * abs(known), reference.source)
+            for what, value, unit, known in quantities
+            if known is not None
+        ]  # fmt: skip
+    return records
+
+
+def _monodomain_order(comm: MPI.Comm, quick: bool) -> list[Record]:
+    from organtwin.electrophysiology.diffusion import Mass
+    from organtwin.electrophysiology.reaction_diffusion import Discretisation, Splitting
+    from organtwin.verify.electrophysiology import manufactured
+
+    n = 8 if quick else 16
+    name, records = "manufactured_monodomain", []
+    for mass in Mass:
+        scheme = Discretisation(mass=mass)
+        coarse, fine = (manufactured(comm, m, scheme=scheme)[0] for m in (n, 2 * n))
+        quantity = f"order in space of v, L2, {mass} mass"
+        records.append(
+            Record(name, quantity, math.log2(coarse / fine), "1", 2.0, 0.1, PATHMANATHAN,
+                   Sense.AT_LEAST)
+        )  # fmt: skip
+    quadratic = Discretisation(mass=Mass.CONSISTENT)
+    coarse, fine = (manufactured(comm, m, degree=2, scheme=quadratic, steps=400)[0] for m in (4, 8))
+    quantity = "order in space of v, L2, quadratic elements"
+    records.append(
+        Record(name, quantity, math.log2(coarse / fine), "1", 3.0, 0.2, PATHMANATHAN,
+               Sense.AT_LEAST)
+    )  # fmt: skip
+    for splitting, theta, order in ((Splitting.GODUNOV, 1.0, 1.0), (Splitting.STRANG, 0.5, 2.0)):
+        scheme = replace(quadratic, splitting=splitting, theta=theta)
+        slow, fast = (
+            manufactured(comm, 32, dim=1, degree=2, scheme=scheme, steps=steps, t_end=1.0)[0]
+            for steps in (4, 8)
+        )
+        quantity = f"order in time of v, {splitting} splitting, theta {theta:g}"
+        records.append(
+            Record(name, quantity, math.log2(slow / fast), "1", order, 0.15, PATHMANATHAN)
+        )
+    return records
+
+
+def _bidomain_order(comm: MPI.Comm, quick: bool) -> list[Record]:
+    from organtwin.verify.electrophysiology import Equations, manufactured
+
+    n = 8 if quick else 16
+    records = []
+    for equations, dim in ((Equations.BIDOMAIN, 2), (Equations.BATH, 1)):
+        coarse, fine = (manufactured(comm, m, dim=dim, equations=equations) for m in (n, 2 * n))
+        records += [
+            Record("manufactured_bidomain", f"order in space of {potential}, L2, {equations}",
+                   math.log2(a / b), "1", 2.0, 0.1, PATHMANATHAN, Sense.AT_LEAST)
+            for potential, a, b in zip(("v", "phi_e"), coarse, fine, strict=True)
+        ]  # fmt: skip
+    return records
+
+
+def _plane_wave(comm: MPI.Comm, quick: bool) -> list[Record]:
+    from organtwin.electrophysiology.diffusion import Mass
+    from organtwin.verify.electrophysiology import plane_wave
+
+    h = 0.16 if quick else 0.08
+    tolerance = 0.03 if quick else 0.01
+    source = "one-dimensional central differences, h = 0.025 mm"
+    return [
+        Record("conduction_velocity", f"velocity of a plane wave, {mass} mass",
+               plane_wave(comm, h, mass=mass), "mm/ms", 0.612, tolerance, source)
+        for mass in (Mass.CONSISTENT, Mass.LUMPED)
+    ]  # fmt: skip
+
+
+def _niederer(comm: MPI.Comm, quick: bool) -> list[Record]:
+    from organtwin.verify.niederer import BY_NAME, DEFAULT, activation, extrapolated
+
+    def p8(name: str, h: float) -> float:
+        return float(activation(comm, h, BY_NAME[name], 0.05)[7])
+
+    coarse = p8(DEFAULT.name, 0.5)
+    records = [
+        Record(
+            "niederer_2011", "P8, default scheme, h = 0.5 mm", coarse, "ms", P8, 0.10 * P8, NIEDERER
+        )
+    ]
+    if quick:
+        return records
+    fine = p8(DEFAULT.name, 0.2)
+    records.append(
+        Record(
+            "niederer_2011", "P8, default scheme, h = 0.2 mm", fine, "ms", P8, 0.03 * P8, NIEDERER
+        )
+    )
+    above, below = (
+        extrapolated(p8(name, 0.1), p8(name, 0.2))
+        for name in ("P1 lumped, ICI", "P1 consistent, SVI")
+    )
+    quantity = "P8 for h -> 0, lumped ICI from above against consistent SVI from below"
+    records.append(
+        Record("niederer_2011", quantity, above, "ms", below, 0.01 * below, "each other")
+    )
+    return records
+
+
+def _eikonal(comm: MPI.Comm, quick: bool) -> list[Record]:
+    from organtwin.verify import eikonal
+
+    name, n = "eikonal", 8 if quick else 16
+    plane = eikonal.plane_wave(comm, n)
+    coarse, fine = (eikonal.point_source(comm, m, radius=4.0) for m in (n, 2 * n))
+    return [
+        Record(name, "plane wave in irregular anisotropic cells, largest error", plane.largest,
+               "ms", 0.0, 1e-9, "T = k x", Sense.AT_MOST),
+        Record(name, "order of the mean error, point source", math.log2(coarse.mean / fine.mean),
+               "1", 1.0, 0.1, "t = sqrt(d D^-1 d)", Sense.AT_LEAST),
+    ]  # fmt: skip
+
+
+def _electrocardiogram(comm: MPI.Comm, quick: bool) -> list[Record]:
+    from organtwin.verify import ecg
+
+    name, n = "electrocardiogram", 8 if quick else 16
+    coarse, fine = (ecg.pseudo_ecg(comm, m) for m in (n, 2 * n))
+    records = [
+        Record(name, "order of the pseudo-ECG", math.log2(coarse / fine), "1", 2.0, 0.15,
+               "Gauss quadrature of order 96", Sense.AT_LEAST)
+    ]  # fmt: skip
+    size = 10.0 if quick else 5.0
+    for what, direction in (("radial", (1.0, 0.0, 0.0)), ("tangential", (0.0, 1.0, 0.0))):
+        with shared_file(comm, "sphere.msh") as file:
+            found = ecg.sphere(comm, file, size=size, direction=direction)
+        records += [
+            Record(name, f"{what} dipole in a sphere, error on the surface, L2", found.surface,
+                   "1", 0.0, 0.05 if quick else 0.01, "closed form", Sense.AT_MOST),
+            Record(name, f"lead field against direct solution, {what} dipole", found.reciprocity,
+                   "1", 0.0, 1e-8, "reciprocity", Sense.AT_MOST),
+        ]  # fmt: skip
+    return records
+
+
+ELECTROPHYSIOLOGY = (
+    Problem("action_potential", "ionic models at 1 Hz", _action_potential),
+    Problem("manufactured_monodomain", "orders of the monodomain solver in space and time",
+            _monodomain_order),
+    Problem("manufactured_bidomain", "order of the bidomain solver, and with a bath",
+            _bidomain_order),
+    Problem("conduction_velocity", "plane wave in human myocardium", _plane_wave),
+    Problem("niederer_2011", "activation of a slab, converged from both sides", _niederer),
+    Problem("eikonal", "arrival times against exact ones", _eikonal),
+    Problem("electrocardiogram", "pseudo-ECG, dipole in a sphere, lead fields", _electrocardiogram),
+)  # fmt: skip
