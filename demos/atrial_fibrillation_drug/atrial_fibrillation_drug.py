@@ -13,15 +13,17 @@ answer: at this dose, the highest the block was measured at, fibrillation become
 but does not stop, and it is the block of sodium that does it. Action potentials get shorter, not
 longer, for this drug blocks calcium as much as the potassium current that is weak in such cells.
 
-The chaos of fibrillation makes the last digits depend on the number of ranks. Left out: fibres,
-scars, differences between cells, the right atrium, what months of treatment do to the expression
-of channels, and block that depends on potential or rate.
+Counts depend a little on the number of ranks, as rounding does. Left out: fibres, scars and
+differences between cells, so that rotors hardly wander; the right atrium; what months of treatment
+do to the expression of channels, and block that depends on potential or rate.
 """
 
+import organtwin  # noqa: F401 - brings its libraries in the right order
+
+# isort: split
 from dataclasses import dataclass
 from pathlib import Path
 
-import organtwin  # noqa: F401, I001 - brings its libraries in the right order
 import matplotlib as mpl
 import numpy as np
 import pyvista as pv
@@ -220,7 +222,7 @@ if comm.rank == 0:
         ax.set(xlabel="Time since the drug (ms)", ylim=(0, None))
     figure.axes[0].set_ylabel("Wave fronts")
     figure.axes[1].set_ylabel("Excited share of the atrium")
-    figure.axes[1].legend(frameon=False)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     save(figure, OUT / "af_counts.png")
 
 # 7. Check: fibrillation goes on without the drug, and with it becomes slower and has fewer waves.

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from dolfinx import fem
 from numpy.typing import NDArray
-from ufl.core.expr import Expr
 
 from organtwin.anatomy.coordinates import Coordinates, coordinates
 from organtwin.anatomy.fibres import Fibres
@@ -21,7 +20,11 @@ from organtwin.cells.model import CellModel
 from organtwin.cells.pacing import PacedCell, pace
 from organtwin.cells.population import Cells
 from organtwin.electrophysiology.beats import Beats
-from organtwin.electrophysiology.conductivity import Conductivity, conductivity_tensor
+from organtwin.electrophysiology.conductivity import (
+    Conductivity,
+    bidomain_conductivity,
+    conductivity_tensor,
+)
 from organtwin.electrophysiology.diffusion import Membrane
 from organtwin.electrophysiology.ecg import (
     PseudoECG,
@@ -59,8 +62,6 @@ Array = NDArray[np.float64]
 ENDOCARDIA = ("lv_endo", "rv_endo")
 #: Radius of the muscle that a Purkinje junction touches (mm).
 JUNCTION = 1.0
-#: Extra- over intracellular conductivity along and across the fibres, of Niederer et al. (2011).
-ALONG, ACROSS = 0.62 / 0.17, 0.24 / 0.019
 _EIKONAL = (Model.EIKONAL, Model.REACTION_EIKONAL, Model.REACTION_EIKONAL_DIFFUSION)
 
 
@@ -119,7 +120,10 @@ def electrical(
     stimuli = _stimuli(case, coarse, at)
     tree = _tree(section, coarse, at)
     travel = slowness(fine, velocity, *directions, endocardium=layer) if model in _EIKONAL else None
-    sigma_i, sigma_e = bidomain_conductivities(fine, sigma, *directions, endocardium=layer)
+    sigma_i, sigma_e = (
+        conductivity_tensor(fine, part, *directions, endocardium=layer)
+        for part in bidomain_conductivity(sigma)
+    )
     tissue = Tissue(
         V,
         cells=None if model is Model.EIKONAL else _cells(case, V, fine, kernel, cell),
@@ -150,38 +154,6 @@ def electrical(
 def membrane(section: Electrophysiology) -> Membrane:
     """Surface-to-volume ratio and capacitance."""
     return Membrane(chi=section.surface_to_volume, C_m=section.membrane_capacitance)
-
-
-def bidomain_conductivities(
-    domain: Domain,
-    sigma: Conductivity,
-    f0: fem.Function,
-    s0: fem.Function,
-    n0: fem.Function,
-    *,
-    endocardium: tuple[str, ...] = (),
-) -> tuple[Expr, Expr]:
-    """σᵢ and σₑ whose harmonic mean is σ, with the ratios σₑ/σᵢ of Niederer et al. (2011).
-
-    Args:
-        domain: Mesh.
-        sigma: Monodomain conductivities (mS/mm).
-        f0: Fibre direction in the cells.
-        s0: Sheet direction.
-        n0: Normal direction.
-        endocardium: Surfaces that carry the fast layer.
-    """
-
-    def part(share: Callable[[float], float]) -> Expr:
-        changed = Conductivity(
-            sigma.fibre * share(ALONG),
-            sigma.sheet * share(ACROSS),
-            sigma.normal * share(ACROSS),
-            sigma.endocardial_layer * share(ALONG),
-        )
-        return conductivity_tensor(domain, changed, f0, s0, n0, endocardium=endocardium)
-
-    return part(lambda ratio: (1 + ratio) / ratio), part(lambda ratio: 1 + ratio)
 
 
 def _stimuli(case: Case, domain: Domain, at: Coordinates) -> tuple[Stimulus, ...]:

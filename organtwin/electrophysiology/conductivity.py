@@ -29,6 +29,8 @@ from organtwin.mesh.domain import Domain
 
 Array = NDArray[np.float64]
 
+#: Extra- over intracellular conductivity along and across the fibres.
+ALONG, ACROSS = 0.62 / 0.17, 0.24 / 0.019
 #: Length of the bar that velocities are measured in, at least (mm).
 SHORTEST_BAR = 12.0
 #: Velocity below which a wave counts as dead (mm/ms).
@@ -79,6 +81,27 @@ class Conductivity:
     sheet: float
     normal: float
     endocardial_layer: float
+
+
+def bidomain_conductivity(sigma: Conductivity) -> tuple[Conductivity, Conductivity]:
+    """σᵢ and σₑ whose parallel sum in each direction is σ; the layer has the fibres' ratio.
+
+        σᵢ = σ (1 + r)/r,   σₑ = σ (1 + r),   r = σₑ/σᵢ of Niederer et al. (2011)
+
+    Args:
+        sigma: Monodomain conductivities (mS/mm).
+
+    Source:
+        Niederer et al. (2011), Phil. Trans. R. Soc. A 369:4331–4351.
+
+    >>> inner, outer = bidomain_conductivity(Conductivity(0.1334, 0.0176, 0.0176, 1.0))
+    >>> round(inner.fibre, 3), round(outer.fibre, 3)
+    (0.17, 0.62)
+    """
+    ratios = np.array([ALONG, ACROSS, ACROSS, ALONG])
+    values = np.array([sigma.fibre, sigma.sheet, sigma.normal, sigma.endocardial_layer])
+    inner, outer = values * (1 + ratios) / ratios, values * (1 + ratios)
+    return Conductivity(*map(float, inner)), Conductivity(*map(float, outer))
 
 
 def conductivity_tensor(

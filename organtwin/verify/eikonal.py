@@ -164,7 +164,7 @@ def _cube(comm: MPI.Comm, n: int, *, irregular: bool) -> mesh.Mesh:
         inner = np.prod(np.sin(np.pi * x / EDGE) * np.sign(np.abs(x - 0.5 * EDGE) + 1e-300), axis=1)
         inner[np.linalg.norm(x - 0.5 * EDGE, axis=1) < 1e-9] = 0.0
         turn = np.array([[12.9, 78.2, 37.7], [39.3, 11.1, 83.2], [73.1, 52.2, 9.15]])
-        x += 0.35 * EDGE / n * np.where(inner > 1e-9, 1.0, 0.0)[:, None] * np.sin(x @ turn)
+        x += 0.2 * EDGE / n * np.where(inner > 1e-9, 1.0, 0.0)[:, None] * np.sin(x @ turn)
     return msh
 
 
