@@ -52,6 +52,7 @@ def main() -> None:
     parser.add_argument("--wall", type=float, help="a piece of wall instead: cubes of it (mm)")
     parser.add_argument("--dt", type=float, default=0.05, help="shortest time step (ms)")
     parser.add_argument("--models", nargs="+", type=Model, default=list(Model))
+    parser.add_argument("--reference", type=Model, default=Model.BIDOMAIN)
     arguments = parser.parse_args()
     comm = MPI.COMM_WORLD
     if arguments.wall:
@@ -73,7 +74,10 @@ def main() -> None:
     )  # fmt: skip
     say(comm, f"{tissue.V.dofmap.index_map.size_global} nodes")
     steps = TimeSteps(shortest=arguments.dt)
-    say(comm, table(compare(tissue, arguments.models, scheme=scheme, steps=steps)))
+    found = compare(
+        tissue, arguments.models, reference=arguments.reference, scheme=scheme, steps=steps
+    )
+    say(comm, table(found))
 
 
 def real_heart(comm: MPI.Comm, arguments: argparse.Namespace) -> tuple[Domain, Fibres, Balls]:
