@@ -12,8 +12,14 @@ DEMOS = Path(__file__).parents[1] / "demos"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script", ["heartbeat/heartbeat.py"])
-def test_demo_on_two_ranks(script, tmp_path):
+@pytest.mark.parametrize(
+    ("script", "result"),
+    [
+        ("heartbeat/heartbeat.py", "ejection fraction"),
+        ("atrial_fibrillation_drug/atrial_fibrillation_drug.py", "wave fronts"),
+    ],
+)
+def test_demo_on_two_ranks(script, result, tmp_path):
     """Each demo ends in assertions of its own."""
     mpiexec = Path(sys.executable).parent / "mpiexec"
     done = subprocess.run(
@@ -21,4 +27,4 @@ def test_demo_on_two_ranks(script, tmp_path):
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "ejection fraction" in done.stdout
+    assert result in done.stdout

@@ -215,8 +215,8 @@ class ReactionDiffusion:
             share = INTEGRATED_SHARE[scheme.interpolation]
             self._front = StateInterpolation(V, cells, scheme.mass, share)
         self._beat = np.zeros(1)
-        self._dt = np.full(1, steps.shortest)  # last step taken (ms)
-        self._rate = np.zeros(n)  # ∂v/∂t over it (mV/ms)
+        self._dt = np.full(1, steps.shortest)  # wanted of the next step (ms)
+        self._rate = np.zeros(n)  # ∂v/∂t over the last step (mV/ms)
         self._old = np.empty(n)
         self._work = np.empty(n)
         self._domain = domain

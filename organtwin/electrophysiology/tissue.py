@@ -9,6 +9,7 @@ from enum import StrEnum
 import numpy as np
 from dolfinx import fem
 from mpi4py import MPI
+from mpi4py import MPI
 from numpy.typing import NDArray
 from petsc4py import PETSc
 from ufl.core.expr import Expr
@@ -97,8 +98,9 @@ class NoSpread:
         return {}
 
     def step(self, v: fem.Function, dt: float, load: PETSc.Vec | None = None) -> int:
-        """Nothing spreads."""
-        return 0
+        """Nothing spreads; −1 if a potential is not finite on any rank."""
+        finite = bool(np.isfinite(v.x.array).all())
+        return 0 if v.function_space.mesh.comm.allreduce(finite, op=MPI.LAND) else -1
 
 
 def activate(

@@ -22,7 +22,8 @@ from organtwin.parallel import on_root, total
 class Domain:
     """Mesh (mm) with named regions (cells) and surfaces (boundary facets).
 
-    A thin wall is a mesh of triangles in space; its surfaces are its borders.
+    A thin wall is a mesh of triangles in space. Its surfaces are its borders, so that its volume is
+    an area and their area a length.
 
     Attributes:
         mesh: The distributed mesh.
@@ -149,10 +150,8 @@ def refine(domain: Domain, times: int = 1) -> Refinement:
     Returns:
         Both domains and the parent of each fine cell. Collective.
     """
-    n_cells = (
-        domain.mesh.topology.index_map(3).size_local + domain.mesh.topology.index_map(3).num_ghosts
-    )
-    parent = np.arange(n_cells, dtype=np.int32)
+    cells = domain.mesh.topology.index_map(domain.mesh.topology.dim)
+    parent = np.arange(cells.size_local + cells.num_ghosts, dtype=np.int32)
     fine = domain
     for _ in range(times):
         fine, step = _refine_once(fine)
@@ -178,9 +177,10 @@ def _refine_once(domain: Domain) -> tuple[Domain, NDArray[np.int32]]:
     refined, parent_cell, parent_facet = mesh.refine(
         msh, partitioner=None, option=mesh.RefinementOption.parent_cell_and_facet
     )
+    dim = msh.topology.dim
     for topology in (msh.topology, refined.topology):
-        topology.create_connectivity(3, 2)
-        topology.create_connectivity(2, 3)
+        topology.create_connectivity(dim, dim - 1)
+        topology.create_connectivity(dim - 1, dim)
     cell_tags = mesh.transfer_meshtag(domain.cell_tags, refined, parent_cell)
     facet_tags = mesh.transfer_meshtag(domain.facet_tags, refined, parent_cell, parent_facet)
     return Domain(refined, cell_tags, facet_tags, domain.regions, domain.surfaces), parent_cell

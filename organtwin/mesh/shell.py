@@ -152,7 +152,7 @@ def _tidy(
         share = (share + joined @ share) / 4.0  # a triangle has three neighbours
     tidy = kinds[np.argmax(share, axis=1)]
     for kind, name in zip(kinds[1:], openings, strict=True):
-        opening = _largest(joined, tidy == kind)
+        opening = ~_largest(joined, ~_largest(joined, tidy == kind))  # its holes are filled
         # A voxel's face is two triangles.
         if np.count_nonzero(opening) * voxel**2 / 2 < SMALLEST_OPENING:
             raise MeshError(
@@ -162,7 +162,6 @@ def _tidy(
             )
         tidy[tidy == kind] = WALL
         tidy[opening] = kind
-    tidy[(tidy == WALL) & ~_largest(joined, tidy == WALL)] = kinds[1]
     return np.asarray(tidy)
 
 

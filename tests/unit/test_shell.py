@@ -1,5 +1,7 @@
 """Shells of known shape: areas, borders, edges, names, and what is refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from dolfinx import fem
@@ -7,7 +9,7 @@ from mpi4py import MPI
 
 from organtwin.electrophysiology.stimulus import Surface
 from organtwin.errors import InputError, MeshError
-from organtwin.mesh.domain import read_domain
+from organtwin.mesh.domain import read_domain, refine
 from organtwin.mesh.shell import Shell, shell_from_labels
 from tests.shells import OPENINGS, RADIUS, VALVE, atrium_and_ventricle
 
@@ -85,6 +87,14 @@ def test_domain_has_the_names_areas_and_lengths(shell, path):
     assert length == pytest.approx(2 * np.pi * np.sqrt(RADIUS**2 - VALVE**2), rel=0.08)
 
 
+def test_refinement_keeps_areas_and_names(path):
+    coarse = read_domain(path, MPI.COMM_SELF)
+    fine = refine(coarse).fine
+    assert fine.volume("atrium") == pytest.approx(coarse.volume("atrium"))
+    assert fine.area("valve") == pytest.approx(coarse.area("valve"))
+    assert fine.mesh.topology.index_map(2).size_local == 4 * len(coarse.cells("atrium"))
+
+
 def test_current_enters_at_the_border(shell, path):
     domain = read_domain(path, MPI.COMM_SELF)
     V = fem.functionspace(domain.mesh, ("P", 1))
@@ -102,13 +112,27 @@ def test_place_in_the_patient_is_kept(labels, shell, tmp_path):
     )
 
 
+def test_two_openings_have_a_border_each(labels, tmp_path):
+    values = labels.values.copy()
+    x, y, z = labels.points(np.indices(values.shape).reshape(3, -1).T).T.reshape(3, *values.shape)
+    values[(np.hypot(y, z - 4.0) < 5.0) & (x > 11.0)] = labels.names["far"]
+    both = replace(labels, values=values)
+    openings = OPENINGS | {"vein": "far"}
+    found = shell_from_labels(both, "atrium", openings, size=2.0, path=tmp_path / "two.msh")
+    edges, count = edges_of(found)
+    assert len(found.points) - len(edges) + len(found.triangles) == 0  # an annulus
+    assert sum(len(border) for border in found.borders.values()) == np.count_nonzero(count == 1)
+    assert found.points[found.borders["vein"], 0].min() > 9.0
+    assert found.points[found.borders["valve"], 2].max() < VALVE + 1.5
+
+
 def test_what_cannot_be_a_shell_is_refused(labels, tmp_path):
     path = tmp_path / "refused.msh"
-    with pytest.raises(InputError, match="no label `atrum`. Did you mean `atrium`"):
+    with pytest.raises(InputError, match=r"no label `atrum`\. Did you mean `atrium`"):
         shell_from_labels(labels, "atrum", OPENINGS, path=path)
     with pytest.raises(InputError, match="it has no opening"):
         shell_from_labels(labels, "atrium", {}, path=path)
-    with pytest.raises(InputError, match="0.1 mm is outside 0.3 to 5 mm"):
+    with pytest.raises(InputError, match=r"0\.1 mm is outside 0.3 to 5 mm"):
         shell_from_labels(labels, "atrium", OPENINGS, size=0.1, path=path)
     with pytest.raises(MeshError, match="hardly touches what lies beyond `valve`"):
         shell_from_labels(labels, "atrium", {"valve": "far"}, path=path)
