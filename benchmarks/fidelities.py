@@ -58,7 +58,7 @@ def main() -> None:
     if arguments.wall:
         domain, directions = wall(comm, arguments.wall)
         early = Balls({"corner": np.zeros(3)}, radius=1.5)
-        scheme = Discretisation()
+        scheme = Discretisation() if arguments.wall < 0.4 else COARSE
     else:
         domain, directions, early = real_heart(comm, arguments)
         scheme = COARSE

@@ -9,7 +9,6 @@ from enum import StrEnum
 import numpy as np
 from dolfinx import fem
 from mpi4py import MPI
-from mpi4py import MPI
 from numpy.typing import NDArray
 from petsc4py import PETSc
 from ufl.core.expr import Expr

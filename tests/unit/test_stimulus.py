@@ -179,7 +179,7 @@ def test_charge_stays_in_the_tissue(V):
 
 
 def test_foot_current_comes_with_the_wave():
-    """Each node gets its whole pulse at its own time, whatever the steps; some are never reached."""
+    """Each node gets its whole pulse at its own time, whatever the steps are."""
     arrival = Arrival(np.array([0.0, 1.03, 2.5, -1.0]), 2.0, strength=6.0, duration=1.0)
     v = np.zeros(4)
     for k in range(10):
