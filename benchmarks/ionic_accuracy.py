@@ -18,7 +18,7 @@ from organtwin.cells.accuracy import (
     reference_beat,
     step_errors,
 )
-from organtwin.cells.catalogue import names
+from organtwin.cells.catalogue import library
 from organtwin.cells.codegen import Scheme
 from organtwin.cells.kernel import compile_kernel
 from organtwin.cells.model import CellModel
@@ -92,7 +92,7 @@ def section(name: str, length: float) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("models", nargs="*", default=list(names()))
+    parser.add_argument("models", nargs="*", default=list(library()))
     parser.add_argument("--length", type=float, default=800.0, help="longest time (ms)")
     parser.add_argument("--out", type=Path, default=Path("docs/ionic-accuracy.md"))
     arguments = parser.parse_args()

@@ -8,10 +8,11 @@ fibrillation, which starts from a map of phases and goes on by itself. From the 
 then followed twice: without the drug, and with a block of five currents as amiodarone's.
 
 What you will learn: how a label becomes a surface mesh, how fibrillation is started and counted,
-and how a drug is given to cells in the midst of it. And that more than one number belongs to the
-answer: at this dose, the highest the block was measured at, fibrillation becomes slow and sparse
-but does not stop, and it is the block of sodium that does it. Action potentials get shorter, not
-longer, for this drug blocks calcium as much as the potassium current that is weak in such cells.
+and how a drug is given to cells in the midst of it. And how much hides behind one number: at this
+dose, the highest that the block was measured at, fibrillation becomes slow and sparse but does not
+stop. Action potentials get shorter, for calcium is blocked as much as the one potassium current
+that is weak in such cells. What slows the waves is the block of sodium: leave it out with
+`amiodarone.without("INa")`, and as many waves as before turn faster than before.
 
 Counts depend a little on the number of ranks, as rounding does. Left out: fibres, scars and
 differences between cells, so that rotors hardly wander; the right atrium; what months of treatment

@@ -57,8 +57,8 @@ class Diffusion:
 
         (M + θ Δt K) δ = −Δt K v + b
 
-    δ of the last step is the first guess, so that a wave in steady motion costs few iterations.
-    One matrix is kept for each Δt in use.
+    The first guess is extrapolated from δ of the last two steps, so that a wave in steady motion
+    costs few iterations. One matrix is kept for each Δt in use.
 
     Args:
         V: Space of the potential.
@@ -103,7 +103,8 @@ class Diffusion:
         self._fix_nodes_outside()
         self._theta = theta
         self._b = self.K.createVecLeft()
-        self._delta = self.K.createVecRight()
+        self._delta, self._before = self.K.createVecRight(), self.K.createVecRight()
+        self._dt = 0.0  # of the last step (ms)
         self._atol = tolerance * V.dofmap.index_map.size_global**0.5
         self._solvers: dict[float, PETSc.KSP] = {}
 
@@ -123,13 +124,24 @@ class Diffusion:
         self._b.scale(-dt)
         if load is not None:
             self._b.axpy(1.0, load)
+        self._guess(key)
         ksp.solve(self._b, self._delta)
         if ksp.getConvergedReason() <= 0:
             self._delta.set(0.0)
+            self._before.set(0.0)
             return -1
         x.axpy(1.0, self._delta)
         v.x.scatter_forward()
         return int(ksp.getIterationNumber())
+
+    def _guess(self, dt: float) -> None:
+        """Extrapolate δ linearly, as a rate where the length of the step changes."""
+        if self._dt not in (0.0, dt):
+            self._delta.scale(dt / self._dt)
+            self._before.scale(dt / self._dt)
+        self._dt = dt
+        self._before.axpby(2.0, -1.0, self._delta)
+        self._delta, self._before = self._before, self._delta
 
     def _fix_nodes_outside(self) -> None:
         """Identity in the rows of nodes without tissue, where K and M are empty."""

@@ -40,10 +40,10 @@ class Slab:
     """
 
     size: tuple[float, float, float] = (60.0, 60.0, 1.0)
-    h: float = 0.5
-    model: str = "fenton_karma_1998_mbr"
+    h: float = 0.75
+    model: str = "fenton_karma_1998_gp"
     sigma: float = 0.05
-    s2: float = 250.0
+    s2: float = 260.0
     corner: tuple[float, float] = (30.0, 30.0)
 
 
