@@ -7,50 +7,27 @@ in the other environment: it imports nothing of organtwin.
 
 import contextlib
 import json
-import pathlib
 import resource
 import sys
-import tempfile
 import time
-import types
 
 with contextlib.suppress(ImportError):
     import dolfinx_solver  # noqa: F401  (finds PETSc where wheels bring it)
 
 import beat
 import dolfinx
-import gotranx
 import numpy as np
 import ufl
 from beat.monodomain_solver import MonodomainSplittingSolver
 from beat.odesolver import DolfinODESolver
 from beat.telemetry import PerformanceMonitor
 from mpi4py import MPI
+from peer_gotranx import cell
 
 SIZE = (20.0, 7.0, 3.0)
 CHI, C_M = 140.0, 0.01
 #: Conductivity along and across the fibres, σi σe / (σi + σe) (mS/mm).
 SIGMA = (0.17 * 0.62 / (0.17 + 0.62), 0.019 * 0.24 / (0.019 + 0.24))
-
-
-def cell(definition: str) -> types.ModuleType:
-    """Numpy kernel of a definition by gotranx.
-
-    Its sections are dropped, since gotranx looks for the states of a section within it. Guards of
-    removable singularities are left out, for they cost the kernel time and the definition has none.
-    """
-    lines = pathlib.Path(definition).read_text(encoding="utf-8").splitlines()
-    text = "\n".join(line for line in lines if not line.startswith(("expressions(", "#")))
-    with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder) / "cell.ode"
-        path.write_text(text, encoding="utf-8")
-        ode = gotranx.load_ode(path, remove_singularities=False)
-    code = gotranx.cli.gotran2py.get_code(
-        ode, scheme=[gotranx.schemes.Scheme.generalized_rush_larsen]
-    )
-    module = types.ModuleType("cell")
-    exec(code, module.__dict__)
-    return module
 
 
 class Worker:
@@ -88,10 +65,10 @@ class Worker:
         V = self.pde.v.function_space
         grid = np.rint(V.tabulate_dof_coordinates() / h).astype(int)
         self.place = np.ravel_multi_index(tuple(grid.T), [n + 1 for n in numbers])
-        module = cell(definition)
+        module = cell(definition, potential=names[-1])
         self.rows = [module.state_index(name) for name in names]
         self.ode = DolfinODESolver(
-            v_ode=dolfinx.fem.Function(V), v_pde=self.pde.v, fun=module.generalized_rush_larsen,
+            v_ode=dolfinx.fem.Function(V), v_pde=self.pde.v, fun=module.step,
             init_states=module.init_state_values(), parameters=module.init_parameter_values(),
             num_states=len(names), v_index=self.rows[-1], monitor=self.monitor,
         )  # fmt: skip

@@ -135,6 +135,7 @@ def electrical(
         stimuli=stimuli,
         sources=_sources(section, V, travel, tree),
         membrane=membrane(section),
+        period=case.circulation.cycle_length,
     )
     beats = Beats(local_nodes(V), fine.comm)
     ep = activate(

@@ -173,6 +173,41 @@ def _electrocardiogram(comm: MPI.Comm, quick: bool) -> list[Record]:
     return records
 
 
+def _fidelities(comm: MPI.Comm, quick: bool) -> list[Record]:
+    import numpy as np
+
+    from organtwin.cells.kernel import compile_kernel
+    from organtwin.cells.model import CellModel
+    from organtwin.cells.pacing import pace
+    from organtwin.electrophysiology.eikonal import Velocity
+    from organtwin.electrophysiology.reaction_diffusion import Discretisation
+    from organtwin.electrophysiology.stimulus import Balls, Stimulus
+    from organtwin.electrophysiology.tissue import Model
+    from organtwin.verify.fidelities import compare, heart, tuned, wall
+
+    # Bounds are what the models measured with a margin: none has a published one.
+    h = 0.5 if quick else 0.33
+    domain, directions = wall(comm, h)
+    kernel = compile_kernel(CellModel.load("ten_tusscher_2006_endo"), comm)
+    cell = on_root(comm, lambda: pace(kernel, cycle_length=800.0, beats=5))
+    velocity, scheme = Velocity(0.6, 0.3, 0.3, 1.0), Discretisation()
+    # Mean edge of cubes cut in six.
+    sigma = tuned(kernel, cell, velocity, 1.02 * h, scheme=scheme, comm=comm)
+    corner = Stimulus(Balls({"corner": np.zeros(3)}, radius=1.5))
+    tissue = heart(domain, directions, kernel, cell, [corner], velocity, sigma)
+    bounds = {
+        Model.EIKONAL: 2.0, Model.REACTION_EIKONAL: 2.0, Model.REACTION_EIKONAL_DIFFUSION: 2.0,
+        Model.MONODOMAIN: 0.5, Model.PSEUDO_BIDOMAIN: 0.5,
+    }  # fmt: skip
+    found = compare(tissue, list(bounds), scheme=scheme)
+    return [
+        Record("fidelities", f"{fidelity.model}: activation sequence against the bidomain, RMS",
+               fidelity.spread, "ms", 0.0, bounds[fidelity.model], "bidomain on the same mesh",
+               Sense.AT_MOST)
+        for fidelity in found if fidelity.model in bounds
+    ]  # fmt: skip
+
+
 ELECTROPHYSIOLOGY = (
     Problem("action_potential", "ionic models at 1 Hz", _action_potential),
     Problem("manufactured_monodomain", "orders of the monodomain solver in space and time",
@@ -182,5 +217,6 @@ ELECTROPHYSIOLOGY = (
     Problem("conduction_velocity", "plane wave in human myocardium", _plane_wave),
     Problem("niederer_2011", "activation of a slab, converged from both sides", _niederer),
     Problem("eikonal", "arrival times against exact ones", _eikonal),
+    Problem("fidelities", "activation by each tissue model on one mesh", _fidelities),
     Problem("electrocardiogram", "pseudo-ECG, dipole in a sphere, lead fields", _electrocardiogram),
 )  # fmt: skip

@@ -17,6 +17,7 @@ from organtwin.cells.pacing import PacedCell
 from organtwin.cells.population import Cells
 from organtwin.electrophysiology.conductivity import (
     Conductivity,
+    bidomain_conductivity,
     conductivity_tensor,
     tune,
 )
@@ -38,11 +39,8 @@ from organtwin.verify.geometry import box
 
 Array = NDArray[np.float64]
 
-#: σₑ/σᵢ along and across the fibres in the tissue of Niederer et al. (2011).
-ALONG, ACROSS = 0.62 / 0.17, 0.24 / 0.019
 #: Time by which any heart is activated (ms).
 LATEST = 400.0
-
 
 #: Piece of wall (mm): along, around and through it.
 WALL = (20.0, 7.0, 3.0)
@@ -186,7 +184,7 @@ def heart(
     V = fem.functionspace(domain.mesh, ("P", 1))
     conductivity, sigma_i, sigma_e = (
         conductivity_tensor(domain, part, f0, s0, n0, endocardium=endocardium)
-        for part in (sigma, *spaces(sigma))
+        for part in (sigma, *bidomain_conductivity(sigma))
     )
     return Tissue(
         V,
@@ -198,22 +196,6 @@ def heart(
         sigma_e=sigma_e,
         stimuli=tuple(stimuli),
         membrane=membrane,
-    )
-
-
-def spaces(sigma: Conductivity) -> tuple[Conductivity, Conductivity]:
-    """σᵢ and σₑ whose parallel sum along each direction is σ; the layer has the fibres' ratio.
-
-    >>> inner, outer = spaces(Conductivity(0.1334, 0.0176, 0.0176, 1.0))
-    >>> round(inner.fibre, 3), round(outer.fibre, 3)
-    (0.17, 0.62)
-    """
-    ratios = np.array([ALONG, ACROSS, ACROSS, ALONG])
-    values = np.array([sigma.fibre, sigma.sheet, sigma.normal, sigma.endocardial_layer])
-    inner, outer = values * (1 + ratios) / ratios, values * (1 + ratios)
-    return (
-        Conductivity(*(float(x) for x in inner)),
-        Conductivity(*(float(x) for x in outer)),
     )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
+import matplotlib as mpl
 import ufl
 from dolfinx import fem, mesh
 from mpi4py import MPI
@@ -21,6 +23,11 @@ from organtwin.electrophysiology.reaction_diffusion import (
 from organtwin.electrophysiology.reentry import Activity, Reentry
 from organtwin.electrophysiology.stimulus import Box, Stimulus
 from organtwin.errors import SolverError
+from organtwin.export.fields import FieldWriter
+from organtwin.export.isochrones import rotors, slab_stance
+from organtwin.export.series import read_series
+from organtwin.export.tables import read_table
+from organtwin.parallel import on_root
 
 
 @dataclass(frozen=True)
@@ -101,6 +108,35 @@ def run(found: Spiral, until: float) -> Activity:
         end = min(t + 10.0, until)
         step = found.tissue.advance(t, end)
         if not step.converged:
-            raise SolverError("spiral wave", step.detail or step.outcome, "Shorten the time step.")
+            raise SolverError(
+                "spiral wave", step.detail or step.outcome.value, "Shorten the time step."
+            )
         t = end
     return found.reentry.activity(found.beats, until, stimulated=found.stimulated)
+
+
+def draw(found: Spiral, folder: Path, t: float, *, traced: float = 500.0) -> Path:
+    """The potential at the end, and the filaments of the time before; collective.
+
+    Args:
+        found: The slab after `run`.
+        folder: Where the fields, ``rotors.csv`` and ``spiral.png`` go.
+        t: Time at the end (ms).
+        traced: How long before it filaments are drawn from (ms).
+    """
+    v = found.tissue.v
+    FieldWriter(folder, "spiral", v.function_space.mesh).write(t, {"v": v})
+    found.reentry.write(folder)
+
+    def work() -> Path:
+        series = read_series(folder / "spiral.pvd")
+        table = read_table(folder / "rotors.csv")
+        late = table["t [ms]"] >= t - traced
+        recent = {name: values[late] for name, values in table.items()}
+        return rotors(
+            series.mesh, series.at_points(0, "v"), recent, slab_stance(series.mesh),
+            folder / "spiral.png", colours=mpl.colormaps["Spectral_r"],
+            title=f"Spiral wave after {t:g} ms",
+        )  # fmt: skip
+
+    return on_root(found.tissue.comm, work)

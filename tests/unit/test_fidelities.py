@@ -11,12 +11,12 @@ from mpi4py import MPI
 from organtwin.cells.kernel import compile_kernel
 from organtwin.cells.model import CellModel
 from organtwin.cells.pacing import pace
-from organtwin.electrophysiology.conductivity import Conductivity
+from organtwin.electrophysiology.conductivity import Conductivity, bidomain_conductivity
 from organtwin.electrophysiology.eikonal import Velocity
 from organtwin.electrophysiology.stimulus import Balls, Stimulus
 from organtwin.electrophysiology.tissue import Model
 from organtwin.errors import SolverError
-from organtwin.verify.fidelities import compare, heart, spaces, table, tuned, wall
+from organtwin.verify.fidelities import compare, heart, table, tuned, wall
 
 SIGMA = Conductivity(0.14, 0.05, 0.05, 1.0)
 
@@ -55,7 +55,7 @@ def test_without_the_reference_among_the_models_it_is_run_all_the_same(tissue):
 
 
 def test_parallel_sum_of_the_spaces_is_the_monodomain():
-    inner, outer = spaces(SIGMA)
+    inner, outer = bidomain_conductivity(SIGMA)
     for name in ("fibre", "sheet", "normal", "endocardial_layer"):
         i, e = getattr(inner, name), getattr(outer, name)
         assert i * e / (i + e) == pytest.approx(getattr(SIGMA, name))
