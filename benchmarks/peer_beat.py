@@ -38,7 +38,7 @@ class Worker:
         dt: Time step (ms).
         definition: File of the cell model.
         names: States in the order of our files, the potential last.
-        solver: ``same`` for our linear solver and tolerance, ``iterative`` or ``direct`` for theirs.
+        solver: ``same`` for our linear solver and tolerance; ``iterative``, ``direct``: theirs.
     """
 
     def __init__(self, h: float, dt: float, definition: str, names: list[str], solver: str) -> None:

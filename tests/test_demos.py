@@ -16,6 +16,7 @@ DEMOS = Path(__file__).parents[1] / "demos"
     ("script", "result"),
     [
         ("heartbeat/heartbeat.py", "ejection fraction"),
+        ("ecg_twelve_lead/ecg_twelve_lead.py", "qrs duration"),
         ("atrial_fibrillation_drug/atrial_fibrillation_drug.py", "wave fronts"),
     ],
 )

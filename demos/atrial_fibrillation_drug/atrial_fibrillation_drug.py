@@ -122,11 +122,12 @@ def follow(kernel: Kernel, state: tuple[np.ndarray, np.ndarray], until: float) -
     corners = V.dofmap.list[: atrium.mesh.topology.index_map(2).size_local]
     snapshots = {}
     for t in np.arange(0.0, until, 50.0):
-        assert tissue.advance(t, t + 50.0).converged, tissue.fault
+        step = tissue.advance(t, t + 50.0)
+        assert step.converged, step
         snapshots[t + 50.0] = comm.gather(tissue.v.x.array[corners])
     apd = beats.apd[: V.dofmap.index_map.size_local]
     return Course(
-        (cells.states(0), tissue.v.x.array),
+        (cells.states(0), tissue.v.x.array.copy()),  # the function goes with the tissue
         reentry.activity(beats, until),
         float(quantiles(comm, apd[apd > 0], [0.5])[0]),
         reentry.sightings.copy(),

@@ -10,6 +10,8 @@ circulation are put together, and how one loop moves them all. Equations and sou
 docstrings of what is used here.
 """
 
+import organtwin  # noqa: F401, I001 - brings its libraries in the right order
+
 from pathlib import Path
 
 import numpy as np

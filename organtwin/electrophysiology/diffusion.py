@@ -163,7 +163,8 @@ class Diffusion:
         ksp.setInitialGuessNonzero(True)
         # The diagonal of A scales a residual to potentials (mV).
         ksp.setNormType(PETSc.KSP.NormType.PRECONDITIONED)
-        ksp.setTolerances(rtol=1e-12, atol=self._atol, max_it=500)
+        # At rest b is rounding, and a guess from before may be any multiple of it off.
+        ksp.setTolerances(rtol=1e-12, atol=self._atol, divtol=1e50, max_it=500)
         ksp.setFromOptions()
         return ksp
 
