@@ -124,8 +124,8 @@ class Discretisation:
     """Scheme of a monodomain or bidomain problem; the elements are those of its space.
 
     With the defaults and linear elements the slab of Niederer et al. (2011) is activated within
-    1 % of the limit on a mesh of 0.2 mm and within 5 % on one of 0.5 mm; see docs/choose-a-tissue-model.md
-    for the other schemes.
+    1 % of the limit on a mesh of 0.2 mm and within 5 % on one of 0.5 mm; the other schemes are
+    compared in docs/choose-a-tissue-model.md.
 
     Attributes:
         mass: Mass matrix.
