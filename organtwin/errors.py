@@ -46,9 +46,14 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 
     >>> suggestion("ionc_model", ["ionic_model", "mesh"])
     'Did you mean `ionic_model`?'
+    >>> suggestion("ina", ["INa", "IKr"])
+    'Did you mean `INa`?'
     >>> suggestion("x", ["lv_endo", "base"])
     'Known: base, lv_endo.'
     """
     names = sorted(known)
-    close = get_close_matches(name, names, n=1)
+    written = {known_name.lower(): known_name for known_name in names}
+    close = get_close_matches(name, names, n=1) or [
+        written[match] for match in get_close_matches(name.lower(), written, n=1)
+    ]
     return f"Did you mean `{close[0]}`?" if close else f"Known: {', '.join(names)}."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -30,8 +30,9 @@ def case_reference() -> str:
     return "\n".join([_HEAD, *_section("", Case)]).rstrip() + "\n"
 
 
-def _section(name: str, model: type[BaseModel]) -> Iterator[str]:
-    heading = f"## `[{name}]`" if name else "## Top level"
+def _section(name: str, model: type[BaseModel], *, several: bool = False) -> Iterator[str]:
+    table = f"[[{name}]]" if several else f"[{name}]"
+    heading = f"## `{table}`" if name else "## Top level"
     yield f"{heading}\n"
     yield f"{_sentence(model.__doc__)}\n"
     own = [(key, field) for key, field in model.model_fields.items() if not _models(field)]
@@ -43,7 +44,7 @@ def _section(name: str, model: type[BaseModel]) -> Iterator[str]:
     for key, field in model.model_fields.items():
         inner = f"{name}.{key}".lstrip(".")
         for choice in _models(field):
-            yield from _section(inner, choice)
+            yield from _section(inner, choice, several=get_origin(field.annotation) is tuple)
 
 
 def _models(field: FieldInfo) -> list[type[BaseModel]]:
@@ -59,10 +60,12 @@ def _default(field: FieldInfo) -> str:
 
 
 def _toml(value: Any, unit: Unit | None) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(_toml(item, unit) for item in value)}]"
     if unit:
         return f'"{unit.text(value)}"'
-    if isinstance(value, tuple):
-        return f"[{', '.join(_toml(item, None) for item in value)}]"
+    if isinstance(value, Mapping):
+        return "{}"
     return str(value) if isinstance(value, int | float) else f'"{value}"'
 
 
@@ -96,7 +99,15 @@ def _bounds(field: FieldInfo) -> str:
 
 
 def _unit(field: FieldInfo) -> Unit | None:
-    return next((mark for mark in field.metadata if isinstance(mark, Unit)), None)
+    """Unit of the value, or of each in a list."""
+    marks = (*field.metadata, *_marks(field.annotation))
+    return next((mark for mark in marks if isinstance(mark, Unit)), None)
+
+
+def _marks(annotation: Any) -> list[Any]:
+    """What annotates the members of a tuple."""
+    members = get_args(annotation) if get_origin(annotation) is tuple else ()
+    return [mark for member in members for mark in getattr(member, "__metadata__", ())]
 
 
 def _choices(annotation: Any) -> list[str]:

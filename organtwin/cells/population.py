@@ -81,9 +81,13 @@ class Cells:
         """Values of the fields of a population's kernel, in its order."""
         return self._fields[population]
 
-    def rest(self, n: int, passive: float = 0.0) -> Array:
-        """Potential at the start (mV) at ``n`` local nodes, ``passive`` where there is no cell."""
-        v = np.full(n, passive)
+    def rest(self, n: int) -> Array:
+        """Potential at the start (mV) at ``n`` local nodes.
+
+        Without a cell it is the initial potential of the first population's model, so that
+        passive tissue neither excites its surroundings nor counts as excited.
+        """
+        v = np.full(n, self.populations[0].kernel.initial_potential if self.populations else 0.0)
         for population in self.populations:
             v[_nodes(population)] = population.v
         return v

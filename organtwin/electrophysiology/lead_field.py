@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from petsc4py import PETSc
 from ufl.core.expr import Expr
 
-from organtwin.electrophysiology.probes import _located
+from organtwin.electrophysiology.probes import located
 from organtwin.errors import InputError, SolverError, suggestion
 from organtwin.mesh.domain import Domain
 from organtwin.solve.assembly import matrix, vector
@@ -210,7 +210,7 @@ def _point_loads(
 ) -> dict[str, PETSc.Vec]:
     """A unit source at each electrode, spread over the nodes of the cell it lies in."""
     try:
-        mine, dofs, weights = _located(V, electrodes, off_the_skin)
+        mine, dofs, weights = located(V, electrodes, off_the_skin)
     except InputError as error:
         place = error.place.replace("probe", "electrode")
         raise InputError(place, error.problem, "Move it onto the body.") from None

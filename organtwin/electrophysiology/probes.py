@@ -50,7 +50,7 @@ class Probes:
         self._fields = dict(fields or {})
         self._names = tuple(points)
         self._schedule = Schedule(every)
-        self._local, self._dofs, self._weights = _located(V, points, tolerance)
+        self._local, self._dofs, self._weights = located(V, points, tolerance)
         width = 1 + len(self._names) * (1 + len(self._fields))
         capacity = samples_until(until, every) if self._comm.rank == 0 else 0
         self._table = np.zeros((capacity, width))
@@ -108,10 +108,23 @@ class Probes:
         return found
 
 
-def _located(
+def located(
     V: fem.FunctionSpace, points: Mapping[str, Array], tolerance: float
 ) -> tuple[NDArray[np.intp], NDArray[np.int32], Array]:
-    """Which points are this rank's, and the nodes and weights that give a value there."""
+    """Where points lie in a mesh; collective.
+
+    Args:
+        V: Space of a field.
+        points: Points by name (mm), (3,) each.
+        tolerance: Distance (mm) from the mesh at which a point still counts as inside.
+
+    Returns:
+        Numbers of the points that are this rank's, (m,); the nodes of their elements and the
+        weights that give the field's value there, (m, nodes of an element) each.
+
+    Raises:
+        InputError: a point lies outside of the mesh.
+    """
     comm, msh = V.mesh.comm, V.mesh
     x = np.array([np.asarray(p, dtype=np.float64) for p in points.values()]).reshape(-1, 3)
     cells, closest, distance = _closest(V, x)

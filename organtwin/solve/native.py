@@ -14,7 +14,7 @@ from organtwin.errors import SetupError
 from organtwin.solve import options
 
 #: -ffast-math and vector instructions make loops over cells tenfold faster than plain C.
-FAST = ("-O3", "-march=native", "-ffast-math", "-fopenmp-simd", "-fPIC", "-shared", "-std=c11")
+FAST = ("-O3", "-march=native", "-ffast-math", "-fopenmp-simd", "-fPIC", "-std=c11")
 #: The same without -ffast-math, for code that relies on infinities.
 STRICT = tuple(flag for flag in FAST if flag != "-ffast-math")
 
@@ -55,21 +55,30 @@ def compiled(
 
 
 def _compile(source: Path, target: Path, flags: Sequence[str]) -> None:
-    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or "gcc"
-    failure = ""
-    # Without glibc's vector maths library loops still work, scalar where they call it.
-    for libraries in (("-lmvec", "-lm"), ("-lm",)):
-        command = [*compiler.split(), *flags, str(source), "-o", str(target), *libraries]
-        try:
-            result = subprocess.run(command, capture_output=True, text=True, check=False)
-        except OSError as error:
-            failure = str(error)
-            break
-        if result.returncode == 0:
-            return
-        failure = result.stderr.strip().splitlines()[-1] if result.stderr.strip() else "no message"
+    # In two steps: a linker that is told of -ffast-math adds code that, once loaded, flushes
+    # subnormal numbers to zero in the whole process.
+    compiler = (os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or "gcc").split()
+    built = source.with_suffix(".o")
+    failure = _failure([*compiler, *flags, "-c", str(source), "-o", str(built)])
+    if not failure:
+        # Without glibc's vector maths library loops still work, scalar where they call it.
+        for libraries in (("-lmvec", "-lm"), ("-lm",)):
+            failure = _failure([*compiler, "-shared", str(built), "-o", str(target), *libraries])
+            if not failure:
+                return
     raise SetupError(
         "native code",
-        f"the C compiler `{compiler}` does not work ({failure}).",
+        f"the C compiler `{' '.join(compiler)}` does not work ({failure}).",
         "Debian/Ubuntu: apt-get install gcc libc6-dev. conda: conda install c-compiler.",
     )
+
+
+def _failure(command: Sequence[str]) -> str:
+    """Last word of a command that fails, else nothing."""
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        return str(error)
+    if result.returncode == 0:
+        return ""
+    return result.stderr.strip().splitlines()[-1] if result.stderr.strip() else "no message"

@@ -229,6 +229,12 @@ def test_kernels_are_compiled_once(small, tmp_path, monkeypatch):
     assert second.rates(states, v)[0][0, 0] == pytest.approx(-16.0)
 
 
+def test_loaded_kernels_leave_the_arithmetic_of_others_alone(small):
+    compile_kernel(small)
+    subnormal = np.array([1e-310])
+    assert (subnormal * 0.5)[0] == 5e-311
+
+
 @pytest.mark.parametrize("compiler", ["/no/such/compiler", "false"])
 def test_missing_compiler_is_told(small, tmp_path, monkeypatch, compiler):
     monkeypatch.setenv("CC", compiler)
