@@ -119,8 +119,11 @@ class BidomainDiffusion:
 
     @property
     def state(self) -> Mapping[str, Array]:
-        """φₑ (mV)."""
-        return {"extracellular_potential": self.extracellular.phi.x.array}
+        """φₑ (mV), and what the first guess of v is made of."""
+        return {
+            "extracellular_potential": self.extracellular.phi.x.array,
+            **self._implicit.state,
+        }
 
     def step(self, v: fem.Function, dt: float, load: PETSc.Vec | None = None) -> int:
         """One step of v in place; the iterations, −1 on failure."""

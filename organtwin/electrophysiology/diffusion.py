@@ -104,14 +104,18 @@ class Diffusion:
         self._theta = theta
         self._b = self.K.createVecLeft()
         self._delta, self._before = self.K.createVecRight(), self.K.createVecRight()
-        self._dt = 0.0  # of the last step (ms)
+        self._dt = np.zeros(1)  # of the last step (ms)
         self._atol = tolerance * V.dofmap.index_map.size_global**0.5
         self._solvers: dict[float, PETSc.KSP] = {}
 
     @property
     def state(self) -> Mapping[str, NDArray[np.float64]]:
-        """Nothing: a step depends on v alone."""
-        return {}
+        """What the first guess is made of; a step depends on it by its algebraic error."""
+        return {
+            "increment": self._delta.array,
+            "increment_before": self._before.array,
+            "increment_dt": self._dt,
+        }
 
     def step(self, v: fem.Function, dt: float, load: PETSc.Vec | None = None) -> int:
         """One step of v in place, ``load`` (mV × volume) added; the iterations, −1 on failure."""
@@ -136,10 +140,10 @@ class Diffusion:
 
     def _guess(self, dt: float) -> None:
         """Extrapolate δ linearly, as a rate where the length of the step changes."""
-        if self._dt not in (0.0, dt):
-            self._delta.scale(dt / self._dt)
-            self._before.scale(dt / self._dt)
-        self._dt = dt
+        if self._dt[0] not in (0.0, dt):
+            self._delta.scale(dt / self._dt[0])
+            self._before.scale(dt / self._dt[0])
+        self._dt[0] = dt
         self._before.axpby(2.0, -1.0, self._delta)
         self._delta, self._before = self._before, self._delta
 
