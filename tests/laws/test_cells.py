@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from organtwin.cells.catalogue import library
+from organtwin.cells.codegen import Scheme
 from organtwin.cells.kernel import compile_kernel
 from organtwin.cells.model import CellModel
 from organtwin.errors import InputError
@@ -135,3 +136,30 @@ def test_models_without_calcium_say_so(name):
     cell = kernel(name)
     with pytest.raises(InputError, match=f"`{name}`.*no calcium"):
         cell.calcium(cell.initial_states(1))
+
+
+#: Courtemanche's cell in fibrillation as its store begins to release; gates shut or wide are left
+#: at their initial values.
+RELEASING = {
+    "m": 0.998, "h": 5.5e-8, "j": 0.303, "oa": 0.794, "oi": 0.769, "ua": 0.937, "xr": 0.104,
+    "xs": 0.065, "d": 0.724, "f": 0.693, "fCa": 0.594, "u_rel": 0.0293, "v_rel": 0.264,
+    "w_rel": 0.882, "Na_i": 13.9, "K_i": 136.3, "Ca_i": 2.398e-4, "Ca_up": 1.554, "Ca_rel": 0.297,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("scheme", list(Scheme))
+def test_a_release_that_feeds_itself_keeps_its_bounds(scheme):
+    """Its slope is positive, and huge where the sigmoids of the release are steep."""
+    cell = compile_kernel(CellModel.load("courtemanche_1998"), scheme=scheme)
+    ends = []
+    for dt in (0.005, 0.05, 0.1):
+        states, v = cell.initial_states(9), np.full(9, 8.123)  # vector loop and remainder
+        for name, value in RELEASING.items():
+            states[cell.states.index(name)] = value
+        for _ in range(round(20.0 / dt)):
+            cell.step(states, v, 0.0, dt)
+            assert (states[cell.states.index("u_rel")] <= 1.0).all()
+            assert (states[cell.states.index("Ca_i")] < 5e-4).all()
+        np.testing.assert_allclose(states, states[:, :1] * np.ones(9), rtol=1e-9)
+        ends.append(v[0])
+    np.testing.assert_allclose(ends[1:], ends[0], atol=0.15)
