@@ -16,8 +16,7 @@ that is weak in such cells. What slows the waves is the block of sodium: leave i
 
 Left out: fibres, scars and differences between cells, so that rotors hardly wander; the right
 atrium; what months of treatment do to the expression of channels, and block that depends on
-potential or rate. On triangles of 0.6 mm it goes alike: 900 ms after the drug there are 3
-waves as here, with a cycle of 300 instead of 350 ms.
+potential or rate.
 """
 
 import organtwin  # noqa: F401 - brings its libraries in the right order
