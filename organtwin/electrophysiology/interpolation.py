@@ -9,12 +9,15 @@ from typing import Any
 
 import basix
 import numpy as np
+import ufl
 from dolfinx import fem, la
+from dolfinx.mesh import Mesh
 from numpy.typing import NDArray
 from petsc4py import PETSc
 
 from organtwin.cells.population import Cells
 from organtwin.electrophysiology.diffusion import LUMPED_SHARE, Mass
+from organtwin.errors import InputError
 from organtwin.parallel import on_root
 from organtwin.solve.native import compiled
 
@@ -41,13 +44,26 @@ class StateInterpolation:
         cells: Cells at its nodes.
         mass: Mass matrix of the time derivative.
         share: w, 1 for integrated currents alone.
+        dx: Where the tissue is.
+
+    Raises:
+        InputError: the elements are no simplices.
 
     Source:
         Pathmanathan et al. (2011), Int. J. Numer. Meth. Biomed. Eng. 27:1863–1882.
     """
 
-    def __init__(self, V: fem.FunctionSpace, cells: Cells, mass: Mass, share: float) -> None:
+    def __init__(
+        self, V: fem.FunctionSpace, cells: Cells, mass: Mass, share: float, dx: ufl.Measure = ufl.dx
+    ) -> None:
+        if not V.mesh.basix_cell().name.endswith(("interval", "triangle", "tetrahedron")):
+            raise InputError(
+                "integrated currents",
+                f"cells are {V.mesh.basix_cell().name}s.",
+                "Use simplices, or `Interpolation.CURRENT`.",
+            )
         self._load = fem.Function(V)
+        tissue = _is_tissue(V.mesh, dx)
         element = V.element.basix_element
         points, weights = basix.make_quadrature(V.mesh.basix_cell(), 2 * element.degree)
         phi = element.tabulate(0, points)[0, :, :, 0]
@@ -58,7 +74,7 @@ class StateInterpolation:
         source = _source(M.shape[0], len(points))
         library = on_root(V.mesh.comm, lambda: str(compiled(source)))
         self._fronts = [
-            _Front(V, cells, k, _Rule(phi, share * test, share * M, _functions(library)))
+            _Front(V, cells, k, _Rule(phi, share * test, share * M, _functions(library)), tissue)
             for k in range(len(cells.populations))
         ]
 
@@ -83,9 +99,16 @@ class _Rule:
 
 
 class _Front:
-    """Elements whose nodes all have cells of one population."""
+    """Elements of the tissue whose nodes all have cells of one population."""
 
-    def __init__(self, V: fem.FunctionSpace, cells: Cells, population: int, rule: _Rule) -> None:
+    def __init__(
+        self,
+        V: fem.FunctionSpace,
+        cells: Cells,
+        population: int,
+        rule: _Rule,
+        tissue: NDArray[np.bool_],
+    ) -> None:
         self._rule = rule
         self._states = cells.states(population)
         self._fields = cells.fields(population)
@@ -100,7 +123,7 @@ class _Front:
             self._own[:] = -1
             self._own[nodes] = np.arange(len(nodes), dtype=np.int32)
         dofs = V.dofmap.list[:owned]
-        mine = (self._own[dofs] >= 0).all(axis=1)
+        mine = (self._own[dofs] >= 0).all(axis=1) & tissue
         self._dofs = np.ascontiguousarray(dofs[mine])
         self._own_dofs = np.ascontiguousarray(self._own[self._dofs])
         corners = msh.geometry.x[msh.geometry.dofmaps[0][:owned]][mine]
@@ -150,6 +173,20 @@ class _Front:
         out = np.empty((len(rows), len(cells) * phi.shape[1]))
         self._rule.native.at_points(dofs, cells, len(cells), rows, *rows.shape, phi, out)
         return out
+
+
+def _is_tissue(msh: Mesh, dx: ufl.Measure) -> NDArray[np.bool_]:
+    """Which of this rank's own cells a measure covers."""
+    owned = msh.topology.index_map(msh.topology.dim).size_local
+    number = dx.subdomain_id()
+    if number == "everywhere":
+        return np.ones(owned, dtype=bool)
+    tags = dx.subdomain_data()
+    wanted = number if isinstance(number, tuple) else (number,)
+    found = tags.indices[np.isin(tags.values, wanted)]
+    covered = np.zeros(owned, dtype=bool)
+    covered[found[found < owned]] = True
+    return covered
 
 
 def _scale(edges: Array) -> Array:

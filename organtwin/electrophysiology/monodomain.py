@@ -59,4 +59,5 @@ def monodomain(
     return ReactionDiffusion(
         V, cells, diffusion, membrane, stimuli,
         scheme=scheme, steps=steps, drives=drives, recorders=recorders, domain=domain,
+        dx=dx,
     )  # fmt: skip

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Protocol
 
 import numpy as np
+import ufl
 from dolfinx import fem
 from mpi4py import MPI
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from organtwin.electrophysiology.diffusion import Mass, Membrane
 from organtwin.electrophysiology.interpolation import StateInterpolation
 from organtwin.electrophysiology.recorders import Recorder
 from organtwin.electrophysiology.stimulus import Drive, Injection, Stimulus
-from organtwin.errors import InputError
+from organtwin.errors import InputError, SolverError
 from organtwin.mesh.domain import Domain
 from organtwin.solve.outcome import Outcome, Step
 
@@ -93,12 +94,14 @@ INTEGRATED_SHARE = {
 class TimeSteps:
     """Time steps between ``shortest`` and ``longest`` (ms), in powers of two.
 
-    A step is as long as the change of ∂v/∂t over it moves no node by more than ``tolerance``.
+    The next step is as long as the change of ∂v/∂t over it will move no node by more than
+    ``tolerance``, if that lasts. One that has moved a node by four times that is taken again, in
+    halves, unless it is the shortest: the upstroke is as accurate as the shortest step makes it.
 
     Attributes:
         shortest: Step of the upstroke and of stimuli (ms).
         longest: Step at rest (ms).
-        tolerance: Largest local error of v (mV).
+        tolerance: Local error of v that longer steps aim at (mV).
     """
 
     shortest: float = 0.05
@@ -106,7 +109,7 @@ class TimeSteps:
     tolerance: float = 0.1
 
     def __post_init__(self) -> None:
-        if not 0 < self.shortest <= self.longest or self.tolerance <= 0:
+        if not 0 < self.shortest <= self.longest or not self.tolerance > 0:
             raise InputError(
                 "time steps",
                 f"{self.shortest:g} to {self.longest:g} ms, tolerance {self.tolerance:g} mV.",
@@ -177,6 +180,11 @@ class ReactionDiffusion:
         drives: Further things that depolarise cells.
         recorders: Called after each electrical step.
         domain: Mesh with names, to tell in which region something goes wrong.
+        dx: Where the tissue is.
+
+    Raises:
+        InputError: currents are to be integrated (`Interpolation`), and the cells do not tell
+            them, or the elements are no simplices.
 
     Source:
         Splitting after Sundnes et al. (2005), Math. Biosci. 194:233–248.
@@ -195,6 +203,7 @@ class ReactionDiffusion:
         drives: Sequence[Drive] = (),
         recorders: Sequence[Recorder] = (),
         domain: Domain | None = None,
+        dx: ufl.Measure = ufl.dx,
     ) -> None:
         self.comm = V.mesh.comm
         self.cells = cells
@@ -211,9 +220,9 @@ class ReactionDiffusion:
         self._drives: tuple[Drive, ...] = (*injections, *drives)
         self.spread = spread
         self._front: StateInterpolation | None = None
-        if scheme.interpolation is not Interpolation.CURRENT and isinstance(cells, Cells):
+        if scheme.interpolation is not Interpolation.CURRENT:
             share = INTEGRATED_SHARE[scheme.interpolation]
-            self._front = StateInterpolation(V, cells, scheme.mass, share)
+            self._front = StateInterpolation(V, _telling(cells), scheme.mass, share, dx)
         self._beat = np.zeros(1)
         self._dt = np.full(1, steps.shortest)  # wanted of the next step (ms)
         self._rate = np.zeros(n)  # ∂v/∂t over the last step (mV/ms)
@@ -259,21 +268,33 @@ class ReactionDiffusion:
     def advance(self, t0: float, t1: float) -> Step:
         """Advance in sub-steps that fit into the interval; on failure the state is as at ``t0``."""
         saved = {name: values.copy() for name, values in self.state.items()}
+        try:
+            krylov, fault = self._advance(t0, t1)
+        except SolverError as error:  # of a drive
+            krylov, fault = -1, str(error)
+        if krylov >= 0:
+            # A state that is lost shows in v only a step later.
+            fault = self._told(t1)
+        if krylov < 0 or fault:
+            self._restore(saved)
+            outcome = Outcome.NOT_FINITE if fault else Outcome.LINEAR_FAILED
+            return Step(t0, t1, outcome, detail=fault)
+        return Step(t0, t1, krylov=krylov)
+
+    def _advance(self, t0: float, t1: float) -> tuple[int, str]:
+        """The linear iterations; −1 on failure, and what is not finite, if something is."""
         parts = max(1, int(np.ceil((t1 - t0) / self._steps.shortest - 1e-9)))
         shortest = (t1 - t0) / parts
-        self._start_beat(t0)
         done, krylov = 0, 0
         while done < parts:
             t = t0 + done * shortest
+            self._start_beat(t)
             size, iterations = self._step_of(self._largest(t, shortest, done, parts), t, shortest)
             if iterations < 0:
-                fault = self._told(t)
-                self._restore(saved)
-                outcome = Outcome.NOT_FINITE if fault else Outcome.LINEAR_FAILED
-                return Step(t0, t1, outcome, detail=fault)
+                return -1, self._told(t)
             krylov += iterations
             done += size
-        return Step(t0, t1, krylov=krylov)
+        return krylov, ""
 
     def _largest(self, t: float, shortest: float, done: int, parts: int) -> int:
         """Shortest steps in the next one: a power of two that fits and meets no stimulus."""
@@ -293,8 +314,8 @@ class ReactionDiffusion:
             dt = size * shortest
             np.copyto(self._old, v)
             iterations = self._split(v, t, dt)
-            if iterations < 0:
-                return size, iterations
+            if iterations < 0 or not self._is_finite():
+                return size, -1
             if self._steps.longest <= self._steps.shortest:
                 break
             error = self._control(v, dt)
@@ -306,6 +327,11 @@ class ReactionDiffusion:
         for recorder in self._recorders:
             recorder.record(t, dt, self._old, v)
         return size, iterations
+
+    def _is_finite(self) -> bool:
+        """Whether v is, on all ranks: cells may lose it after the diffusion has seen it."""
+        finite = bool(np.isfinite(self.v.x.array).all())
+        return bool(self.comm.allreduce(finite, op=MPI.LAND))
 
     def _copy(self) -> dict[str, Array]:
         """What a refused step has to restore; recorders see only steps that are kept."""
@@ -365,7 +391,7 @@ class ReactionDiffusion:
             node, what = found
             x, y, z = self.v.function_space.tabulate_dof_coordinates()[node]
             place = f"node at ({x:.4g}, {y:.4g}, {z:.4g}) mm{self._region_of(node)}"
-            text = f"in the step from t = {t:g} ms, {place}: {what}"
+            text = f"in the step at t = {t:g} ms, {place}: {what}"
         return next((told for told in self.comm.allgather(text) if told), "")
 
     def _region_of(self, node: int) -> str:
@@ -377,3 +403,14 @@ class ReactionDiffusion:
         numbers = set(tags.values[np.isin(tags.indices, cells)])
         names = [name for name, number in self._domain.regions.items() if number in numbers]
         return f" in region {', '.join(names)}" if names else ""
+
+
+def _telling(cells: Reaction) -> Cells:
+    """Cells that tell the current of any states."""
+    if not isinstance(cells, Cells):
+        raise InputError(
+            f"{type(cells).__name__}",
+            "these cells tell no currents that could be integrated over elements.",
+            "Choose `Interpolation.CURRENT`.",
+        )
+    return cells

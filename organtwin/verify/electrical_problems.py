@@ -44,20 +44,20 @@ def _action_potential(comm: MPI.Comm, quick: bool) -> list[Record]:
 
 def _monodomain_order(comm: MPI.Comm, quick: bool) -> list[Record]:
     from organtwin.electrophysiology.diffusion import Mass
-    from organtwin.electrophysiology.reaction_diffusion import Discretisation, Splitting
-    from organtwin.verify.electrophysiology import manufactured
+    from organtwin.electrophysiology.reaction_diffusion import Splitting
+    from organtwin.verify.electrophysiology import NODAL, manufactured
 
     n = 8 if quick else 16
     name, records = "manufactured_monodomain", []
     for mass in Mass:
-        scheme = Discretisation(mass=mass)
+        scheme = replace(NODAL, mass=mass)
         coarse, fine = (manufactured(comm, m, scheme=scheme)[0] for m in (n, 2 * n))
         quantity = f"order in space of v, L2, {mass} mass"
         records.append(
             Record(name, quantity, math.log2(coarse / fine), "1", 2.0, 0.1, PATHMANATHAN,
                    Sense.AT_LEAST)
         )  # fmt: skip
-    quadratic = Discretisation(mass=Mass.CONSISTENT)
+    quadratic = replace(NODAL, mass=Mass.CONSISTENT)
     coarse, fine = (manufactured(comm, m, degree=2, scheme=quadratic, steps=400)[0] for m in (4, 8))
     quantity = "order in space of v, L2, quadratic elements"
     records.append(

@@ -54,6 +54,70 @@ def test_a_diverging_cell_is_named_and_the_state_is_kept(domain, coupled):
         np.testing.assert_array_equal(values, before[name])
 
 
+class Poison:
+    """A drive that makes a potential infinite in one call of `apply`."""
+
+    state = {}
+
+    def __init__(self, call):
+        self.calls, self.call = 0, call
+
+    def apply(self, v, t, dt):
+        self.calls += 1
+        if self.calls == self.call:
+            v[NODE] = np.nan
+
+    def overlaps(self, t0, t1):
+        return True
+
+    def beat(self, t):
+        return 0
+
+
+@pytest.mark.parametrize("call", [1, 2, 39, 40])
+def test_what_is_lost_in_a_half_step_fails_that_step(domain, call):
+    """Also in the last one, after which nothing else would look at it."""
+    V = fem.functionspace(domain.mesh, ("P", 1))
+    kernel = compile_kernel(CellModel.load("ten_tusscher_2006_epi"))
+    cells = Cells.uniform(kernel, kernel.initial_states()[:, 0], -85.0, local_nodes(V))
+    problem = monodomain(V, cells, 0.1 * ufl.Identity(3), drives=[Poison(call)], domain=domain)
+    step = problem.advance(0.0, 1.0)
+    assert step.outcome is Outcome.NOT_FINITE
+    assert "is nan" in step.detail
+    assert (problem.v.x.array == -85.0).all()
+
+
+def test_states_that_are_lost_at_the_end_are_found(domain):
+    problem = tissue(domain)
+    states = problem.cells.state["states"]
+    step_cells = problem.cells.step
+
+    def spoiled(v, t, dt):
+        step_cells(v, t, dt)
+        if t + dt > 1.0 - 1e-9:
+            states[2, NODE] = np.nan
+
+    problem.cells.step = spoiled
+    assert problem.advance(0.0, 1.0).outcome is Outcome.NOT_FINITE
+    assert np.isfinite(states).all()
+
+
+def test_a_drive_that_fails_refuses_the_step(domain):
+    class Broken(Poison):
+        def apply(self, v, t, dt):
+            v += 1.0
+            raise SolverError("drive", "it broke.")
+
+    V = fem.functionspace(domain.mesh, ("P", 1))
+    kernel = compile_kernel(CellModel.load("ten_tusscher_2006_epi"))
+    cells = Cells.uniform(kernel, kernel.initial_states()[:, 0], -85.0, local_nodes(V))
+    problem = monodomain(V, cells, 0.1 * ufl.Identity(3), drives=[Broken(0)])
+    step = problem.advance(0.0, 1.0)
+    assert not step.converged
+    assert "it broke" in step.detail
+    assert (problem.v.x.array == -85.0).all()
+
+
 def test_the_run_ends_with_what_happened(domain):
     problem = tissue(domain)
     problem.cells.state["states"][0, NODE] = np.inf

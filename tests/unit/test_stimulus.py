@@ -10,7 +10,7 @@ from mpi4py import MPI
 
 from organtwin.electrophysiology.diffusion import Membrane
 from organtwin.electrophysiology.monodomain import monodomain
-from organtwin.electrophysiology.reaction_diffusion import Discretisation
+from organtwin.electrophysiology.reaction_diffusion import Discretisation, Interpolation
 from organtwin.electrophysiology.stimulus import (
     Arrival,
     Balls,
@@ -165,7 +165,7 @@ def test_charge_stays_in_the_tissue(V):
     """χ C_m ∫ dv = ∫∫ I_stim with sealed boundaries, where I_stim is the nodes' interpolant."""
     membrane = Membrane(chi=100.0, C_m=0.02)
     stimulus = Stimulus(CORNER, strength=30.0, duration=2.0, onsets=(1.0,))
-    scheme = Discretisation(tolerance=1e-9)
+    scheme = Discretisation(interpolation=Interpolation.CURRENT, tolerance=1e-9)
     tissue = monodomain(
         V, Passive(), 0.5 * ufl.Identity(3), [stimulus], membrane=membrane, scheme=scheme
     )
