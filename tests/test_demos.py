@@ -17,6 +17,7 @@ DEMOS = Path(__file__).parents[1] / "demos"
     [
         ("heartbeat/heartbeat.py", "ejection fraction"),
         ("ecg_twelve_lead/ecg_twelve_lead.py", "qrs duration"),
+        ("ventricular_tachycardia/ventricular_tachycardia.py", "tachycardia"),
         ("atrial_fibrillation_drug/atrial_fibrillation_drug.py", "wave fronts"),
     ],
 )

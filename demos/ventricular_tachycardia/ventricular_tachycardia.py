@@ -1,4 +1,4 @@
-"""Scar tachycardia: can it be started, and does an ablation line prevent it?
+"""Scar tachycardia: can it be started, and does an ablation line end and prevent it?
 
     python demos/ventricular_tachycardia/ventricular_tachycardia.py
     mpirun -n 2 python demos/ventricular_tachycardia/ventricular_tachycardia.py
@@ -8,8 +8,8 @@ tissue runs through the scar, from its apical to its basal edge: it conducts slo
 apical entrance the cells stay refractory for longer. A beat and a premature stimulus, S1 and S2,
 are given at the apex, S2 earlier from one attempt to the next. The wave of an early S2 is blocked
 at the entrance, goes round the scar, comes into the isthmus from the base and leaves it when the
-muscle around has recovered: it turns for ever. Then a line of cells across the isthmus is ablated,
-and the same is tried again.
+muscle around has recovered: it turns for ever. Then a line of cells across the isthmus is ablated:
+while the wave turns, which ends it, and in a heart at rest, where the same S2 no longer starts it.
 
 What you will learn: how scars and lesions are drawn onto a mesh, how cells and conduction differ
 by region, how a heart is paced by a protocol, how reentry is told from activity that dies out, and
@@ -51,6 +51,7 @@ from organtwin.electrophysiology.monodomain import monodomain
 from organtwin.electrophysiology.reaction_diffusion import (
     COARSE,
     NOT_ACTIVATED,
+    ReactionDiffusion,
     TimeSteps,
     local_nodes,
 )
@@ -140,16 +141,22 @@ def paced(variant: CellModel) -> PacedCell:
 # 4. Programmed stimulation, and what came of it.
 @dataclass
 class Attempt:
-    """S1, S2 and what followed: folder of the fields, activity, and signals over time."""
+    """What a heart did: folder of the fields, activity, signals over time, and state at the end."""
 
     folder: Path
     activity: Activity
     times: np.ndarray
     voltages: dict[str, np.ndarray]
+    tissue: ReactionDiffusion
 
 
-def stimulate(stem: str, substrate: Domain, coupling: float) -> Attempt:
-    """Pace from the apex until nothing moves any more, or to the end; collective."""
+def follow(
+    stem: str, substrate: Domain, onsets: tuple[float, ...] = (), before: Attempt | None = None
+) -> Attempt:
+    """Pace from the apex, wait until nothing moves any more, or to the end; collective.
+
+    With an attempt from ``before`` go on from its state, else begin at rest.
+    """
     dead = [name for name in ("scar", "lesion") if name in substrate.regions]
     living = [name for name in substrate.regions if name not in dead]
     healthy = tuple(name for name in living if name not in COUPLING)
@@ -162,8 +169,8 @@ def stimulate(stem: str, substrate: Domain, coupling: float) -> Attempt:
     sigma = by_region(substrate, {**COUPLING, **dict.fromkeys(dead, 0.0)}) * conductivity_tensor(
         substrate, SIGMA, directions.f0, directions.s0, directions.n0
     )
-    onsets = s1_s2(S1, 1, (coupling,))
-    end = onsets[-1] + FOLLOWED
+    start = max(onsets, default=0.0)
+    end = start + FOLLOWED
     body = PseudoECG(V, sigma, standing_adult(heart))
     catheter = Electrograms(V, sigma, {"isthmus": wall_point})
     signals = Signals(
@@ -171,20 +178,23 @@ def stimulate(stem: str, substrate: Domain, coupling: float) -> Attempt:
     )
     beats = Beats(local_nodes(V), comm, threshold=-40.0)
     reentry = Reentry(V, until=end)
+    apex = Balls({"apex": axis.apex}, radius=6.0)
     tissue = monodomain(
-        V, cells, sigma, [Stimulus(Balls({"apex": axis.apex}, radius=6.0), onsets=onsets)],
+        V, cells, sigma, [Stimulus(apex, onsets=onsets)] if onsets else [],
         scheme=COARSE, steps=TimeSteps(shortest=0.2), dx=substrate.dx(*living),
         recorders=[beats, reentry, signals], domain=substrate,
     )  # fmt: skip
+    if before is not None:
+        hand_over(before.tissue, tissue)
     fields = {"v": tissue.v, "region": region_field(substrate)}
     writer = FieldWriter(OUT / stem, "v", heart.mesh)
     for t in np.arange(0.0, end, 20.0):
         step = tissue.advance(t, t + 20.0)
         assert step.converged, step.detail
-        if t + 20.0 in (onsets[-1] + SHOWN, *np.arange(end - 600.0, end + 1.0, 20.0)):
+        if t + 20.0 in (start + SHOWN, *np.arange(end - 600.0, end + 1.0, 20.0)):
             writer.write(t + 20.0, fields)
-        seen = reentry.activity(beats, t + 20.0, stimulated=onsets[-1], lasting=0.9 * FOLLOWED)
-        if t > onsets[-1] + 200.0 and seen.verdict == "terminated":
+        seen = reentry.activity(beats, t + 20.0, stimulated=start, lasting=0.9 * FOLLOWED)
+        if t > start + 200.0 and seen.verdict == "terminated":
             break
     last = beats.fields(V)
     times = last["activation"].x.array  # of the last turn
@@ -192,7 +202,16 @@ def stimulate(stem: str, substrate: Domain, coupling: float) -> Attempt:
     FieldWriter(OUT / stem, "beats", heart.mesh).write(t + 20.0, last)
     reentry.write(OUT / stem)
     signals.write(OUT / stem / "signals.csv")
-    return Attempt(OUT / stem, seen, signals.times, signals.voltages)
+    return Attempt(OUT / stem, seen, signals.times, signals.voltages, tissue)
+
+
+def hand_over(old: ReactionDiffusion, new: ReactionDiffusion) -> None:
+    """Give cells that are alive in both hearts the states that they have in the old one."""
+    (had,), (has,) = old.cells.populations, new.cells.populations
+    states = np.zeros((len(old.cells.states(0)), local_nodes(V)))
+    states[:, had.nodes] = old.cells.states(0)
+    new.cells.states(0)[:] = states[:, has.nodes]
+    new.v.x.array[has.nodes] = old.v.x.array[has.nodes]
 
 
 def nearest_node(along: float) -> np.ndarray:
@@ -207,11 +226,14 @@ def nearest_node(along: float) -> np.ndarray:
 wall_point = nearest_node(0.0)
 attempts = {}
 for coupling in COUPLINGS:
-    attempt = stimulate(f"s2_at_{coupling:g}", scarred, coupling)
+    attempt = follow(f"s2_at_{coupling:g}", scarred, s1_s2(S1, 1, (coupling,)))
     attempts[f"scar, S2 {coupling:g} ms"] = attempt
     if attempt.activity.verdict == "sustained":
         break
-attempts[f"ablated, S2 {coupling:g} ms"] = stimulate("ablated", ablated, coupling)
+induced = f"scar, S2 {coupling:g} ms"
+ended, prevented = "then ablated", f"ablated, S2 {coupling:g} ms"
+attempts[ended] = follow("ended", ablated, before=attempts[induced])
+attempts[prevented] = follow("prevented", ablated, s1_s2(S1, 1, (coupling,)))
 
 # 5. Verdict.
 rows = {
@@ -269,35 +291,41 @@ def turn(before: Attempt, after: Attempt) -> None:
     isochrones(last, standing, OUT / "vt_isochrones.png", field="activation")
 
 
-def signals(shown: dict[str, Attempt]) -> None:
-    """Leads and electrogram over time."""
+def signals() -> None:
+    """Leads and electrogram: induced and ended; and S2 in the heart that was ablated before."""
+    first, then, other = (attempts[name] for name in (induced, ended, prevented))
+    ablation = first.times[-1]
     names = {"II": "Lead II (mV)", "V3": "Lead V3 (mV)", "isthmus": "Isthmus, unipolar (mV)"}
-    figure = Figure(figsize=(10.0, 5.6), layout="constrained")
-    axes = figure.subplots(len(names), len(shown), sharex=True, sharey="row")
-    for column, (title, attempt) in zip(axes.T, shown.items(), strict=True):
-        column[0].set_title(title)
-        column[-1].set_xlabel("Time (ms)")
-        for ax, (name, label) in zip(column, names.items(), strict=True):
-            ax.plot(attempt.times, attempt.voltages[name], linewidth=1.0)
-            ax.set_ylabel(label if ax is axes[list(names).index(name), 0] else "")
-            for onset, text in ((0.0, "S1"), (coupling, "S2")):
-                ax.axvline(onset, color="0.6", linewidth=0.8)
-                ax.text(onset, 1.0, text, transform=ax.get_xaxis_transform(), va="top", size=8)
+    figure = Figure(figsize=(11.0, 5.6), layout="constrained")
+    axes = figure.subplots(3, 2, sharex="col", sharey="row", width_ratios=(3, 1))
+    marks = {"S1": 0.0, "S2": coupling}
+    for (left, right), (name, label) in zip(axes, names.items(), strict=True):
+        left.plot(first.times, first.voltages[name], linewidth=1.0)
+        left.plot(ablation + then.times, then.voltages[name], linewidth=1.0)
+        right.plot(other.times, other.voltages[name], linewidth=1.0, color="C1")
+        left.set_ylabel(label)
+        for ax, lines in ((left, {**marks, "ablation": ablation}), (right, marks)):
+            for text, t in lines.items():
+                ax.axvline(t, color="0.6", linewidth=0.8)
+                ax.text(t, 1.0, text, transform=ax.get_xaxis_transform(), va="top", size=8)
+    axes[0, 0].set_title("scar, ablated while the wave turns")
+    axes[0, 1].set_title("ablated before")
+    for ax in axes[-1]:
+        ax.set_xlabel("Time (ms)")
     save(figure, OUT / "vt_signals.png")
-
-
-*_, before, after = attempts
 
 
 def pictures() -> None:
     """All of them, on one rank."""
-    turn(attempts[before], attempts[after])
-    signals({name: attempts[name] for name in (before, after)})
+    turn(attempts[induced], attempts[prevented])
+    signals()
 
 
 on_root(comm, pictures)
 
-# 7. Check: a late S2 does nothing, an early one starts what goes on for 2 s, the line prevents it.
+# 7. Check: a late S2 does nothing, an early one starts what goes on for 2 s; the line ends it, and
+# prevents it.
 verdicts = rows["tachycardia"]
-assert verdicts == ["terminated", "sustained", "terminated"], verdicts
-assert 350.0 < attempts[before].activity.cycle_length < 550.0
+assert verdicts == ["terminated", "sustained", "terminated", "terminated"], verdicts
+assert 350.0 < attempts[induced].activity.cycle_length < 550.0
+assert attempts[ended].activity.last_activation < 600.0
