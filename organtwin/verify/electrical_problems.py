@@ -15,7 +15,7 @@ PATHMANATHAN = "Pathmanathan & Gray (2014), Int. J. Numer. Meth. Biomed. Eng. 30
 NIEDERER = "Niederer et al. (2011), Phil. Trans. R. Soc. A 369:4331-4351"
 #: Activation of P8 in the limit of fine meshes (ms): mean of what schemes from above and from below
 #: extrapolate to, see `_niederer`.
-P8 = 43.0
+P8 = 42.3
 
 
 def _action_potential(comm: MPI.Comm, quick: bool) -> list[Record]:

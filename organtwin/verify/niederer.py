@@ -16,6 +16,7 @@ from organtwin.cells.population import Cells
 from organtwin.electrophysiology.conductivity import monodomain_conductivity
 from organtwin.electrophysiology.diffusion import Mass, Membrane
 from organtwin.electrophysiology.monodomain import monodomain
+from organtwin.electrophysiology.probes import located
 from organtwin.electrophysiology.reaction_diffusion import (
     NOT_ACTIVATED,
     Discretisation,
@@ -38,6 +39,7 @@ POINTS = np.array(
     ],
     dtype=np.float64,
 )  # fmt: skip
+NAMES = tuple(f"P{k}" for k in range(1, 10))
 #: Time by which the slowest scheme on the coarsest mesh has activated the slab (ms).
 LATEST = 200.0
 
@@ -157,21 +159,18 @@ def activation(
 
 
 def _at_points(problem: ReactionDiffusion) -> NDArray[np.float64]:
-    """Activation at the points, which are nodes of every mesh but P9, the centre."""
+    """Activation at the points, linear between nodes; `NOT_ACTIVATED` if one of these is not."""
     V = problem.v.function_space
-    owned = V.dofmap.index_map.size_local
-    x = V.tabulate_dof_coordinates()[:owned]
-    found = np.full((len(POINTS), 2), [np.inf, NOT_ACTIVATED])
-    for row, point in zip(found, POINTS, strict=True):
-        if owned:
-            # A node that is as near as others counts if it stands first: the same on all ranks.
-            distance = np.linalg.norm(x - point, axis=1)
-            near = np.flatnonzero(distance < distance.min() + 1e-9)
-            k = near[np.lexsort(np.round(x[near], 9).T)[0]]
-            row[:] = distance[k] + 1e-12 * x[k].sum(), problem.activation_time.x.array[k]
-    ranks = np.array(V.mesh.comm.allgather(found))
-    best = ranks[:, :, 0].argmin(axis=0)
-    return np.asarray(ranks[best, np.arange(len(POINTS)), 1])
+    mine, dofs, weights = located(V, dict(zip(NAMES, POINTS, strict=True)), 1e-6)
+    nodal = problem.activation_time.x.array[dofs]
+    # A corner of the slab is one node of its element, to which others add nothing.
+    counted = weights > 1e-9
+    active = (nodal != NOT_ACTIVATED) | ~counted
+    own = np.zeros(len(POINTS))
+    own[mine] = np.where(active.all(axis=1), (weights * nodal).sum(axis=1), NOT_ACTIVATED)
+    found = np.empty_like(own)
+    V.mesh.comm.Allreduce(own, found, op=MPI.SUM)
+    return found
 
 
 def extrapolated(fine: float, coarse: float, ratio: float = 2.0) -> float:
