@@ -18,7 +18,6 @@ from organtwin.cells.population import Cells
 from organtwin.electrophysiology.diffusion import Membrane
 from organtwin.electrophysiology.monodomain import monodomain
 from organtwin.electrophysiology.reaction_diffusion import (
-    COARSE,
     Discretisation,
     TimeSteps,
     local_nodes,
@@ -206,7 +205,7 @@ def conduction_velocity(
     membrane: Membrane,
     dt: float,
     *,
-    scheme: Discretisation = COARSE,
+    scheme: Discretisation,
 ) -> float:
     """Velocity (mm/ms) of a plane wave along a bar.
 
@@ -221,7 +220,7 @@ def conduction_velocity(
         bar: Mesh that starts at x = 0 and is longer than wide.
         membrane: Surface-to-volume ratio and capacitance.
         dt: Time step (ms).
-        scheme: Discretisation.
+        scheme: Discretisation; that of the heart.
 
     Returns:
         Velocity between 40 % and 80 % of the bar; 0 if the wave does not get there.
@@ -273,7 +272,7 @@ def tune(
     *,
     membrane: Membrane,
     dt: float,
-    scheme: Discretisation = COARSE,
+    scheme: Discretisation,
     tolerance: float = 0.01,
     iterations: int = 12,
 ) -> tuple[Tuned, Tuned, Tuned]:
@@ -292,7 +291,7 @@ def tune(
         h: Mean edge length over the cells (mm).
         membrane: Surface-to-volume ratio and capacitance.
         dt: Time step (ms).
-        scheme: Discretisation.
+        scheme: Discretisation; that of the heart, or its waves run at another velocity.
         tolerance: Relative error of the velocities at which the search ends.
         iterations: Most rounds.
 

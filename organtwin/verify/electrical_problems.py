@@ -106,6 +106,42 @@ def _plane_wave(comm: MPI.Comm, quick: bool) -> list[Record]:
     ]  # fmt: skip
 
 
+def _anisotropic_velocity(comm: MPI.Comm, quick: bool) -> list[Record]:
+    from organtwin.electrophysiology.reaction_diffusion import COARSE, Discretisation
+    from organtwin.verify.anisotropy import ACROSS, ALONG, Velocities, tuned, untuned
+
+    name, h = "anisotropic_velocity", 0.25
+    wanted = Velocities(0.6, 0.3)
+    # Two Delaunay meshes of one size differ by some per cent across the fibres.
+    meshes = (("this mesh", 0.03), ("another mesh of its size", 0.06))
+    records = [
+        Record(name, f"{where} on {bar}, tuned, {h:g} mm", value, "mm/ms", target,
+               tolerance * target, "wanted velocity")
+        for found, (bar, tolerance) in zip(
+            tuned(comm, h, wanted, Discretisation()), meshes, strict=True
+        )
+        for where, value, target in (
+            ("along the fibres", found.along, wanted.along),
+            ("across the fibres", found.across, wanted.across),
+        )
+    ]  # fmt: skip
+    # Bounds are what the schemes measured with a margin: these say what to expect without tuning.
+    bounds = {"default": (Discretisation(), 0.10, 0.30)}
+    if not quick:
+        bounds["coarse"] = (COARSE, 0.06, 0.60)
+    for scheme, (discretisation, along, across) in bounds.items():
+        found = untuned(comm, h, discretisation)
+        records += [
+            Record(name, f"error {where}, untuned, {scheme} scheme, {h:g} mm",
+                   abs(value / limit - 1), "1", 0.0, bound, "one-dimensional limit", Sense.AT_MOST)
+            for where, value, limit, bound in (
+                ("along the fibres", found.along, ALONG, along),
+                ("across the fibres", found.across, ACROSS, across),
+            )
+        ]  # fmt: skip
+    return records
+
+
 def _niederer(comm: MPI.Comm, quick: bool) -> list[Record]:
     from organtwin.verify.niederer import BY_NAME, DEFAULT, activation, extrapolated
 
@@ -215,6 +251,8 @@ ELECTROPHYSIOLOGY = (
     Problem("manufactured_bidomain", "order of the bidomain solver, and with a bath",
             _bidomain_order),
     Problem("conduction_velocity", "plane wave in human myocardium", _plane_wave),
+    Problem("anisotropic_velocity", "plane waves along and across fibres on a Delaunay mesh",
+            _anisotropic_velocity),
     Problem("niederer_2011", "activation of a slab, converged from both sides", _niederer),
     Problem("eikonal", "arrival times against exact ones", _eikonal),
     Problem("fidelities", "activation by each tissue model on one mesh", _fidelities),

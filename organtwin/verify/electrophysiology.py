@@ -15,7 +15,11 @@ from numpy.typing import NDArray
 from organtwin.cells.kernel import compile_kernel
 from organtwin.cells.model import CellModel
 from organtwin.electrophysiology.bidomain import BidomainDiffusion, bidomain
-from organtwin.electrophysiology.conductivity import conduction_velocity, structured_bar
+from organtwin.electrophysiology.conductivity import (
+    conduction_velocity,
+    monodomain_conductivity,
+    structured_bar,
+)
 from organtwin.electrophysiology.diffusion import Mass, Membrane
 from organtwin.electrophysiology.monodomain import monodomain
 from organtwin.electrophysiology.reaction_diffusion import (
@@ -260,7 +264,7 @@ def plane_wave(comm: MPI.Comm, h: float, *, mass: Mass) -> float:
         kernel = compile_kernel(CellModel.load("ten_tusscher_2006_epi"))
         states, v = kernel.initial_states()[:, 0], kernel.initial_potential
         bar, membrane = structured_bar(h), Membrane(chi=140.0, C_m=0.01)
-        sigma = 0.17 * 0.62 / (0.17 + 0.62)
+        sigma = monodomain_conductivity(0.17, 0.62)
         return conduction_velocity(
             kernel, states, v, (sigma, sigma, sigma), bar, membrane, dt,
             scheme=replace(COARSE, mass=mass),

@@ -121,6 +121,6 @@ def test_tuned_conductivity_carries_over_to_other_meshes(cell, algorithm, size, 
     msh = tissue(algorithm, size)
     h = mean_edge(msh)
     assert 1.1 < h < 1.5
-    tuned, *_ = tune(*cell, (target,) * 3, h, membrane=MEMBRANE, dt=DT)
+    tuned, *_ = tune(*cell, (target,) * 3, h, membrane=MEMBRANE, dt=DT, scheme=COARSE)
     found = plane_wave(cell, msh, tuned.sigma)
     assert found == pytest.approx(target, rel=0.08)

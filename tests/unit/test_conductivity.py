@@ -19,6 +19,7 @@ from organtwin.electrophysiology.conductivity import (
     unstructured_bar,
 )
 from organtwin.electrophysiology.diffusion import Membrane
+from organtwin.electrophysiology.reaction_diffusion import COARSE
 from organtwin.errors import InputError
 from organtwin.mesh.domain import cellwise_vectors
 from organtwin.verify.geometry import box
@@ -84,16 +85,18 @@ def cell():
 
 @pytest.mark.parametrize("velocity", [0.3, 0.65, 2.0])
 def test_tuning_reaches_its_target(cell, velocity):
-    tuned, *_ = tune(*cell, (velocity,) * 3, 1.3, membrane=Membrane(), dt=0.05)
+    tuned, *_ = tune(*cell, (velocity,) * 3, 1.3, membrane=Membrane(), dt=0.05, scheme=COARSE)
     assert tuned.velocity == pytest.approx(velocity, rel=0.01)
     sigma = (tuned.sigma,) * 3
-    again = conduction_velocity(*cell, sigma, unstructured_bar(1.3), Membrane(), 0.05)
+    again = conduction_velocity(
+        *cell, sigma, unstructured_bar(1.3), Membrane(), 0.05, scheme=COARSE
+    )
     assert again == tuned.velocity
 
 
 def test_tuning_takes_the_other_directions_into_account(cell):
     """Waves along and across the fibres of one tissue."""
-    tuned = tune(*cell, (0.6, 0.3, 0.3), 1.3, membrane=Membrane(), dt=0.05)
+    tuned = tune(*cell, (0.6, 0.3, 0.3), 1.3, membrane=Membrane(), dt=0.05, scheme=COARSE)
     assert [t.velocity for t in tuned] == pytest.approx([0.6, 0.3, 0.3], rel=0.01)
     assert tuned[0].sigma > tuned[1].sigma == pytest.approx(tuned[2].sigma)
 
@@ -102,8 +105,17 @@ def test_velocity_out_of_reach_is_refused(cell):
     with pytest.raises(
         InputError, match=r"no conductivities give 30, 30, 30 mm/ms with cells of 1\.3 mm"
     ):
-        tune(*cell, (30.0,) * 3, 1.3, membrane=Membrane(), dt=0.05, iterations=2)
+        tune(*cell, (30.0,) * 3, 1.3, membrane=Membrane(), dt=0.05, scheme=COARSE, iterations=2)
 
 
 def test_wave_that_dies_has_no_velocity(cell):
-    assert conduction_velocity(*cell, (1e-5,) * 3, structured_bar(1.3), Membrane(), 0.05) == 0.0
+    bar = structured_bar(1.3)
+    assert conduction_velocity(*cell, (1e-5,) * 3, bar, Membrane(), 0.05, scheme=COARSE) == 0.0
+
+
+def test_a_tuning_says_for_which_scheme(cell):
+    """Velocities of one scheme are not those of another."""
+    with pytest.raises(TypeError, match="scheme"):
+        tune(*cell, (0.6,) * 3, 1.3, membrane=Membrane(), dt=0.05)
+    with pytest.raises(TypeError, match="scheme"):
+        conduction_velocity(*cell, (0.1,) * 3, structured_bar(1.3), Membrane(), 0.05)
