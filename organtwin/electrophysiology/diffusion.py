@@ -8,13 +8,17 @@ from enum import StrEnum
 
 import numpy as np
 import ufl
-from dolfinx import fem
+from dolfinx import fem, mesh
 from numpy.typing import NDArray
 from petsc4py import PETSc
 from ufl.core.expr import Expr
 
 from organtwin.errors import InputError
-from organtwin.solve.assembly import matrix
+from organtwin.parallel import agree
+from organtwin.solve.assembly import matrix, vector
+
+#: Relative error of an eigenvalue that is zero.
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -30,8 +34,10 @@ class Membrane:
     C_m: float = 0.01
 
     def __post_init__(self) -> None:
-        if self.chi <= 0 or self.C_m <= 0:
-            raise InputError("Membrane", f"χ = {self.chi}, C_m = {self.C_m}.", "Both must be > 0.")
+        if not (0 < self.chi < np.inf and 0 < self.C_m < np.inf):
+            raise InputError(
+                "Membrane", f"χ = {self.chi}, C_m = {self.C_m}.", "Both must be > 0 and finite."
+            )
 
     @property
     def capacitance(self) -> float:
@@ -70,7 +76,8 @@ class Diffusion:
         tolerance: Root mean square of the algebraic error of a step (mV).
 
     Raises:
-        InputError: lumped mass with other than linear elements, or θ outside of [1/2, 1].
+        InputError: lumped mass with other than linear elements, θ outside of [1/2, 1], or a
+            conductivity that is not finite or has a negative eigenvalue.
     """
 
     def __init__(
@@ -92,6 +99,7 @@ class Diffusion:
             )
         if not 0.5 <= theta <= 1:
             raise InputError("electrophysiology", f"θ = {theta:g}.", "Choose it between 0.5 and 1.")
+        check_conductivity(V.mesh, sigma, dx)
         v, w = ufl.TrialFunction(V), ufl.TestFunction(V)
         # Nodes outside of the tissue need a place in the matrices too.
         outside = fem.Constant(V.mesh, 0.0) * ufl.inner(v, w) * ufl.dx
@@ -171,6 +179,41 @@ class Diffusion:
         ksp.setTolerances(rtol=1e-12, atol=self._atol, divtol=1e50, max_it=500)
         ksp.setFromOptions()
         return ksp
+
+
+def check_conductivity(
+    msh: mesh.Mesh, sigma: Expr, dx: ufl.Measure = ufl.dx, name: str = "conductivity"
+) -> None:
+    """Refuse a tensor whose mean over some cell is not finite or has a negative eigenvalue.
+
+    Args:
+        msh: Mesh.
+        sigma: Tensor (mS/mm), or a scalar.
+        dx: Where it has to hold.
+        name: What the message calls it.
+
+    Raises:
+        InputError: there is such a cell. Collective.
+    """
+    tensor = ufl.as_ufl(sigma)
+    tensor = tensor if tensor.ufl_shape else tensor * ufl.Identity(msh.geometry.dim)
+    W = fem.functionspace(msh, ("DG", 0, tensor.ufl_shape))
+    means = vector(ufl.inner(tensor, ufl.TestFunction(W)) * dx).array.reshape(-1, *W.value_shape)
+    finite = np.isfinite(means).all(axis=(1, 2))
+    means[~finite] = np.nan_to_num(means[~finite], nan=0.0, posinf=0.0, neginf=0.0)
+    least = np.linalg.eigvalsh((means + means.transpose(0, 2, 1)) / 2).min(axis=1)
+    positive = least >= -_ROUNDING * np.abs(means).max(axis=(1, 2))
+    wrong = np.flatnonzero(~(finite & positive))
+    error = None
+    if len(wrong):
+        place = msh.geometry.x[msh.geometry.dofmaps[0][wrong[0]]].mean(axis=0)
+        problem = "has a negative eigenvalue" if finite[wrong[0]] else "is not finite"
+        error = InputError(
+            name,
+            f"the tensor {problem} in the cell at {np.round(place, 3).tolist()} mm.",
+            "Check the conductivities (≥ 0) and the directions that it is made of.",
+        )
+    agree(msh.comm, error)
 
 
 def _mass(form: ufl.Form, mass: Mass) -> PETSc.Mat:

@@ -33,6 +33,8 @@ TOLERANCE = 1e-13
 WINDOW = 4.0
 #: Relative difference of slowness tensors within which tissue counts as the same.
 _SAME = 0.2
+#: Relative error of shares and coordinates that ranks may differ by.
+_ROUNDING = 1e-9
 _DOUBLES = np.ctypeslib.ndpointer(dtype=np.float64, flags="C_CONTIGUOUS")
 _SIZES = np.ctypeslib.ndpointer(dtype=np.uintp, flags="C_CONTIGUOUS")
 _INTEGERS = np.ctypeslib.ndpointer(dtype=np.int32, flags="C_CONTIGUOUS")
@@ -134,13 +136,32 @@ def slowness(
 
 
 def stimulated(V: fem.FunctionSpace, stimuli: Sequence[Stimulus]) -> tuple[Nodes, Array]:
-    """Local nodes that stimuli touch and when their first pulses begin (ms); collective."""
+    """Local nodes where stimuli start waves and when their first pulses begin (ms); collective.
+
+    A node is a source if half of its volume at least lies in the place of a stimulus that
+    depolarises. A place that holds no such node starts a wave at the node with the largest share.
+    """
     earliest = np.full(_count(V), np.inf)
     for stimulus in stimuli:
-        touched = stimulus.place.share(V) > 0.0
-        earliest[touched] = np.minimum(earliest[touched], stimulus.onsets[0])
+        if stimulus.strength > 0.0:
+            inside = _sources(V, stimulus.place.share(V))
+            earliest[inside] = np.minimum(earliest[inside], stimulus.onsets[0])
     nodes = np.flatnonzero(np.isfinite(earliest)).astype(np.int32)
     return nodes, earliest[nodes]
+
+
+def _sources(V: fem.FunctionSpace, share: Array) -> NDArray[np.bool_]:
+    """Local nodes inside a place; ties of the largest share go to the smallest coordinates."""
+    comm = V.mesh.comm
+    most = comm.allreduce(float(share.max(initial=0.0)), op=MPI.MAX)
+    # Ranks may round a share, or a coordinate, in different ways.
+    inside = share >= min(most, 0.5) * (1.0 - _ROUNDING)
+    if most >= 0.5 * (1.0 - _ROUNDING):
+        return np.asarray(inside)
+    for x in V.tabulate_dof_coordinates().T:
+        least = comm.allreduce(float(x[inside].min(initial=np.inf)), op=MPI.MIN)
+        inside &= x <= least + _ROUNDING * (1.0 + abs(least))
+    return np.asarray(inside)
 
 
 class Eikonal:

@@ -83,6 +83,10 @@ class Pacing:
     period: float = np.inf
     length: float = 2.0
 
+    def __post_init__(self) -> None:
+        if not self.length >= 0:
+            raise InputError("Pacing", f"a length of {self.length:g} mm.", "It must be ≥ 0.")
+
     @property
     def pulses(self) -> Stimulus:
         """When it flows; it enters the muscle nowhere."""
@@ -228,8 +232,10 @@ class PurkinjeNetwork:
             Mean current from the tree into the muscle at each junction (µA).
 
         Raises:
-            SolverError: the potential is no longer finite, or the linear solver failed.
+            SolverError: the potential of the muscle or of the tree is not finite, or the linear
+                solver failed. On all ranks.
         """
+        self._check_muscle(tissue, t0)
         driven = self._pulses is not None and self._pulses.overlaps(t0, t1)
         longest = self.dt_rest if self.resting and not driven else self.dt
         n = max(1, int(np.ceil((t1 - t0) / longest - 1e-9)))
@@ -244,16 +250,22 @@ class PurkinjeNetwork:
         self._start_beat(t)
         before = self.v.copy()
         self._kernel.step(self.states, self.v, t, dt)
-        if self._pulses is not None and self._pulses.is_on(t):
-            self.v[self._paced] += dt * self._pulses.strength
+        if self._pulses is not None:
+            self.v[self._paced] += self._pulses.flows(t, t + dt) * self._pulses.strength
         here = None if tissue is None else tissue[self._end_here]
         solved = self._matrix.step(self.v, dt, self._end_node, here)
         self._fastest[0] = self._largest_rate(before, dt)
-        if not solved or not np.isfinite(self._fastest[0]):
+        if not np.isfinite(self._fastest[0]):
             raise SolverError(
                 "Purkinje network",
-                f"its potential diverged at t = {t:g} ms.",
-                "Use a smaller time step.",
+                f"its own potential is not finite in the step at t = {t:g} ms.",
+                "Use a smaller time step of the network.",
+            )
+        if not solved:
+            raise SolverError(
+                "Purkinje network",
+                f"the linear solver of its cables failed in the step at t = {t:g} ms.",
+                "Check the conductivities of the cables, or use shorter elements.",
             )
         self._mark_activation(before, t, dt)
         return self._currents(here)
@@ -278,6 +290,18 @@ class PurkinjeNetwork:
     def beat(self, t: float) -> int:
         """Number of the beat that ``t`` (ms) belongs to, 0 for the first."""
         return self._pulses.beat(t) if self._pulses is not None else 0
+
+    def _check_muscle(self, tissue: Array | None, t: float) -> None:
+        """Tell a fault of the muscle from one of the tree, which it would become at once."""
+        if tissue is not None and not np.isfinite(tissue).all():
+            lost = np.flatnonzero(~np.isfinite(tissue))
+            x, y, z = self.tree.points[self.tree.junctions[lost[0]]]
+            raise SolverError(
+                "Purkinje network",
+                f"the muscle's potential is not finite at t = {t:g} ms at {len(lost)} of "
+                f"{len(self._ends)} junctions, one at ({x:.4g}, {y:.4g}, {z:.4g}) mm.",
+                "Use a smaller time step of the muscle.",
+            )
 
     def _everywhere(self, values: Array) -> Array:
         return np.asarray(np.concatenate(self.comm.allgather(values))[self._number])
@@ -330,7 +354,11 @@ class PurkinjeDrive:
         return self.network.state
 
     def apply(self, v: Array, t: float, dt: float) -> None:
-        """Advance the tree and add the change of the muscle's v (mV) at the local nodes."""
+        """Advance the tree and add the change of the muscle's v (mV) at the local nodes.
+
+        Raises:
+            SolverError: as for `PurkinjeNetwork.advance`, on all ranks.
+        """
         current = self.network.advance(t, t + dt, self.junctions.average(v))
         v += dt / self._capacitance * self.junctions.density(current)
 

@@ -18,6 +18,9 @@ from organtwin.solve.assembly import matrix, vector
 
 Array = NDArray[np.float64]
 
+#: What sums of time steps may be off by (ms).
+_ROUNDING = 1e-9
+
 
 class Place(Protocol):
     """Part of the tissue that a current enters."""
@@ -170,43 +173,67 @@ class Stimulus:
     period: float = np.inf
 
     def __post_init__(self) -> None:
-        if self.duration <= 0 or not self.onsets:
+        # Written so that NaN fails.
+        if not 0 < self.duration < np.inf or not self.onsets:
             raise InputError(
                 "stimulus",
                 f"duration {self.duration:g} ms, {len(self.onsets)} onsets.",
-                "It needs a duration > 0 and an onset at least.",
+                "It needs a finite duration > 0 and an onset at least.",
             )
-        if list(self.onsets) != sorted(self.onsets):
+        if not np.isfinite(self.strength):
+            raise InputError(
+                "stimulus", f"a strength of {self.strength:g} µA/mm³.", "It must be finite."
+            )
+        if not all(0 <= onset < np.inf for onset in self.onsets):
+            raise InputError(
+                "stimulus", f"onsets {self.onsets} ms.", "They must be ≥ 0 and finite."
+            )
+        self._check_order()
+
+    def _check_order(self) -> None:
+        """Pulses of one stimulus come one after the other, also across its period."""
+        gaps = np.diff(self.onsets)
+        if not (gaps >= 0).all():
             raise InputError("stimulus", f"onsets {self.onsets} ms.", "Give them in order.")
-        if self.onsets[-1] - self.onsets[0] + self.duration > self.period:
+        if not (gaps >= self.duration - _ROUNDING).all():
+            raise InputError(
+                "stimulus",
+                f"its pulses of {self.duration:g} ms begin {gaps.min():g} ms apart.",
+                "Shorten them, or give stimuli that add up one by one.",
+            )
+        if not self.onsets[-1] - self.onsets[0] + self.duration <= self.period + _ROUNDING:
             raise InputError(
                 "stimulus",
                 f"its pulses take longer than its period of {self.period:g} ms.",
                 "Lengthen the period, or drop pulses.",
             )
 
-    def is_on(self, t: float) -> bool:
-        """Whether the current flows right after ``t`` (ms)."""
-        # Rounding of t must not cut or add a step.
-        since = [t - self._last_before(t + 2e-9, onset) for onset in self.onsets]
-        return any(-1e-9 <= elapsed < self.duration - 1e-9 for elapsed in since)
+    def flows(self, t0: float, t1: float) -> float:
+        """How long the current flows between ``t0`` and ``t1`` (ms), however they are cut."""
+        return sum(
+            max(0.0, min(t1, begin + self.duration) - max(t0, begin))
+            for onset in self.onsets
+            for begin in _repeats(onset, self.period, t0 - self.duration, t1)
+        )
 
     def overlaps(self, t0: float, t1: float) -> bool:
         """Whether the current flows at any time between ``t0`` and ``t1`` (ms)."""
-        begins = [self._last_before(t1, onset) for onset in self.onsets]
-        return any(b < t1 - 1e-9 and b + self.duration > t0 + 1e-9 for b in begins)
+        # Rounding of the times must not count as a pulse.
+        return self.flows(t0, t1) > _ROUNDING
 
     def beat(self, t: float) -> int:
         """Number of periods begun before ``t`` (ms), 0 for the first."""
         if t < self.onsets[0] or not np.isfinite(self.period):
             return 0
-        return int((t - self.onsets[0] + 1e-9) // self.period)
+        return int((t - self.onsets[0] + _ROUNDING) // self.period)
 
-    def _last_before(self, t: float, onset: float) -> float:
-        """When the pulse of this onset last began before ``t`` (ms); the onset if it never did."""
-        if not np.isfinite(self.period):
-            return onset
-        return onset + max(0.0, float(np.floor((t - 1e-9 - onset) / self.period))) * self.period
+
+def _repeats(first: float, period: float, t0: float, t1: float) -> list[float]:
+    """Times ``first + k period``, k = 0, 1, …, up to ``t1``, from the last one before ``t0`` on."""
+    if not np.isfinite(period):
+        return [first]
+    numbers = range(max(0, int((t0 - first) // period)), int((t1 - first) // period) + 1)
+    return [first + k * period for k in numbers]
 
 
 def pacing_train(period: float, pulses: int, start: float = 0.0) -> tuple[float, ...]:
@@ -280,8 +307,9 @@ class Injection:
 
     def apply(self, v: Array, t: float, dt: float) -> None:
         """Add the change of v (mV)."""
-        if self._stimulus.is_on(t):
-            v[self._nodes] += dt * self._rate
+        flows = self._stimulus.flows(t, t + dt)
+        if flows > 0:
+            v[self._nodes] += flows * self._rate
 
     def overlaps(self, t0: float, t1: float) -> bool:
         """Whether the current flows between ``t0`` and ``t1`` (ms)."""
@@ -332,17 +360,24 @@ class Arrival:
 
     def apply(self, v: Array, t: float, dt: float) -> None:
         """Add the change of v (mV) where the wave has come less than ``duration`` ago."""
-        phase = t - self.beat(t) * self._period if np.isfinite(self._period) else t
-        begin = np.maximum(self._times, phase)
-        end = np.minimum(self._times + self._duration, phase + dt)
-        on = np.flatnonzero((self._times >= 0) & (end > begin))
-        v[on] += self._rate * (end[on] - begin[on])
+        for start in self._waves(t, t + dt):
+            begin = np.maximum(self._times, t - start)
+            end = np.minimum(self._times + self._duration, t + dt - start)
+            on = np.flatnonzero((self._times >= 0) & (end > begin))
+            v[on] += self._rate * (end[on] - begin[on])
 
     def overlaps(self, t0: float, t1: float) -> bool:
         """Whether the wave is under way between ``t0`` and ``t1`` (ms)."""
-        shift = self.beat(t0) * self._period if np.isfinite(self._period) else 0.0
-        return t0 - shift < self._last + self._duration and t1 - shift > self._first
+        return len(self._waves(t0, t1)) > 0
+
+    def _waves(self, t0: float, t1: float) -> list[float]:
+        """When the beats began whose waves are under way between ``t0`` and ``t1`` (ms)."""
+        if self._first > self._last:
+            return []
+        end = self._last + self._duration
+        starts = _repeats(0.0, self._period, t0 - end, t1)
+        return [s for s in starts if t0 - s < end and t1 - s > self._first]
 
     def beat(self, t: float) -> int:
         """Number of the beat that ``t`` (ms) belongs to."""
-        return int((t + 1e-9) // self._period) if np.isfinite(self._period) else 0
+        return int((t + _ROUNDING) // self._period) if np.isfinite(self._period) else 0

@@ -18,7 +18,7 @@ from organtwin.electrophysiology.eikonal import (
     uniform_slowness,
 )
 from organtwin.electrophysiology.reaction_diffusion import NOT_ACTIVATED
-from organtwin.electrophysiology.stimulus import Balls, Stimulus
+from organtwin.electrophysiology.stimulus import Balls, Box, Region, Stimulus
 from organtwin.errors import InputError
 from organtwin.mesh.domain import Domain, cellwise_vectors
 from organtwin.verify.geometry import box
@@ -180,6 +180,38 @@ def test_stimuli_as_sources(V):
     x = V.tabulate_dof_coordinates()[nodes]
     assert len(nodes) > 1
     np.testing.assert_array_equal(times, np.where(np.linalg.norm(x, axis=1) < 0.1, 7.0, 9.0))
+
+
+def sources(V, *stimuli):
+    return V.tabulate_dof_coordinates()[stimulated(V, stimuli)[0]]
+
+
+def test_sources_do_not_swell_beyond_their_place(domain, V):
+    """Cells are 0.5 mm long."""
+    x = sources(V, Stimulus(Region(domain, ("scar",))))
+    # Borders of the region, at 2 and 4 mm, lie half in it.
+    assert x[:, 0].min() == pytest.approx(2.0)
+    assert x[:, 0].max() == pytest.approx(4.0)
+    x = sources(V, Stimulus(Box((-1.0, -1.0, -1.0), (1.1, 3.0, 3.0))))
+    assert x[:, 0].max() == pytest.approx(1.0)
+    # Of the nodes up to there only those at edges of the block have less than half inside.
+    assert np.count_nonzero(x[:, 0] < 0.9) == 2 * 5 * 5
+    assert len(x) > 3 * 5 * 5 - 4
+
+
+def test_a_place_smaller_than_a_cell_is_a_single_node(V):
+    x = sources(V, Stimulus(Box((1.35, 0.9, 0.9), (1.65, 1.1, 1.1))))
+    np.testing.assert_allclose(x, [[1.5, 1.0, 1.0]], atol=1e-12)
+    # Two nodes with the same share: the smaller coordinates count.
+    x = sources(V, Stimulus(Box((1.0, 0.9, 0.9), (2.0, 1.1, 1.1))))
+    assert len(x) == 1
+
+
+def test_only_what_depolarises_starts_a_wave(V):
+    left, right = (Balls({"place": np.array([x, 0.0, 0.0])}, radius=0.1) for x in (0.0, 6.0))
+    x = sources(V, Stimulus(left), Stimulus(right, strength=-50.0))
+    np.testing.assert_allclose(x, [[0.0, 0.0, 0.0]], atol=1e-12)
+    assert not len(sources(V, Stimulus(left, strength=0.0)))
 
 
 def test_every_time_is_the_least_that_the_cells_around_allow(V):

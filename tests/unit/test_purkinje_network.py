@@ -31,7 +31,7 @@ from organtwin.electrophysiology.purkinje_times import (
 )
 from organtwin.electrophysiology.reaction_diffusion import TimeSteps, local_nodes
 from organtwin.electrophysiology.stimulus import Balls, Stimulus
-from organtwin.errors import InputError
+from organtwin.errors import InputError, SolverError
 
 #: Gives about 3 mm/ms with the cells below.
 SIGMA = 4.0
@@ -217,6 +217,57 @@ def test_what_leaves_the_tree_is_the_current_that_it_returns():
     sealed = net.charge()
     np.testing.assert_array_equal(net.advance(4.0, 5.0), [0.0])
     assert net.charge() == pytest.approx(sealed, rel=1e-9)
+
+
+@pytest.mark.parametrize(("duration", "span"), [(0.02, 0.25), (0.47, 0.25), (0.52, 3.0)])
+def test_charge_of_the_pacing_does_not_depend_on_the_steps(duration, span):
+    cable = Cable(dict.fromkeys(REGIONS, SIGMA))
+    pacing = Pacing(4.0 / duration, duration, onsets=(0.33, 2.03), period=6.0, length=100.0)
+    net = PurkinjeNetwork(
+        MPI.COMM_SELF, straight_tree(np.arange(0.0, 11.0)), Inert(), np.zeros(1), -80.0, cable,
+        pacing, dt=0.25,
+    )  # fmt: skip
+    for t in np.arange(0.0, 12.0, span):
+        net.advance(t, t + span)
+    np.testing.assert_allclose(net.v, -80.0 + 4 * 4.0, rtol=1e-9)
+
+
+class Bursting:
+    """Cells whose potential is lost after some time."""
+
+    def __init__(self, until):
+        self.until = until
+
+    def step(self, states, v, t, dt):
+        if t >= self.until - 1e-9:
+            v[-1] = np.nan
+
+
+@pytest.mark.parametrize(
+    ("cells", "muscle", "told"),
+    [
+        (Inert(), np.nan, r"muscle's potential is not finite at t = 1 ms.*junctions.*\(3, 3, 4\)"),
+        (Inert(), -np.inf, "muscle's potential is not finite"),
+        (Bursting(1.0), -80.0, "its own potential is not finite in the step at t = 1 ms"),
+    ],
+)  # fmt: skip
+def test_faults_of_muscle_and_tree_are_told_apart(cells, muscle, told):
+    V, tree = block(), stalk()
+    cable = Cable(dict.fromkeys(REGIONS, SIGMA))
+    net = PurkinjeNetwork(MPI.COMM_SELF, tree, cells, np.zeros(1), -80.0, cable)
+    drive = PurkinjeDrive(net, JunctionMap(V, tree, 1.0), MEMBRANE.capacitance)
+    v = np.full(local_nodes(V), -80.0)
+    drive.apply(v, 0.0, 1.0)
+    v[np.argmin(np.linalg.norm(V.tabulate_dof_coordinates() - tree.points[-1], axis=1))] = muscle
+    with pytest.raises(SolverError, match=told):
+        drive.apply(v, 1.0, 0.2)
+
+
+def test_pacing_is_checked():
+    with pytest.raises(InputError, match="length of nan mm"):
+        Pacing(length=np.nan)
+    with pytest.raises(InputError, match="strength of nan"):
+        _ = Pacing(strength=np.nan).pulses
 
 
 def block(size=(6.0, 6.0, 4.0), n=(8, 8, 5), degree=1):

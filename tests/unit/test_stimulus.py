@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import ufl
-from dolfinx import fem
+from dolfinx import fem, mesh
 from mpi4py import MPI
 
-from organtwin.electrophysiology.diffusion import Membrane
+from organtwin.electrophysiology.diffusion import Diffusion, Membrane, check_conductivity
 from organtwin.electrophysiology.monodomain import monodomain
-from organtwin.electrophysiology.reaction_diffusion import Discretisation, Interpolation
+from organtwin.electrophysiology.reaction_diffusion import (
+    Discretisation,
+    Interpolation,
+    TimeSteps,
+)
 from organtwin.electrophysiology.stimulus import (
     Arrival,
     Balls,
@@ -41,19 +47,34 @@ def V(domain):
 
 
 @pytest.mark.parametrize(
-    ("t", "on"),
-    [(4.9, False), (5.0, True), (6.9, True), (7.0, False), (104.9, False), (105.0, True)],
-)
-def test_flows_at_the_start_of_each_period(t, on):
+    ("t0", "t1", "flows"),
+    [
+        (0.0, 5.0, 0.0), (4.0, 6.0, 1.0), (5.5, 6.0, 0.5), (0.0, 50.0, 2.0), (6.5, 105.5, 1.0),
+        (7.0, 105.0, 0.0), (5.0, 207.0, 6.0), (300.0, 306.5, 1.5),
+    ],
+)  # fmt: skip
+def test_flows_at_the_start_of_each_period(t0, t1, flows):
     periodic = Stimulus(CORNER, duration=2.0, onsets=(5.0,), period=100.0)
-    assert periodic.is_on(t) is on
-    # Times come from sums of steps, so neither side of the edge may depend on rounding.
-    assert periodic.is_on(t + 1e-12) is periodic.is_on(t - 1e-12) is on
+    assert periodic.flows(t0, t1) == pytest.approx(flows, abs=1e-12)
+    # Times come from sums of steps: rounding is no pulse.
+    assert periodic.overlaps(t0 - 1e-12, t1 + 1e-12) is (flows > 0.0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_time_of_flow_does_not_depend_on_the_cuts(seed):
+    random = np.random.default_rng(seed)
+    train = Stimulus(CORNER, duration=0.7, onsets=(0.3, 1.0, 5.2, 6.1), period=6.7)
+    cuts = np.sort(np.concatenate([[0.0, 33.8], random.uniform(0.0, 33.8, 200)]))
+    parts = [train.flows(a, b) for a, b in pairwise(cuts)]
+    # Five periods: the last pulse of the fifth ends at 4 × 6.7 + 6.1 + 0.7 ms, and the first of
+    # the sixth begins at 33.8 ms.
+    assert sum(parts) == pytest.approx(5 * 4 * 0.7, rel=1e-12)
+    assert train.flows(0.0, 33.8) == pytest.approx(5 * 4 * 0.7, rel=1e-12)
 
 
 def test_single_stimulus_is_not_repeated():
     single = Stimulus(CORNER)
-    assert single.is_on(0.0) and not single.is_on(2.0) and not single.is_on(800.0)
+    assert single.flows(0.0, 5000.0) == 2.0 and single.flows(2.0, 5000.0) == 0.0
     assert single.beat(0.0) == single.beat(5000.0) == 0
 
 
@@ -80,8 +101,8 @@ def test_overlap_finds_short_pulses():
 def test_protocols():
     assert pacing_train(400.0, 3, start=10.0) == (10.0, 410.0, 810.0)
     extra = Stimulus(CORNER, onsets=s1_s2(500.0, 2, [300.0]))
-    assert [extra.is_on(t) for t in (0.0, 250.0, 501.0, 801.0, 1000.0)] == [
-        True, False, True, True, False,
+    assert [extra.flows(t, t + 1.0) for t in (0.0, 250.0, 501.0, 801.0, 1000.0)] == [
+        1.0, 0.0, 1.0, 1.0, 0.0,
     ]  # fmt: skip
 
 
@@ -92,6 +113,17 @@ def test_protocols():
         ({"onsets": ()}, "an onset at least"),
         ({"onsets": (5.0, 1.0)}, "in order"),
         ({"onsets": (0.0, 90.0), "period": 50.0}, "take longer than its period"),
+        ({"onsets": (0.0, 49.0), "period": 50.0}, "take longer than its period"),
+        ({"onsets": (0.0, 1.0)}, "2 ms begin 1 ms apart"),
+        ({"onsets": (3.0, 3.0)}, "2 ms begin 0 ms apart"),
+        ({"onsets": (-1.0,)}, "≥ 0 and finite"),
+        ({"onsets": (np.nan,)}, "≥ 0 and finite"),
+        ({"onsets": (0.0, np.inf)}, "≥ 0 and finite"),
+        ({"duration": np.nan}, "duration > 0"),
+        ({"duration": np.inf}, "duration > 0"),
+        ({"strength": np.nan}, "must be finite"),
+        ({"strength": -np.inf}, "must be finite"),
+        ({"period": np.nan}, "take longer than its period"),
     ],
 )
 def test_impossible_protocols_are_refused(changes, problem):
@@ -178,6 +210,48 @@ def test_charge_stays_in_the_tissue(V):
     assert gained * membrane.capacitance == pytest.approx(injected, rel=1e-5)
 
 
+@pytest.mark.parametrize("dt", [0.05, 0.25, 0.4, 1.0])
+@pytest.mark.parametrize("duration", [0.02, 0.47, 0.51, 0.52])
+def test_charge_of_a_pulse_does_not_depend_on_the_steps(V, duration, dt):
+    everywhere = Box((-1.0, -1.0, -1.0), (9.0, 9.0, 9.0))
+    stimulus = Stimulus(everywhere, 1.4 / duration, duration, onsets=(0.33, 2.03), period=10.0)
+    tissue = monodomain(
+        V, Passive(), 0.1 * ufl.Identity(3), [stimulus],
+        membrane=Membrane(140.0, 0.01), steps=TimeSteps.fixed(dt),
+        scheme=Discretisation(interpolation=Interpolation.CURRENT),
+    )  # fmt: skip
+    for t in (0.0, 6.0):
+        assert tissue.advance(t, t + 6.0).converged
+    np.testing.assert_allclose(tissue.v.x.array, -80.0 + 3.0, rtol=1e-9)
+
+
+def test_pulses_end_to_end_and_through_a_whole_period_are_accepted():
+    assert Stimulus(CORNER, onsets=(0.0, 2.0)).flows(0.0, 5.0) == 4.0
+    assert Stimulus(CORNER, duration=0.1, onsets=(0.1, 0.2), period=0.2).flows(
+        0.1, 1.1
+    ) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("dt", [0.4, 0.7, 3.0, 30.0])
+def test_foot_current_keeps_its_charge_in_steps_across_the_beats(dt):
+    arrival = Arrival(np.array([0.0, 8.9, 4.2]), 2.0, strength=6.0, duration=1.0, period=10.0)
+    v, steps = np.zeros(3), 0
+    while steps * dt < 90.0 - 1e-9:
+        arrival.apply(v, steps * dt, dt)
+        steps += 1
+    beats = np.floor(steps * dt / 10.0 + 1e-9)
+    rest = steps * dt - 10.0 * beats
+    expected = beats + np.clip(rest - np.array([0.0, 8.9, 4.2]), 0.0, 1.0)
+    np.testing.assert_allclose(v, 3.0 * expected, atol=1e-9)
+
+
+def test_foot_current_of_the_next_beat_is_seen_by_a_step_into_it():
+    arrival = Arrival(np.array([0.0, 3.0]), 1.0, strength=1.0, duration=1.0, period=100.0)
+    assert arrival.overlaps(99.0, 101.0)
+    assert not arrival.overlaps(50.0, 100.0)
+    assert not Arrival(np.array([-1.0]), 1.0, period=100.0).overlaps(0.0, 1000.0)
+
+
 def test_foot_current_comes_with_the_wave():
     """Each node gets its whole pulse at its own time, whatever the steps are."""
     arrival = Arrival(np.array([0.0, 1.03, 2.5, -1.0]), 2.0, strength=6.0, duration=1.0)
@@ -194,3 +268,47 @@ def test_foot_current_returns_with_each_beat():
     arrival.apply(v, 101.0, 1.0)
     assert v[0] == pytest.approx(1.0)
     assert arrival.beat(250.0) == 2
+
+
+# --- membrane and conductivity --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, np.nan, np.inf])
+@pytest.mark.parametrize("name", ["chi", "C_m"])
+def test_membranes_are_checked(name, value):
+    with pytest.raises(InputError, match="must be > 0 and finite"):
+        Membrane(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("eigenvalues", "problem"),
+    [
+        # On this mesh the diagonal of the stiffness matrix is positive in spite of the last one.
+        ((1.0, 1.0, -0.1), "negative eigenvalue"),
+        ((-0.1, -0.1, -0.1), "negative eigenvalue"),
+        ((0.1, float("nan"), 0.1), "is not finite"),
+        ((0.1, float("inf"), 0.1), "is not finite"),
+    ],
+)
+def test_conductivities_that_make_no_sense_are_refused(V, eigenvalues, problem):
+    constant = fem.Constant(V.mesh, np.diag(eigenvalues))
+    with pytest.raises(InputError, match=f"conductivity: the tensor .*{problem}"):
+        Diffusion(V, constant, Membrane())
+    with pytest.raises(InputError, match=f"sigma_e: .*{problem}"):
+        check_conductivity(V.mesh, constant, name="sigma_e")
+
+
+def test_conductivity_is_checked_where_the_tissue_is(V):
+    """Outside of it there may be no directions; and a wire along one axis is none of the others."""
+    msh = V.mesh
+    sigma = fem.Function(fem.functionspace(msh, ("DG", 0, (3, 3))))
+    sigma.interpolate(lambda x: np.outer(np.diag([0.1, 0.0, 0.0]).ravel(), 1.0 + 0 * x[0]))
+    middle = msh.geometry.x[msh.geometry.dofmaps[0]].mean(axis=1)[:, 0]
+    tags = mesh.meshtags(
+        msh, 3, np.arange(len(middle), dtype=np.int32), (middle < 2.0).astype(np.int32)
+    )
+    dx = ufl.Measure("dx", msh, subdomain_data=tags)
+    sigma.x.array.reshape(-1, 9)[middle > 2.0] = np.nan
+    check_conductivity(msh, sigma, dx(1))
+    with pytest.raises(InputError, match="not finite in the cell at"):
+        check_conductivity(msh, sigma, dx)

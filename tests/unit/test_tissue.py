@@ -145,7 +145,7 @@ def test_arrival_times_tell_of_one_wave(model):
 
 @pytest.mark.parametrize("model", EIKONAL)
 def test_wave_slower_than_its_beat_is_refused(model):
-    with pytest.raises(InputError, match="takes 14 ms, and comes again after 12 ms"):
+    with pytest.raises(InputError, match="takes 15 ms, and comes again after 12 ms"):
         activate(model, box_tissue(stimuli=(plane_stimulus(period=12.0),)))
 
 
@@ -213,3 +213,11 @@ def test_nodes_out_of_reach_stay_at_rest():
     beyond = tissue.V.tabulate_dof_coordinates()[:, 0] > 4.9
     assert (wave.activation_time.x.array[beyond] == NOT_ACTIVATED).all()
     np.testing.assert_allclose(wave.v.x.array[beyond], paced()[1].rest)
+
+
+@pytest.mark.parametrize("name", ["sigma_i", "sigma_e"])
+def test_negative_conductivities_of_the_bidomain_are_named(name):
+    tissue = replace(box_tissue(), **{name: ufl.diag(ufl.as_vector([0.1, 0.1, -0.05]))})
+    which = {"sigma_i": "intracellular", "sigma_e": "extracellular"}[name]
+    with pytest.raises(InputError, match=f"{which} conductivity: .* negative eigenvalue"):
+        activate(Model.BIDOMAIN, tissue)
