@@ -41,8 +41,8 @@ healthy, blocked = results.values()
 if MPI.COMM_WORLD.rank == 0:
     print(f"{'':28}{'healthy':>10}{'LBBB':>10}")
     for key, unit in (
-        ("qrs_duration", "ms"), ("qt_interval", "ms"), ("qrs_axis", "°"),
-        ("total_activation_time", "ms"), ("apd90_median", "ms"),
+        ("qrs_duration", "ms"), ("qt_interval", "ms"), ("qtc_fridericia", "ms"),
+        ("qrs_axis", "°"), ("total_activation_time", "ms"), ("apd90_median", "ms"),
     ):  # fmt: skip
         print(f"{key.replace('_', ' ') + ', ' + unit:28}{healthy[key]:10.0f}{blocked[key]:10.0f}")
     print(f"\nECG on grid paper: {OUT}/none/pictures/ecg.png and {OUT}/left/pictures/ecg.png")

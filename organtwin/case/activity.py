@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mpi4py import MPI
 
 from organtwin.case.electrical import Electrical
 from organtwin.case.progress import Progress, SimulatedTime
 from organtwin.case.schema import Case
 from organtwin.electrophysiology.reaction_diffusion import NOT_ACTIVATED
 from organtwin.electrophysiology.velocity import conduction_velocity
-from organtwin.export.ecg_intervals import intervals
+from organtwin.export.ecg_intervals import corrected_qt, intervals
 from organtwin.export.fields import field_writer
 from organtwin.export.tables import read_table
 from organtwin.mesh.domain import region_field
@@ -25,6 +27,8 @@ from organtwin.run.checkpoint import Checkpoint, read_checkpoint, restore
 from organtwin.run.observers import Fields, Table
 from organtwin.run.simulate import simulate
 from organtwin.solve.outcome import Step
+
+logger = logging.getLogger(__name__)
 
 #: Time between two checkpoints (ms).
 CHECKPOINT_INTERVAL = 100.0
@@ -39,6 +43,7 @@ def solve_electrical(
     folder: Path,
     key: str,
     progress: Progress,
+    decisions: Sequence[str] = (),
 ) -> None:
     """Run the electrical heart of a case and write what it does; collective.
 
@@ -49,13 +54,14 @@ def solve_electrical(
         folder: Folder of the stage.
         key: Tells whether a checkpoint belongs to this run.
         progress: Told the share done.
+        decisions: For the record.
     """
     comm, resumable = heart.domain.comm, case.output.formats == ("vtu",)
     note = {"key": key}
     checkpoint = Checkpoint(comm, folder / "checkpoint", heart.ep, CHECKPOINT_INTERVAL, note)
-    found = read_checkpoint(folder / "checkpoint", comm) if resumable else None
+    found = continued(folder / "checkpoint", key, comm) if resumable else None
     start = 0.0
-    if found is not None and found[1]["key"] == key:
+    if found is not None:
         start = found[0]
         restore(folder / "checkpoint", heart.ep, comm)
     resume = start if start > 0 else None
@@ -91,11 +97,39 @@ def solve_electrical(
         content = {
             "results": results,
             "solver": {**asdict(statistics), **sizes(heart)},
-            "decisions": [],
+            "decisions": list(decisions),
         }
         (folder / "solve.json").write_text(json.dumps(content, indent=2) + "\n")
 
     on_root(comm, record)
+
+
+def continued(folder: Path, key: str, comm: MPI.Comm) -> tuple[float, dict[str, Any]] | None:
+    """Time (ms) and note of a checkpoint of the same run; says so if the ranks don't fit it.
+
+    Args:
+        folder: Folder of the checkpoint.
+        key: Of the run.
+        comm: Communicator; collective.
+    """
+    found = read_checkpoint(folder, comm)
+    if found is not None:
+        return found if found[1]["key"] == key else None
+
+    def tell() -> None:
+        try:
+            record = json.loads((folder / "checkpoint.json").read_text(encoding="utf-8"))
+            t, ranks, same = record["t"], record["mpi_size"], record["note"]["key"] == key
+        except (OSError, ValueError, KeyError, TypeError):
+            return  # no checkpoint, or a damaged one
+        if same and ranks != comm.size:
+            logger.warning(
+                "The checkpoint at t = %g ms is of a run on %d MPI ranks, this one has %d: "
+                "starting from 0 ms. Run on %d to go on from it.", t, ranks, comm.size, ranks,
+            )  # fmt: skip
+
+    on_root(comm, tell)
+    return None
 
 
 def _row(heart: Electrical) -> Any:
@@ -127,6 +161,8 @@ def write_activity(directory: Path, heart: Electrical) -> Results:
     """
     V, domain, beats = heart.ep.v.function_space, heart.domain, heart.beats
     fields = beats.fields(V)
+    # Of one beat: a node's own last activation may belong to the next.
+    fields["activation"].x.array[:] = heart.last_beat.activation
     velocity = conduction_velocity(fields["activation"], heart.fibres.f0)
     named = {
         "activation_time": fields["activation"],
@@ -139,7 +175,7 @@ def write_activity(directory: Path, heart: Electrical) -> Results:
     writer = field_writer("vtu", directory / "fields", "activation", domain.mesh)
     writer.write(0.0, named)
     own = slice(0, V.dofmap.index_map.size_local)
-    activation, apd = beats.activation[own], beats.apd[own]
+    activation, apd = heart.last_beat.activation[own], beats.apd[own]
     reached, complete = activation[activation != NOT_ACTIVATED], apd[apd != NOT_ACTIVATED]
     first, last = quantiles(domain.comm, reached, (0.0, 1.0))
     share = domain.comm.allreduce(len(reached)) / V.dofmap.index_map.size_global
@@ -173,6 +209,7 @@ def ecg_results(directory: Path, cycle_length: float) -> Results:
     named = {
         "qrs_duration": (found.qrs, "ms"),
         "qt_interval": (found.qt, "ms"),
+        "qtc_fridericia": (corrected_qt(found.qt, cycle_length), "ms"),
         "qrs_axis": (found.axis, "degree"),
     }
     return {name: value for name, value in named.items() if np.isfinite(value[0])}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from dolfinx import fem
@@ -13,8 +14,9 @@ from organtwin.anatomy.coordinates import Coordinates, coordinates
 from organtwin.anatomy.fibres import Fibres
 from organtwin.anatomy.landmarks import activation_sites
 from organtwin.anatomy.purkinje import LEFT, RIGHT, Tree, purkinje_tree
+from organtwin.case.last_beat import LastBeat
 from organtwin.case.schema import Case, Electrophysiology
-from organtwin.cells.drugs import Dose, Drug
+from organtwin.cells.drugs import Dose, Drug, blocked
 from organtwin.cells.kernel import Kernel, compile_kernel
 from organtwin.cells.model import CellModel
 from organtwin.cells.pacing import PacedCell, pace
@@ -22,6 +24,7 @@ from organtwin.cells.population import Cells
 from organtwin.electrophysiology.beats import Beats
 from organtwin.electrophysiology.conductivity import (
     Conductivity,
+    Tuned,
     bidomain_conductivity,
     conductivity_tensor,
 )
@@ -62,6 +65,10 @@ Array = NDArray[np.float64]
 ENDOCARDIA = ("lv_endo", "rv_endo")
 #: Radius of the muscle that a Purkinje junction touches (mm).
 JUNCTION = 1.0
+#: Of the heart, and of the bars that its conductivities are tuned on.
+SCHEME = COARSE
+#: Longest step of a Purkinje tree in upstrokes (ms).
+NETWORK_STEP = 0.05
 _EIKONAL = (Model.EIKONAL, Model.REACTION_EIKONAL, Model.REACTION_EIKONAL_DIFFUSION)
 
 
@@ -74,6 +81,7 @@ class Electrical:
         domain: Its mesh.
         fibres: Directions in the cells of the mesh.
         beats: Times of the last beat of each node.
+        last_beat: Activations of the last beat of the heart.
         leads: Voltages (mV) of the twelve leads at present; collective.
         tree: Purkinje tree, if there is one.
     """
@@ -82,6 +90,7 @@ class Electrical:
     domain: Domain
     fibres: Fibres
     beats: Beats
+    last_beat: LastBeat
     leads: Callable[[], Mapping[str, float]]
     tree: Tree | None
 
@@ -110,7 +119,9 @@ def electrical(
     section = case.electrophysiology
     at = at if at is not None else coordinates(coarse, degree=2)
     V = fem.functionspace(fine.mesh, ("P", 1))
-    kernel = compile_kernel(CellModel.load(section.ionic_model), fine.comm)
+    kernel = compile_kernel(
+        CellModel.load(section.ionic_model), fine.comm, substeps=section.substeps
+    )
     layer = ENDOCARDIA if section.purkinje is None else ()
     directions = (fibres.f0, fibres.s0, fibres.n0)
     tensor = conductivity_tensor(fine, sigma, *directions, endocardium=layer)
@@ -127,7 +138,7 @@ def electrical(
     tissue = Tissue(
         V,
         cells=None if model is Model.EIKONAL else _cells(case, V, fine, kernel, cell),
-        paced=cell,
+        paced=_traced(case, fine, cell) if model is Model.EIKONAL else None,
         slowness=travel,
         conductivity=tensor,
         sigma_i=sigma_i,
@@ -138,10 +149,11 @@ def electrical(
         period=case.circulation.cycle_length,
     )
     beats = Beats(local_nodes(V), fine.comm)
+    last_beat = LastBeat(local_nodes(V), case.circulation.cycle_length)
     ep = activate(
-        model, tissue, scheme=COARSE, steps=TimeSteps(shortest=section.time_step),
-        drives=_drives(case, V, tree, kernel, cell) if travel is None else (),
-        recorders=(beats,), domain=fine,
+        model, tissue, scheme=SCHEME, steps=TimeSteps(shortest=section.time_step),
+        drives=_drives(case, V, tree, cell) if travel is None else (),
+        recorders=(beats, last_beat), domain=fine,
     )  # fmt: skip
     electrodes = (
         given_electrodes(coarse, section.electrodes)
@@ -149,7 +161,58 @@ def electrical(
         else standing_adult(coarse)
     )
     ecg = PseudoECG(V, tensor, electrodes)
-    return Electrical(ep, fine, fibres, beats, lambda: lead_voltages(ecg(ep.v)), tree)
+    leads = partial(_leads, ecg, ep)
+    return Electrical(ep, fine, fibres, beats, last_beat, leads, tree)
+
+
+def _leads(ecg: PseudoECG, ep: ReactionDiffusion | PrescribedActivation) -> Mapping[str, float]:
+    return lead_voltages(ecg(ep.v))
+
+
+def further_models(case: Case) -> list[tuple[CellModel, float]]:
+    """Models in use besides the case's own in health, and their longest step in an upstroke (ms).
+
+    Args:
+        case: The case.
+    """
+    section = case.electrophysiology
+    muscle: tuple[str, ...] = (section.ionic_model,)
+    if section.layers is not None:
+        muscle = (section.layers.endocardium, section.layers.middle, section.layers.epicardium)
+    wanted = [(name, section.time_step) for name in muscle]
+    if section.purkinje is not None and Model(section.model) not in _EIKONAL:
+        name = section.purkinje.ionic_model or section.ionic_model
+        wanted.append((name, min(section.time_step, NETWORK_STEP)))
+    if section.drug is None:
+        wanted = [(name, dt) for name, dt in wanted if name != section.ionic_model]
+    return [(drugged(section, CellModel.load(name)), dt) for name, dt in dict.fromkeys(wanted)]
+
+
+def drugged(section: Electrophysiology, model: CellModel) -> CellModel:
+    """A model under the case's drug; currents that it lacks are left out."""
+    if section.drug is None:
+        return model
+    drug = Drug.load(section.drug.name)
+    missing = [current for current in drug.blocks if current not in model.currents]
+    return blocked(model, drug.without(*missing), section.drug.concentration)
+
+
+def _settled(case: Case, model: CellModel) -> PacedCell:
+    """The cell after the case's beats; on one rank."""
+    section = case.electrophysiology
+    kernel = compile_kernel(model, substeps=section.substeps)
+    return pace(kernel, cycle_length=case.circulation.cycle_length, beats=section.pacing_beats)
+
+
+def _traced(case: Case, domain: Domain, cell: PacedCell) -> PacedCell:
+    """The cell whose trace all nodes follow: the case's own, or what a drug makes of it."""
+    section = case.electrophysiology
+    if section.drug is None:
+        return cell
+    # Strict: a drug that can't act on the only cell would be ignored.
+    drug = Drug.load(section.drug.name)
+    model = blocked(CellModel.load(section.ionic_model), drug, section.drug.concentration)
+    return on_root(domain.comm, lambda: _settled(case, model))
 
 
 def membrane(section: Electrophysiology) -> Membrane:
@@ -188,15 +251,10 @@ def _cells(
         borders = (layers.inner_border, layers.outer_border)
         model = Bands(epi, tuple(CellModel.load(name) for name in names), borders)
     doses = (Dose(Drug.load(drug.name), drug.concentration),) if drug is not None else ()
-
-    def settled(variant: CellModel) -> PacedCell:
-        return pace(
-            compile_kernel(variant), cycle_length=case.circulation.cycle_length,
-            beats=section.pacing_beats,
-        )  # fmt: skip
-
     part = RegionCells(tuple(domain.regions), model)
-    return cells_on(V, domain, [part], doses=doses, start=settled)
+    return cells_on(
+        V, domain, [part], doses=doses, start=partial(_settled, case), substeps=section.substeps
+    )
 
 
 def _tree(section: Electrophysiology, domain: Domain, at: Coordinates) -> Tree | None:
@@ -224,18 +282,32 @@ def _sources(
 
 
 def _drives(
-    case: Case, V: fem.FunctionSpace, tree: Tree | None, kernel: Kernel, cell: PacedCell
+    case: Case, V: fem.FunctionSpace, tree: Tree | None, cell: PacedCell
 ) -> tuple[Drive, ...]:
-    """A tree that conducts by itself, joined to the muscle at its junctions."""
-    section = case.electrophysiology
+    """A tree that conducts by itself, joined to the muscle at its junctions.
+
+    Like the muscle's, its conductivity is tuned in health: a drug may slow the wave.
+    """
+    section, comm = case.electrophysiology, V.mesh.comm
     if tree is None or section.purkinje is None:
         return ()
     velocity = section.purkinje.velocity
-    tuned = on_root(V.mesh.comm, lambda: tune_cable(kernel, cell.states, cell.v, velocity))
+    name = section.purkinje.ionic_model or section.ionic_model
+    healthy = CellModel.load(name)
+    model = drugged(section, healthy)
+
+    def prepare() -> tuple[Tuned, PacedCell]:
+        rested = cell if name == section.ionic_model else _settled(case, healthy)
+        kernel = compile_kernel(healthy, substeps=section.substeps)
+        tuned = tune_cable(kernel, rested.states, rested.v, velocity, dt=NETWORK_STEP)
+        return tuned, rested if section.drug is None else _settled(case, model)
+
+    tuned, start = on_root(comm, prepare)
+    kernel = compile_kernel(model, comm, substeps=section.substeps)
     network = PurkinjeNetwork(
-        V.mesh.comm, tree, kernel, cell.states, cell.v,
+        comm, tree, kernel, start.states, start.v,
         Cable(dict.fromkeys(("his", "left", "right"), tuned.sigma)),
-        RootPacing(period=case.circulation.cycle_length),
+        RootPacing(period=case.circulation.cycle_length), dt=NETWORK_STEP,
     )  # fmt: skip
     drive = PurkinjeDrive(network, JunctionMap(V, tree, JUNCTION), membrane(section).capacitance)
     return (drive,)

@@ -19,12 +19,13 @@ from organtwin.case import build
 from organtwin.case.activity import (
     CHECKPOINT_INTERVAL,
     Results,
+    continued,
     ecg_results,
     sizes,
     solve_electrical,
     write_activity,
 )
-from organtwin.case.electrical import membrane
+from organtwin.case.electrical import SCHEME, further_models, membrane
 from organtwin.case.manifest import Manifest, recording
 from organtwin.case.progress import Progress, SimulatedTime, showing
 from organtwin.case.schema import Case
@@ -46,7 +47,7 @@ from organtwin.mesh.domain import read_domain, region_field
 from organtwin.mesh.quality import MeshReport
 from organtwin.mesh.tetrahedra import tetrahedralise
 from organtwin.parallel import on_root
-from organtwin.run.checkpoint import Checkpoint, read_checkpoint, restore
+from organtwin.run.checkpoint import Checkpoint, restore
 from organtwin.run.observers import Fields, Table
 from organtwin.run.result import relative_change, ventricular_results
 from organtwin.run.simulate import Observer, Statistics, simulate
@@ -58,14 +59,15 @@ logger = logging.getLogger(__name__)
 ELECTRICAL_STRIDE = 2
 #: What pacing and tuning depend on.
 _CELL_SETTINGS = {
-    "ionic_model", "pacing_beats", "refinements", "time_step", "surface_to_volume",
-    "membrane_capacitance", "conduction_velocity",
+    "ionic_model", "pacing_beats", "refinements", "time_step", "substeps",
+    "surface_to_volume", "membrane_capacitance", "conduction_velocity",
 }  # fmt: skip
 SOLVERS = tuple(
     f"organtwin.{name}"
     for name in (
         "anatomy", "solve", "materials", "cells", "electrophysiology", "mechanics",
-        "circulation", "coupling", "run", "mesh.domain", "case.build", "export.fields",
+        "circulation", "coupling", "run", "mesh.domain", "case.build", "case.electrical",
+        "case.last_beat", "export.fields",
     )
 )  # fmt: skip
 
@@ -187,7 +189,7 @@ def _cell(
 ) -> None:
     """Pace the cell, and tune the conductivities to the size of the electrical mesh."""
     section = case.electrophysiology
-    kernel = compile_kernel(build.cell_model(case), MPI.COMM_SELF)
+    kernel = compile_kernel(build.cell_model(case), MPI.COMM_SELF, substeps=section.substeps)
     progress(0.05, "pacing")
     cell = pace(kernel, cycle_length=case.circulation.cycle_length, beats=section.pacing_beats)
     (folder / "cell.json").write_text(cell.to_json())
@@ -198,7 +200,7 @@ def _cell(
     def tuned_to(velocity: tuple[float, float, float]) -> tuple[Tuned, Tuned, Tuned]:
         return tune(
             kernel, cell.states, cell.v, velocity, h,
-            membrane=membrane(section), dt=section.time_step,
+            membrane=membrane(section), dt=section.time_step, scheme=SCHEME,
         )  # fmt: skip
 
     progress(0.4, "tuning the conductivities")
@@ -227,8 +229,20 @@ def _step_in_words(kernel: Kernel, dt: float) -> str:
             f"{error.peak:+.2g} mV."
         )
     if not error.accurate:
-        logger.warning("%s Shorten [electrophysiology] time_step.", told)
+        logger.warning(
+            "%s Shorten [electrophysiology] time_step, or raise its `substeps` (now %d).",
+            told, kernel.substeps,
+        )  # fmt: skip
     return told
+
+
+def _further_steps(case: Case) -> list[str]:
+    """What the time step does to the models that the cell stage has not looked at."""
+    substeps = case.electrophysiology.substeps
+    return [
+        _step_in_words(compile_kernel(model, MPI.COMM_SELF, substeps=substeps), dt)
+        for model, dt in further_models(case)
+    ]
 
 
 def _solve(
@@ -245,9 +259,10 @@ def _solve(
     tuned = json.loads((known["cell"].folder(directory) / "conductivity.json").read_text())["tuned"]
     sigma = Conductivity(**{name: found["sigma"] for name, found in tuned.items()})
     domain = read_domain(known["mesh"].folder(directory) / "mesh.msh", comm)
+    steps = on_root(comm, lambda: _further_steps(case))
     if case.run.physics == "electrophysiology":
         electric = build.assemble_electrical(case, domain, cell, sigma)
-        solve_electrical(case, electric, directory, folder, known["solve"].key, progress)
+        solve_electrical(case, electric, directory, folder, known["solve"].key, progress, steps)
         return
     assembly = build.assemble(case, domain, cell, sigma)
     heart, rest_volume = assembly.heart, domain.volume() / ML
@@ -275,7 +290,7 @@ def _solve(
         activity=write_activity(directory, assembly.electrical),
         blood_drift=(heart.loop.blood_volume(heart.loop_state) - note["blood"]) / ML,
         sizes=_sizes(assembly),
-        decisions=[note["decision"]],
+        decisions=[note["decision"], *steps],
     )
     on_root(comm, lambda: _record(case, directory, folder, rest_volume, outcome))
 
@@ -290,8 +305,8 @@ def _start(
     """Go on from a checkpoint of the same run, else fill the heart; returns time and note."""
     heart, key = assembly.heart, known["solve"].key
     folder = _checkpoint_folder(known, directory)
-    found = read_checkpoint(folder, comm) if case.output.formats == ("vtu",) else None
-    if found is not None and found[1]["key"] == key:
+    found = continued(folder, key, comm) if case.output.formats == ("vtu",) else None
+    if found is not None:
         start, note = found
         heart.loop = heart.loop.scaled(note["size"])
         restore(folder, heart, comm)

@@ -56,6 +56,8 @@ def _models(field: FieldInfo) -> list[type[BaseModel]]:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "needed"
+    if field.default is None:
+        return "none"
     return f"`{_toml(field.default, _unit(field))}`"
 
 

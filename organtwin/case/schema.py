@@ -34,6 +34,8 @@ from organtwin.errors import suggestion
 #: Label names that the biventricular geometry can't do without.
 REQUIRED_LABELS = ("lv_myocardium", "lv_blood", "rv_blood")
 ActivationSite = Literal["lv_septal", "lv_anterior", "lv_posterior", "rv_septal", "rv_lateral"]
+#: Longest step of the tissue at rest (ms), which that of an upstroke can't exceed.
+LONGEST_STEP = 0.4
 #: Heartbeats per millisecond of one beat per minute.
 PER_MINUTE = 1 / 60_000
 
@@ -141,7 +143,7 @@ class Layers(Section):
 
 
 class Drug(Section):
-    """A drug that blocks ionic currents in all cells."""
+    """A drug that blocks ionic currents in all cells, those of a Purkinje tree included."""
 
     name: str
     """Name in `organtwin/cells/library/drugs.toml`."""
@@ -163,10 +165,19 @@ class Purkinje(Section):
     """Conduction velocity in the tree."""
     junction_delay: Annotated[Time, Field(ge=0.0, le=50.0)] = 5.0
     """From tree to muscle in the eikonal models; in the others it follows from the load."""
+    ionic_model: str | None = None
+    """Cell model of the tree in the monodomain and bidomain models: a name or file as for the
+    muscle, whose model it is by default. `stewart_2009` is of Purkinje cells; it also beats by
+    itself, at about 1 Hz, which is why it is not the default."""
     block: Literal["none", "left", "right"] = "none"
     """Bundle branch block: the tree beyond it can only be reached from the muscle."""
     seed: Annotated[Count, Field(ge=0)] = 1
     """Of the lengths of its branches."""
+
+    @field_validator("ionic_model")
+    @classmethod
+    def _in_the_library(cls, name: str | None) -> str | None:
+        return None if name is None else _known_model(name)
 
 
 Point = tuple[Length, Length, Length]
@@ -235,8 +246,11 @@ class Electrophysiology(Section):
     """Beats of the single cell before the heart starts."""
     refinements: Annotated[Count, Field(ge=1, le=4)] = 2
     """How often the mechanics mesh is halved for the electrical one."""
-    time_step: Annotated[Time, Field(gt=0.0, le=0.5)] = 0.05
+    time_step: Annotated[Time, Field(gt=0.0, le=LONGEST_STEP)] = 0.05
     """Step while any part of the tissue is being activated; longer ones are chosen elsewhere."""
+    substeps: Annotated[Count, Field(ge=1, le=64)] = 1
+    """Parts that the step of a cell is cut into where its potential would move by more than 1 mV
+    in one go: a remedy for models that are inaccurate with `time_step`."""
     surface_to_volume: Annotated[InverseLength, Field(gt=0.0)] = 140.0
     """Membrane area per volume of tissue, χ."""
     membrane_capacitance: Annotated[MembraneCapacitance, Field(gt=0.0)] = 0.01
@@ -255,6 +269,15 @@ class Electrophysiology(Section):
     @classmethod
     def _in_the_library(cls, name: str) -> str:
         return _known_model(name)
+
+    @model_validator(mode="after")
+    def _layers_have_cells(self) -> Self:
+        if self.model == "eikonal" and self.layers is not None:
+            raise ValueError(
+                'model = "eikonal" follows the trace of one cell everywhere and has no `layers`. '
+                'Take model = "reaction_eikonal", or leave them out.'
+            )
+        return self
 
     @model_validator(mode="after")
     def _something_begins(self) -> Self:

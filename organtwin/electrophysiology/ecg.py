@@ -213,11 +213,6 @@ def lead_voltages(
     }
 
 
-def einthoven(potentials: Mapping[str, float]) -> dict[str, float]:
-    """Limb leads I = LA − RA, II = LL − RA, III = LL − LA (mV)."""
-    return lead_voltages(potentials, ("I", "II", "III"))
-
-
 def _check_complete(electrodes: Mapping[str, object], leads: Sequence[str]) -> None:
     for lead in leads:
         if lead not in LEADS:

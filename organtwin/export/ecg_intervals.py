@@ -116,37 +116,20 @@ def qrs_axis(t: Array, leads: Mapping[str, Array]) -> float:
     return float(np.degrees(np.arctan2(down, left))) if np.hypot(down, left) > 0 else float("nan")
 
 
-def corrected_qt(qt: float, cycle_length: float) -> tuple[float, float]:
-    """QT (ms) at 60 beats per minute by Bazett, QT/√RR, and by Fridericia, QT/∛RR, RR in s.
+def corrected_qt(qt: float, cycle_length: float) -> float:
+    """QT (ms) at 60 beats per minute by Fridericia, QT/∛RR, RR in s.
 
     Args:
         qt: QT interval (ms).
         cycle_length: Time from beat to beat (ms), > 0.
 
     Source:
-        Bazett (1920), Heart 7:353–370; Fridericia (1920), Acta Med. Scand. 53:469–486.
+        Fridericia (1920), Acta Med. Scand. 53:469–486.
 
     >>> corrected_qt(400.0, 1000.0)
-    (400.0, 400.0)
+    400.0
     """
-    rr = cycle_length / 1000
-    return float(qt / np.sqrt(rr)), float(qt / np.cbrt(rr))
-
-
-def activation_duration(times: Array, *, share: float = 0.99) -> float:
-    """Time (ms) from the first activation to that of a share of the nodes.
-
-    What the QRS duration stands for; the share keeps a few late nodes, as of scars, from counting.
-
-    Args:
-        times: Activation times (ms); negative ones are of nodes that never were.
-        share: Part of the activated nodes.
-
-    Returns:
-        Duration; NaN if no node was activated.
-    """
-    active = times[times >= 0]
-    return float(np.quantile(active, share) - active.min()) if active.size else float("nan")
+    return float(qt / np.cbrt(cycle_length / 1000))
 
 
 def _stacked(t: Array, leads: Mapping[str, Array]) -> Array:

@@ -131,8 +131,18 @@ def test_resolved_case_reads_back_as_itself(write):
         ("[output]\nformats = []", "at least one value is needed"),
         ('[output]\nfield_interval = "5 ms"', "is no multiple of [mechanics] time_step (2 ms)"),
         (
-            '[mechanics]\ntime_step="0.25 ms"\n[electrophysiology]\ntime_step="0.5 ms"',
+            '[mechanics]\ntime_step="0.25 ms"\n[electrophysiology]\ntime_step="0.4 ms"',
             "is longer than [mechanics] time_step",
+        ),
+        ('[electrophysiology]\ntime_step = "0.45 ms"', "must be at most 0.4 ms"),
+        ("[electrophysiology]\nsubsteps = 65", "must be at most 64"),
+        (
+            '[electrophysiology]\nmodel = "eikonal"\n[electrophysiology.layers]',
+            'Take model = "reaction_eikonal"',
+        ),
+        (
+            '[electrophysiology.purkinje]\nionic_model = "stewart_2008"',
+            "no cell model `stewart_2008`. Did you mean `stewart_2009`?",
         ),
         ('[mechanics.active]\ncross_fibre_fraction = "0.3"', "is not a plain number"),
     ],
@@ -210,3 +220,7 @@ def test_values_are_written_in_the_units_people_use(unit, value, text):
 def test_reference_page_is_up_to_date():
     page = (ROOT / "docs/case-file.md").read_text(encoding="utf-8")
     assert page == case_reference(), "docs/case-file.md is out of date: make docs"
+
+
+def test_reference_shows_a_default_that_is_absent_as_none():
+    assert "| `ionic_model` | none |" in case_reference()

@@ -13,14 +13,13 @@ from organtwin.electrophysiology.ecg import (
     LEADS,
     LIMBS,
     PseudoECG,
-    einthoven,
     given_electrodes,
     lead_voltages,
     limb_electrodes,
     standing_adult,
 )
 from organtwin.errors import InputError
-from organtwin.export.ecg_intervals import activation_duration, intervals, qrs_axis
+from organtwin.export.ecg_intervals import corrected_qt, intervals, qrs_axis
 from organtwin.export.ecg_paper import chosen_gain, ecg_paper
 from organtwin.verify.geometry import box
 
@@ -87,12 +86,6 @@ def test_electrodes_surround_the_centre_of_the_tissue(domain):
     # Patient axes LPS: the left arm lies on the positive side, the leg below.
     assert electrodes["LA"][0] > electrodes["RA"][0]
     assert electrodes["LL"][2] < electrodes["RA"][2]
-
-
-def test_einthoven():
-    leads = einthoven({"RA": -0.31, "LA": 0.12, "LL": 0.47})
-    assert leads["I"] == pytest.approx(0.43)
-    assert leads["I"] + leads["III"] == pytest.approx(leads["II"])
 
 
 # --- twelve leads -------------------------------------------------------------------------------
@@ -231,10 +224,9 @@ def test_what_is_not_there_is_not_a_number():
     assert np.isnan(intervals(rising, one_beat(rising)).t_peak)
 
 
-def test_activation_duration():
-    times = np.r_[np.linspace(10.0, 90.0, 1000), 300.0, np.full(50, -1.0)]
-    assert activation_duration(times) == pytest.approx(79.3, abs=0.2)
-    assert np.isnan(activation_duration(np.full(3, -1.0)))
+def test_corrected_qt_is_what_it_would_be_at_60_per_minute():
+    assert corrected_qt(360.0, 1000.0) == 360.0
+    assert corrected_qt(360.0, 512.0) == pytest.approx(450.0)
 
 
 # --- paper --------------------------------------------------------------------------------------
