@@ -127,8 +127,9 @@ class Discretisation:
     """Scheme of a monodomain or bidomain problem; the elements are those of its space.
 
     With the defaults and linear elements the slab of Niederer et al. (2011) is activated within
-    1 % of the limit on a mesh of 0.2 mm and within 5 % on one of 0.5 mm; the other schemes are
-    compared in docs/choose-a-tissue-model.md.
+    1 % of the limit on cubes of 0.2 mm and within 5 % on those of 0.5 mm. On unstructured meshes
+    conductivities have to be tuned (`conductivity.tune`); docs/choose-a-tissue-model.md compares
+    the schemes.
 
     Attributes:
         mass: Mass matrix.
