@@ -176,10 +176,7 @@ def further_models(case: Case) -> list[tuple[CellModel, float]]:
         case: The case.
     """
     section = case.electrophysiology
-    muscle: tuple[str, ...] = (section.ionic_model,)
-    if section.layers is not None:
-        muscle = (section.layers.endocardium, section.layers.middle, section.layers.epicardium)
-    wanted = [(name, section.time_step) for name in muscle]
+    wanted = [(name, section.time_step) for name in section.muscle]
     if section.purkinje is not None and Model(section.model) not in _EIKONAL:
         name = section.purkinje.ionic_model or section.ionic_model
         wanted.append((name, min(section.time_step, NETWORK_STEP)))
@@ -209,9 +206,7 @@ def _traced(case: Case, domain: Domain, cell: PacedCell) -> PacedCell:
     section = case.electrophysiology
     if section.drug is None:
         return cell
-    # Strict: a drug that can't act on the only cell would be ignored.
-    drug = Drug.load(section.drug.name)
-    model = blocked(CellModel.load(section.ionic_model), drug, section.drug.concentration)
+    model = drugged(section, CellModel.load(section.ionic_model))
     return on_root(domain.comm, lambda: _settled(case, model))
 
 

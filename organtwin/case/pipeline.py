@@ -31,11 +31,18 @@ from organtwin.case.progress import Progress, SimulatedTime, showing
 from organtwin.case.schema import Case
 from organtwin.case.stages import Stage, memory_peak, run_stage
 from organtwin.cells.accuracy import step_errors
+from organtwin.cells.drugs import Dose, Drug
 from organtwin.cells.kernel import Kernel, compile_kernel
 from organtwin.cells.pacing import PacedCell, pace
 from organtwin.circulation.network import LV, RV
 from organtwin.coupling.measures import HeartFields, HeartScalars
-from organtwin.electrophysiology.conductivity import Conductivity, Tuned, tune
+from organtwin.electrophysiology.conductivity import (
+    Conductivity,
+    Tuned,
+    monodomain_conductivity,
+    tune,
+)
+from organtwin.electrophysiology.tissue import Model
 from organtwin.export.fields import Writer, field_writer
 from organtwin.export.pictures import draw_all
 from organtwin.export.report import write_report
@@ -57,9 +64,13 @@ logger = logging.getLogger(__name__)
 
 #: Potentials on the fine mesh are big: one is written for this many of the other fields.
 ELECTRICAL_STRIDE = 2
+#: Models whose wave needs no conductivity.
+WITHOUT_DIFFUSION = (Model.EIKONAL, Model.REACTION_EIKONAL)
+#: Conductivity along and across the fibres (mS/mm), of Niederer et al. (2011).
+MEASURED = monodomain_conductivity(0.17, 0.62), monodomain_conductivity(0.019, 0.24)
 #: What pacing and tuning depend on.
 _CELL_SETTINGS = {
-    "ionic_model", "pacing_beats", "refinements", "time_step", "substeps",
+    "model", "ionic_model", "pacing_beats", "refinements", "time_step", "substeps",
     "surface_to_volume", "membrane_capacitance", "conduction_velocity",
 }  # fmt: skip
 SOLVERS = tuple(
@@ -187,7 +198,11 @@ def _mesh(case: Case, known: dict[str, Stage], directory: Path, folder: Path) ->
 def _cell(
     case: Case, known: dict[str, Stage], directory: Path, folder: Path, progress: Progress
 ) -> None:
-    """Pace the cell, and tune the conductivities to the size of the electrical mesh."""
+    """Pace the cell, and tune the conductivities to the size of the electrical mesh.
+
+    Models without diffusion take velocities; only their ECG asks for conductivities, those of
+    tissue on any mesh.
+    """
     section = case.electrophysiology
     kernel = compile_kernel(build.cell_model(case), MPI.COMM_SELF, substeps=section.substeps)
     progress(0.05, "pacing")
@@ -203,14 +218,20 @@ def _cell(
             membrane=membrane(section), dt=section.time_step, scheme=SCHEME,
         )  # fmt: skip
 
-    progress(0.4, "tuning the conductivities")
-    tissue = tuned_to((wanted.fibre, wanted.sheet, wanted.normal))
-    progress(0.8, "tuning the endocardial layer")
-    layer, *_ = tuned_to((wanted.endocardial_layer,) * 3)
-    tuned = dict(zip(wanted.model_dump(), (*tissue, layer), strict=True))
+    velocities = wanted.model_dump()
+    if Model(section.model) in WITHOUT_DIFFUSION:
+        along, across = MEASURED
+        sigmas = (along, across, across, along)
+        found = [Tuned(*pair) for pair in zip(sigmas, velocities.values(), strict=True)]
+    else:
+        progress(0.4, "tuning the conductivities")
+        tissue = tuned_to((wanted.fibre, wanted.sheet, wanted.normal))
+        progress(0.8, "tuning the endocardial layer")
+        found = [*tissue, tuned_to((wanted.endocardial_layer,) * 3)[0]]
     record = {
         "mean_edge": h,
-        "tuned": {name: asdict(found) for name, found in tuned.items()},
+        "tuned": {name: asdict(one) for name, one in zip(velocities, found, strict=True)},
+        "diffusion": Model(section.model) not in WITHOUT_DIFFUSION,
         "step": _step_in_words(kernel, section.time_step),
     }
     (folder / "conductivity.json").write_text(json.dumps(record, indent=2) + "\n")
@@ -245,6 +266,17 @@ def _further_steps(case: Case) -> list[str]:
     ]
 
 
+def _drug_in_words(case: Case) -> list[str]:
+    given = case.electrophysiology.drug
+    if given is None:
+        return []
+    factors = Dose(Drug.load(given.name), given.concentration).effect.factors
+    left = ", ".join(f"{100 * factor:.0f} % of {name}" for name, factor in factors.items())
+    return [
+        f"{given.name} at {given.concentration:g} nmol/L leaves {left} in all cells that have it."
+    ]
+
+
 def _solve(
     case: Case,
     known: dict[str, Stage],
@@ -259,10 +291,10 @@ def _solve(
     tuned = json.loads((known["cell"].folder(directory) / "conductivity.json").read_text())["tuned"]
     sigma = Conductivity(**{name: found["sigma"] for name, found in tuned.items()})
     domain = read_domain(known["mesh"].folder(directory) / "mesh.msh", comm)
-    steps = on_root(comm, lambda: _further_steps(case))
+    told = [*on_root(comm, lambda: _further_steps(case)), *_drug_in_words(case)]
     if case.run.physics == "electrophysiology":
         electric = build.assemble_electrical(case, domain, cell, sigma)
-        solve_electrical(case, electric, directory, folder, known["solve"].key, progress, steps)
+        solve_electrical(case, electric, directory, folder, known["solve"].key, progress, told)
         return
     assembly = build.assemble(case, domain, cell, sigma)
     heart, rest_volume = assembly.heart, domain.volume() / ML
@@ -290,7 +322,7 @@ def _solve(
         activity=write_activity(directory, assembly.electrical),
         blood_drift=(heart.loop.blood_volume(heart.loop_state) - note["blood"]) / ML,
         sizes=_sizes(assembly),
-        decisions=[note["decision"], *steps],
+        decisions=[note["decision"], *told],
     )
     on_root(comm, lambda: _record(case, directory, folder, rest_volume, outcome))
 
@@ -449,6 +481,11 @@ def _tuning_in_words(record: dict[str, Any]) -> str:
         f"{name.replace('_', ' ')} {tuned['velocity']:.2f} m/s with {tuned['sigma']:.3f} mS/mm"
         for name, tuned in record["tuned"].items()
     )
+    if not record["diffusion"]:
+        return (
+            "The wave has the velocities asked for; the ECG takes conductivities of tissue "
+            f"(Niederer et al. 2011): {found}."
+        )
     return (
         "Conductivities are tuned so that plane waves have the conduction velocities asked for on "
         f"cells of the electrical mesh's size ({record['mean_edge']:.2f} mm): {found}."

@@ -29,6 +29,7 @@ from organtwin.case.quantities import (
     VolumetricCurrent,
 )
 from organtwin.cells.catalogue import drugs, is_own, library
+from organtwin.cells.model import CellModel
 from organtwin.errors import suggestion
 
 #: Label names that the biventricular geometry can't do without.
@@ -223,6 +224,12 @@ class Activation(Section):
     """How long the stimulus lasts."""
 
 
+def _currents_in_words(currents: set[str]) -> str:
+    return (
+        f"They have {', '.join(sorted(currents))}." if currents else "They have no named currents."
+    )
+
+
 class Electrophysiology(Section):
     """Propagation on a refinement of the mechanics mesh."""
 
@@ -277,6 +284,26 @@ class Electrophysiology(Section):
                 'model = "eikonal" follows the trace of one cell everywhere and has no `layers`. '
                 'Take model = "reaction_eikonal", or leave them out.'
             )
+        return self
+
+    @property
+    def muscle(self) -> tuple[str, ...]:
+        """Names of the models of the muscle's cells."""
+        layers = self.layers
+        if layers is None:
+            return (self.ionic_model,)
+        return (layers.endocardium, layers.middle, layers.epicardium)
+
+    @model_validator(mode="after")
+    def _drug_blocks_something(self) -> Self:
+        if self.drug is not None:
+            blocks = drugs()[self.drug.name]["blocks"]
+            currents = {name for model in self.muscle for name in CellModel.load(model).currents}
+            if not currents & set(blocks):
+                raise ValueError(
+                    f"`{self.drug.name}` blocks {', '.join(blocks)}, and no cell model here has "
+                    f"one of these. {_currents_in_words(currents)}"
+                )
         return self
 
     @model_validator(mode="after")
@@ -446,6 +473,17 @@ class Case(Section):
     def duration(self) -> float:
         """Simulated time of the 3D heart (ms)."""
         return self.run.beats * self.circulation.cycle_length
+
+    @model_validator(mode="after")
+    def _cells_can_pull(self) -> Self:
+        section = self.electrophysiology
+        for name in section.muscle if self.run.physics == "electromechanics" else ():
+            if CellModel.load(name).calcium is None:
+                raise ValueError(
+                    f"`{name}` has no calcium, which the tension follows. Take another "
+                    '[electrophysiology] ionic_model, or [run] physics = "electrophysiology".'
+                )
+        return self
 
     @model_validator(mode="after")
     def _steps_fit(self) -> Self:

@@ -69,14 +69,8 @@ def test_trace_of_the_eikonal_model_is_of_a_drugged_cell(case, domain, cell):
     assert drugged.apd90 > 1.05 * cell.apd90
 
 
-def test_drug_that_can_not_act_on_the_only_cell_is_refused(case, domain, cell):
-    simple = case(*DRUG, "electrophysiology.ionic_model=mitchell_schaeffer_2003")
-    with pytest.raises(InputError, match="IKr"):
-        electrical._traced(simple, domain, cell)
-
-
 def test_drug_leaves_out_currents_that_a_model_lacks(case):
-    section = case(*DRUG).electrophysiology
+    section = case(*DRUG, "run.physics=electrophysiology").electrophysiology
     simple = CellModel.load("mitchell_schaeffer_2003")
     assert electrical.drugged(section, simple).parameters == simple.parameters
     model = CellModel.load("stewart_2009")
@@ -238,3 +232,20 @@ def test_checkpoint_of_another_number_of_ranks_is_told(tmp_path, caplog):
     caplog.clear()
     assert continued(tmp_path, "other", COMM) is None
     assert not caplog.records
+
+
+def test_drug_is_told_in_words(case):
+    (told,) = pipeline._drug_in_words(case(*DRUG))
+    assert told.startswith("dofetilide at 20 nmol/L leaves ")
+    assert "% of IKr" in told
+    assert pipeline._drug_in_words(case()) == []
+
+
+def test_models_that_can_not_do_what_is_asked_for_are_refused(case):
+    simple = "electrophysiology.ionic_model=mitchell_schaeffer_2003"
+    with pytest.raises(InputError, match=r"`mitchell_schaeffer_2003` has no calcium"):
+        case(simple)
+    electrical_only = "run.physics=electrophysiology"
+    assert case(simple, electrical_only).electrophysiology.muscle == ("mitchell_schaeffer_2003",)
+    with pytest.raises(InputError, match=r"`dofetilide` blocks .*no named currents"):
+        case(simple, electrical_only, *DRUG)
