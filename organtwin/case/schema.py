@@ -147,7 +147,8 @@ class Drug(Section):
     """A drug that blocks ionic currents in all cells, those of a Purkinje tree included."""
 
     name: str
-    """Name in `organtwin/cells/library/drugs.toml`."""
+    """Bepridil, chlorpromazine, cisapride, diltiazem, dofetilide, mexiletine, ondansetron, quinidine,
+    ranolazine, sotalol, terfenadine or verapamil, in small letters."""
     concentration: Annotated[Concentration, Field(ge=0.0)]
     """Free concentration at the cells."""
 
@@ -244,7 +245,7 @@ class Electrophysiology(Section):
     """Tissue model, from the cheapest to the dearest; see docs/choose-a-tissue-model.md."""
     ionic_model: str = "ten_tusscher_2006_endo"
     """Cell model: a name in `organtwin/cells/library/library.toml`, or the `.toml` file of an
-    imported one. The conductivities are tuned with it."""
+    imported one, seen from where organtwin is started. The conductivities are tuned with it."""
     layers: Layers | None = None
     """Cell models across the wall in place of the one everywhere."""
     drug: Drug | None = None
