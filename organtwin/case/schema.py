@@ -147,8 +147,8 @@ class Drug(Section):
     """A drug that blocks ionic currents in all cells, those of a Purkinje tree included."""
 
     name: str
-    """Bepridil, chlorpromazine, cisapride, diltiazem, dofetilide, mexiletine, ondansetron, quinidine,
-    ranolazine, sotalol, terfenadine or verapamil, in small letters."""
+    """Bepridil, chlorpromazine, cisapride, diltiazem, dofetilide, mexiletine, ondansetron,
+    quinidine, ranolazine, sotalol, terfenadine or verapamil, in small letters."""
     concentration: Annotated[Concentration, Field(ge=0.0)]
     """Free concentration at the cells."""
 
