@@ -270,11 +270,14 @@ def _print_resolved(case: Case, comm: MPI.Comm) -> None:
     import tomli_w
 
     typer.echo(tomli_w.dumps(case.model_dump(mode="json", exclude_none=True)))
+    mechanics = (
+        f"#   mechanics mesh       {size.cells:10,d} tetrahedra\n"
+        f"#   mechanics unknowns   {size.mechanics_dofs:10,d}\n"
+    )
     typer.echo(
         f"# Estimated, to a factor of two:\n"
         f"#   tissue               {size.tissue_volume:10.0f} mL\n"
-        f"#   mechanics mesh       {size.cells:10,d} tetrahedra\n"
-        f"#   mechanics unknowns   {size.mechanics_dofs:10,d}\n"
+        f"{mechanics if size.mechanics_dofs else ''}"
         f"#   electrical mesh      {size.electrical_cells:10,d} tetrahedra\n"
         f"#   electrical nodes     {size.electrical_nodes:10,d}\n"
         f"#   memory               {size.memory / 1024:10.1f} GiB\n"
@@ -290,13 +293,15 @@ def _print_records(records: list[Record], as_json: bool) -> None:
     from rich.table import Table
 
     signs = {"equal": "", "at least": "≥ ", "at most": "≤ "}
-    table = Table("problem", "quantity", "value", "reference", "tolerance", "source", "verdict")
+    table = Table("problem", "quantity", "value", "expected", "source", "verdict")
     for r in records:
         unit = "" if r.unit == "1" else f" {r.unit}"
         colour = "green" if r.met else "red"
+        margin = f" ± {r.tolerance:.2g}" if r.sense == "equal" else ""
+        expected = f"{signs[r.sense]}{r.bound:.6g}{margin}{unit}"
         table.add_row(
-            r.name, r.quantity, f"{r.value:.6g}{unit}", f"{signs[r.sense]}{r.reference:.6g}{unit}",
-            f"{r.tolerance:.2g}{unit}", r.source, f"[{colour}]{r.verdict}[/]",
+            r.name, r.quantity, f"{r.value:.6g}{unit}", expected, r.source,
+            f"[{colour}]{r.verdict}[/]",
         )  # fmt: skip
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 

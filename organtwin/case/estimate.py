@@ -42,7 +42,7 @@ class Estimate:
     Attributes:
         tissue_volume: Volume of the two walls (mL).
         cells: Tetrahedra of the mechanics mesh.
-        mechanics_dofs: Displacement and pressure unknowns.
+        mechanics_dofs: Displacement and pressure unknowns; 0 without mechanics.
         electrical_cells: Tetrahedra of the electrical mesh.
         electrical_nodes: Its vertices.
         memory: Resident memory of all ranks (MiB).
@@ -73,7 +73,8 @@ def estimate(case: Case, ranks: int = 1) -> Estimate:
     volume, surface = tissue(case)
     h = case.mesh.size
     cells = CELLS_PER_CUBE * volume / h**3 + CELLS_PER_SQUARE * surface / h**2
-    dofs = cells * (3 * (VERTICES_PER_CELL + EDGES_PER_CELL) + VERTICES_PER_CELL)
+    per_cell = 3 * (VERTICES_PER_CELL + EDGES_PER_CELL) + VERTICES_PER_CELL
+    dofs = cells * per_cell if case.run.physics == "electromechanics" else 0.0
     fine = cells * 8**case.electrophysiology.refinements
     nodes = fine * (
         VERTICES_PER_FINE_CELL if case.electrophysiology.refinements else VERTICES_PER_CELL

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from organtwin.electrophysiology.reaction_diffusion import NOT_ACTIVATED, THRESHOLD
+from organtwin.electrophysiology.reaction_diffusion import NOT_ACTIVATED, mark_crossings
 
 Array = NDArray[np.float64]
 
@@ -40,7 +40,4 @@ class LastBeat:
         if beat != self._beat[0]:
             self._beat[0] = beat
             self.activation[:] = NOT_ACTIVATED
-        risen = (before < THRESHOLD) & (after >= THRESHOLD)
-        new = np.flatnonzero(risen & (self.activation == NOT_ACTIVATED))
-        share = (THRESHOLD - before[new]) / (after[new] - before[new])
-        self.activation[new] = t + dt * share
+        mark_crossings(self.activation, before, after, t, dt)

@@ -112,11 +112,7 @@ def recording(
         yield manifest
         _finish(manifest, "complete", start)
     except InputError:
-        # The case is wrong: as if it had not been run.
-        if path is not None and earlier is None:
-            path.unlink(missing_ok=True)
-            if not any(directory.iterdir()):
-                directory.rmdir()
+        _undo(directory, earlier, comm)
         raise
     except KeyboardInterrupt:
         _finish(manifest, "interrupted", start)
@@ -125,6 +121,19 @@ def recording(
         manifest.content["error"] = f"{type(error).__name__}: {error}"
         _finish(manifest, "failed", start)
         raise
+
+
+def _undo(directory: Path, earlier: Mapping[str, Any] | None, comm: MPI.Comm) -> None:
+    """The case is wrong: leave ``run.json`` as if it had not been run."""
+    if comm.rank != 0:
+        return
+    path = directory / "run.json"
+    if earlier is not None:
+        Manifest(path, dict(earlier)).write()
+        return
+    path.unlink(missing_ok=True)
+    if not any(directory.iterdir()):
+        directory.rmdir()
 
 
 def _check_writable(directory: Path) -> None:

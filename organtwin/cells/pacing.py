@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,12 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from organtwin.cells.kernel import Kernel
-from organtwin.errors import SolverError
+from organtwin.errors import InputError, SolverError
+
+logger = logging.getLogger(__name__)
 
 Array = NDArray[np.float64]
 
 #: Time after the stimulus that small steps are taken for (ms).
 UPSTROKE = 20.0
+#: Difference of the last two action potentials (relative) that tells of a stimulus without effect.
+ALTERNANS = 0.2
 
 
 @dataclass(frozen=True)
@@ -91,30 +97,64 @@ def pace(
         duration: Of the stimulus (ms).
 
     Raises:
+        InputError: the time between stimuli, the step or the number of beats is not positive.
         SolverError: the cell's state is no longer finite.
     """
+    _check(cycle_length=cycle_length, beats=beats, dt=dt)
     states, v = kernel.initial_states(1), np.array([kernel.initial_potential])
     time = _times(cycle_length, dt)
-    steps = np.diff(time)
     potential, calcium = np.empty(len(time)), np.empty(len(time))
-    before = states.copy()
-    ions = [(kernel.states.index(k), per_mv) for k, per_mv in kernel.model.stimulus_ions.items()]
-    for _ in range(max(1, beats)):
+    before, earlier = states.copy(), np.nan
+    for k in range(beats):
         before[:] = states
-        for n, (t, h) in enumerate(zip(time[:-1], steps, strict=True)):
+        if k == beats - 1 > 0:
+            earlier = _duration(time, potential, 0.9)
+        for n in beat(kernel, states, v, time, strength=strength, duration=duration):
             potential[n], calcium[n] = v[0], _calcium(kernel, states)
-            stimulus = strength if t < duration - 1e-9 else 0.0
-            kernel.step(states, v, t, h, stimulus)
-            for row, per_mv in ions:
-                states[row] += per_mv * stimulus * h
-    potential[-1], calcium[-1] = v[0], _calcium(kernel, states)
+        potential[-1], calcium[-1] = v[0], _calcium(kernel, states)
     if not np.isfinite(potential).all():
         raise SolverError("pacing", f"`{kernel.model.name}` diverged.", "Use a smaller time step.")
     apd30, apd50, apd90 = (_duration(time, potential, share) for share in (0.3, 0.5, 0.9))
+    if beats > 1 and not abs(apd90 - earlier) < ALTERNANS * earlier:
+        logger.warning(
+            "`%s` does not follow a stimulus every %g ms: its last two action potentials take "
+            "%.0f and %.0f ms.", kernel.model.name, cycle_length, earlier, apd90,
+        )  # fmt: skip
     drift = float(np.max(np.abs(states - before) / np.maximum(np.abs(before), 1e-9)))
     return PacedCell(
         states[:, 0], float(v[0]), time, potential, calcium, apd30, apd50, apd90, drift
     )
+
+
+def beat(
+    kernel: Kernel, states: Array, v: Array, time: Array, *, strength: float, duration: float
+) -> Iterator[int]:
+    """Advance a cell from a stimulus to the next, in place; yields the step that is to come.
+
+    Of a step that the stimulus ends in, it flows for a part: its charge does not depend on steps.
+
+    Args:
+        kernel: Cell model.
+        states: States without the potential, (n_states, 1).
+        v: Potential (mV), (1,).
+        time: Times of the steps since the stimulus (ms), rising from 0.
+        strength: Stimulus (mV/ms).
+        duration: Of the stimulus (ms).
+    """
+    steps = np.diff(time)
+    shares = np.clip((duration - time[:-1]) / steps, 0.0, 1.0)
+    ions = [(kernel.states.index(k), per_mv) for k, per_mv in kernel.model.stimulus_ions.items()]
+    for n, (t, h, share) in enumerate(zip(time, steps, shares, strict=False)):
+        yield n
+        kernel.step(states, v, t, h, strength * share)
+        for row, per_mv in ions:
+            states[row] += per_mv * strength * share * h
+
+
+def _check(**positive: float) -> None:
+    for name, value in positive.items():
+        if not value > 0:
+            raise InputError("pacing", f"{name} = {value:g}.", "It must be positive.")
 
 
 def _calcium(kernel: Kernel, states: Array) -> float:

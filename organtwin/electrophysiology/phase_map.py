@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from organtwin.cells.kernel import Kernel
+from organtwin.cells.pacing import beat
 from organtwin.errors import SolverError
 
 Array = NDArray[np.float64]
@@ -63,20 +64,14 @@ def states_at_phases(
     """
     states, v = kernel.initial_states(1), np.array([kernel.initial_potential])
     steps = max(1, round(cycle_length / dt))
-    h = cycle_length / steps
-    # The part of each step that the stimulus flows in: its charge does not depend on the steps.
-    flows = np.clip(duration / h - np.arange(steps), 0.0, 1.0)
-    beat = np.empty((steps, kernel.n_states + 1))
-    ions = [(kernel.states.index(k), per_mv) for k, per_mv in kernel.model.stimulus_ions.items()]
+    time = np.linspace(0.0, cycle_length, steps + 1)
+    last = np.empty((steps, kernel.n_states + 1))
     for _ in range(beats):
-        for k, share in enumerate(flows):
-            beat[k, :-1], beat[k, -1] = states[:, 0], v[0]
-            kernel.step(states, v, k * h, h, strength * share)
-            for row, per_mv in ions:
-                states[row] += per_mv * strength * share * h
-    if not np.isfinite(beat).all():
+        for k in beat(kernel, states, v, time, strength=strength, duration=duration):
+            last[k, :-1], last[k, -1] = states[:, 0], v[0]
+    if not np.isfinite(last).all():
         raise SolverError("pacing", f"`{kernel.model.name}` diverged.", "Use a smaller time step.")
-    chosen = beat[np.minimum((phases * steps).astype(np.int64), steps - 1)]
+    chosen = last[np.minimum((phases * steps).astype(np.int64), steps - 1)]
     return np.ascontiguousarray(chosen[:, :-1].T), chosen[:, -1].copy()
 
 

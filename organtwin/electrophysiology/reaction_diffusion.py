@@ -324,7 +324,7 @@ class ReactionDiffusion:
                 break
             self._restore(saved)
             size //= 2
-        self._mark_activation(t, dt)
+        mark_crossings(self.activation_time.x.array, self._old, v, t, dt)
         for recorder in self._recorders:
             recorder.record(t, dt, self._old, v)
         return size, iterations
@@ -378,12 +378,6 @@ class ReactionDiffusion:
         self._dt[0] = np.clip(0.9 * dt * factor, self._steps.shortest, self._steps.longest)
         return error
 
-    def _mark_activation(self, t: float, dt: float) -> None:
-        old, v, times = self._old, self.v.x.array, self.activation_time.x.array
-        rising = np.flatnonzero((old < THRESHOLD) & (v >= THRESHOLD) & (times == NOT_ACTIVATED))
-        share = (THRESHOLD - old[rising]) / (v[rising] - old[rising])
-        times[rising] = t + dt * share
-
     def _told(self, t: float) -> str:
         """Where cells are not finite; empty if all are; collective."""
         found = self.cells.fault(self.v.x.array[:])
@@ -404,6 +398,21 @@ class ReactionDiffusion:
         numbers = set(tags.values[np.isin(tags.indices, cells)])
         names = [name for name, number in self._domain.regions.items() if number in numbers]
         return f" in region {', '.join(names)}" if names else ""
+
+
+def mark_crossings(times: Array, before: Array, after: Array, t: float, dt: float) -> None:
+    """Note when v first crosses the threshold upwards, linear between ``t`` and ``t + dt`` (ms).
+
+    Args:
+        times: (n,), `NOT_ACTIVATED` where it has not yet; written.
+        before: v at ``t`` (mV), (n,).
+        after: v at ``t + dt``.
+        t: Start of the step.
+        dt: The step.
+    """
+    rising = np.flatnonzero((before < THRESHOLD) & (after >= THRESHOLD) & (times == NOT_ACTIVATED))
+    share = (THRESHOLD - before[rising]) / (after[rising] - before[rising])
+    times[rising] = t + dt * share
 
 
 def _telling(cells: Reaction) -> Cells:

@@ -1,4 +1,4 @@
-"""A small synthetic heart for tests: two truncated ellipsoids, placed as in a patient.
+"""A heart from formulas: two truncated ellipsoids, placed as in a patient.
 
 Local axes: z from the apex to the base, x from the left to the right ventricle. They are turned
 into patient coordinates (LPS, mm) so that the apex points to the left, forwards and downwards.
@@ -6,6 +6,7 @@ into patient coordinates (LPS, mm) so that the apex points to the left, forwards
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,10 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from organtwin.mesh.domain import Domain, read_domain
+from organtwin.anatomy.coordinates import LongAxis, coordinates
+from organtwin.anatomy.fibres import FibreAngles, Fibres, fibres
+from organtwin.anatomy.landmarks import SITES, activation_sites
+from organtwin.mesh.domain import Domain, cellwise_vectors, read_domain, refine
 from organtwin.parallel import on_root
 
 #: Height of the base plane over the ellipsoids' centres (mm).
@@ -52,12 +56,50 @@ RV_INNER = Ellipsoid(24.0, (32.0, 34.0, 54.0))
 RV_OUTER = Ellipsoid(24.0, (37.0, 39.0, 59.0))
 
 
-def write_biventricle(path: Path, size: float = 10.0) -> Path:
+@dataclass(frozen=True)
+class Ventricles:
+    """The heart with what activation needs.
+
+    Attributes:
+        domain: Mesh.
+        directions: Fibre, sheet and normal in its cells.
+        axis: Long axis.
+        sites: Points of early activation by name (mm).
+    """
+
+    domain: Domain
+    directions: Fibres
+    axis: LongAxis
+    sites: Mapping[str, NDArray[np.float64]]
+
+
+def ventricles(
+    comm: MPI.Comm, path: Path, *, size: float, refinements: int, scale: float = 1.0
+) -> Ventricles:
+    """The heart with fibres from +60° inside to −60° outside; collective.
+
+    Args:
+        comm: Communicator.
+        path: Where rank 0 writes the gmsh file.
+        size: Edge length before it is halved (mm), of the heart of full size.
+        refinements: Times that it is halved.
+        scale: Of the heart; a half gives about that of a rabbit.
+    """
+    coarse = biventricle(comm, path, size, scale)
+    at = coordinates(coarse, degree=2)
+    domain = refine(coarse, refinements).fine
+    angles = FibreAngles(alpha_endo=60.0, alpha_epi=-60.0, beta_endo=-65.0, beta_epi=25.0)
+    directions = fibres(domain, angles, cellwise_vectors(domain))
+    return Ventricles(domain, directions, at.axis, activation_sites(coarse, at, list(SITES)))
+
+
+def write_biventricle(path: Path, size: float = 10.0, scale: float = 1.0) -> Path:
     """Write the heart as a gmsh file with regions lv, rv and surfaces lv_endo, rv_endo, epi, base.
 
     Args:
         path: The ``.msh`` file.
-        size: Edge length (mm); 10 gives some 1500 tetrahedra, 7 some 4000.
+        size: Edge length (mm), before scaling; 10 gives some 1500 tetrahedra, 7 some 4000.
+        scale: Of all lengths.
 
     Returns:
         ``path``.
@@ -73,7 +115,7 @@ def write_biventricle(path: Path, size: float = 10.0) -> Path:
         gmsh.model.mesh.generate(3)
         gmsh.model.mesh.optimize("Netgen")
         _name_parts(lv, rv)
-        affine = np.column_stack([ROTATION, np.zeros(3)]).ravel()
+        affine = np.column_stack([scale * ROTATION, np.zeros(3)]).ravel()
         gmsh.model.mesh.affineTransform(affine.tolist())
         gmsh.write(str(path))
     finally:
@@ -81,9 +123,9 @@ def write_biventricle(path: Path, size: float = 10.0) -> Path:
     return path
 
 
-def biventricle(comm: MPI.Comm, path: Path, size: float = 10.0) -> Domain:
+def biventricle(comm: MPI.Comm, path: Path, size: float = 10.0, scale: float = 1.0) -> Domain:
     """The heart, distributed; ``path`` is written by rank 0 unless it is there. Collective."""
-    on_root(comm, lambda: path if path.exists() else write_biventricle(path, size))
+    on_root(comm, lambda: path if path.exists() else write_biventricle(path, size, scale))
     return read_domain(path, comm)
 
 

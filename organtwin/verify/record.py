@@ -42,6 +42,12 @@ class Record:
     sense: Sense = Sense.EQUAL
 
     @property
+    def bound(self) -> float:
+        """What the value must reach or stay below, with the tolerance; the reference if equal."""
+        sign = {Sense.EQUAL: 0, Sense.AT_LEAST: -1, Sense.AT_MOST: 1}[self.sense]
+        return self.reference + sign * self.tolerance
+
+    @property
     def met(self) -> bool:
         """Whether the value keeps to its reference; one that is no number does not."""
         excess = self.value - self.reference

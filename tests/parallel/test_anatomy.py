@@ -9,7 +9,7 @@ from organtwin.anatomy.coordinates import coordinates
 from organtwin.anatomy.fibres import FibreAngles, fibres
 from organtwin.anatomy.landmarks import SITES, activation_sites
 from organtwin.parallel import on_root
-from tests.biventricle import biventricle
+from organtwin.verify.biventricle import biventricle
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,8 @@ from organtwin.electrophysiology.reaction_diffusion import NOT_ACTIVATED
 from organtwin.errors import InputError
 from organtwin.mesh.domain import cellwise_vectors
 from organtwin.parallel import on_root
+from organtwin.verify.biventricle import biventricle
 from organtwin.verify.eikonal import head_wave, point_source, sphere
-from tests.biventricle import biventricle
 
 VELOCITY = Velocity(fibre=0.6, sheet=0.3, normal=0.2, endocardial_layer=1.8)
 

@@ -23,7 +23,7 @@ from organtwin.electrophysiology.purkinje_times import Conduction, activate, tis
 from organtwin.electrophysiology.reaction_diffusion import TimeSteps, local_nodes
 from organtwin.errors import InputError
 from organtwin.parallel import on_root
-from tests.biventricle import biventricle
+from organtwin.verify.biventricle import biventricle
 
 SPARSE = Growth(trunk=12.0, length=10.0, length_deviation=1.0, generations=4)
 

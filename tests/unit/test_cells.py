@@ -249,3 +249,17 @@ def test_gates_relax_exactly(small):
     states, v = np.zeros((1, 1)), np.array([-80.0])
     kernel.step(states, v, 0.0, 7.0)
     assert states[0, 0] == pytest.approx(-80.0 * (1 - np.exp(-0.7)), rel=1e-12)
+
+
+def test_pacing_that_no_cell_follows_is_told(kernel, caplog):
+    pace(kernel, cycle_length=200.0, beats=4)
+    assert "does not follow a stimulus every 200 ms" in caplog.text
+    caplog.clear()
+    pace(kernel, cycle_length=800.0, beats=2)
+    assert not caplog.text
+
+
+@pytest.mark.parametrize("wrong", [{"cycle_length": -5.0}, {"beats": 0}, {"dt": 0.0}])
+def test_pacing_with_nonsense_is_refused(kernel, wrong):
+    with pytest.raises(InputError, match=f"{next(iter(wrong))} = "):
+        pace(kernel, **wrong)

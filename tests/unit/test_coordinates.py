@@ -8,7 +8,7 @@ from mpi4py import MPI
 from organtwin.anatomy.coordinates import coordinates, smooth_gradient
 from organtwin.errors import MeshError
 from organtwin.mesh.domain import Domain
-from tests.biventricle import BASE, LV_OUTER, ROTATION, biventricle
+from organtwin.verify.biventricle import BASE, LV_OUTER, ROTATION, biventricle
 
 
 @pytest.fixture(scope="module")

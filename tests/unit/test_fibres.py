@@ -11,7 +11,7 @@ from organtwin.anatomy.coordinates import coordinates
 from organtwin.anatomy.fibres import FibreAngles, WallPoints, _evaluate, bayer, fibres
 from organtwin.errors import InputError
 from organtwin.mesh.domain import refine
-from tests.biventricle import biventricle
+from organtwin.verify.biventricle import biventricle
 
 ANGLES = FibreAngles(60.0, -60.0, -65.0, 25.0)
 

@@ -10,7 +10,7 @@ from organtwin.errors import InputError
 from organtwin.export.isochrones import Scale, isochrones, oriented, rotors, slab_stance, time_map
 from organtwin.export.scene import boundary, stance
 from organtwin.export.series import Series, read_series
-from tests.biventricle import ROTATION, write_biventricle
+from organtwin.verify.biventricle import ROTATION, write_biventricle
 from tests.fake_result import write_fake_result
 
 

@@ -7,7 +7,7 @@ from mpi4py import MPI
 from organtwin.anatomy.coordinates import coordinates, facet_points
 from organtwin.anatomy.landmarks import SITES, activation_sites
 from organtwin.errors import InputError
-from tests.biventricle import LV_INNER, LV_OUTER, ROTATION, RV_INNER, biventricle
+from organtwin.verify.biventricle import LV_INNER, LV_OUTER, ROTATION, RV_INNER, biventricle
 
 
 @pytest.fixture(scope="module")

@@ -92,3 +92,12 @@ def test_unwritable_directory_is_refused(case, tmp_path):
         recording(tmp_path / "file" / "result", case, [], MPI.COMM_SELF),
     ):
         pass
+
+
+def test_refused_input_leaves_the_earlier_run_as_it_was(tmp_path, record):
+    with record() as manifest:
+        manifest.add_results({"ef": (50.0, "%")})
+    before = (tmp_path / "results/run.json").read_text()
+    with pytest.raises(InputError), record():
+        raise InputError("mesh", "no.", "")
+    assert (tmp_path / "results/run.json").read_text() == before

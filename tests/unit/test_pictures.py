@@ -14,7 +14,7 @@ from organtwin.export.findings import findings
 from organtwin.export.pictures import Result, draw_all
 from organtwin.export.report import write_report
 from organtwin.export.series import read_series
-from tests.biventricle import LV_OUTER, ROTATION, write_biventricle
+from organtwin.verify.biventricle import LV_OUTER, ROTATION, write_biventricle
 from tests.fake_result import write_fake_result
 
 

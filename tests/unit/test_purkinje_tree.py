@@ -23,7 +23,7 @@ from organtwin.anatomy.purkinje import (
 )
 from organtwin.anatomy.tree_files import read_tree, write_tree
 from organtwin.errors import InputError, MeshError
-from tests.biventricle import biventricle
+from organtwin.verify.biventricle import biventricle
 
 
 @pytest.fixture(scope="module")
