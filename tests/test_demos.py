@@ -19,6 +19,8 @@ DEMOS = Path(__file__).parents[1] / "demos"
         ("ecg_twelve_lead/ecg_twelve_lead.py", "qrs duration"),
         ("ventricular_tachycardia/ventricular_tachycardia.py", "tachycardia"),
         ("atrial_fibrillation_drug/atrial_fibrillation_drug.py", "wave fronts"),
+        ("inflate_ventricle/inflate_ventricle.py", "left ventricle"),
+        ("aorta_tube/aorta_tube.py", "inner radius"),
     ],
 )
 def test_demo_on_two_ranks(script, result, tmp_path):

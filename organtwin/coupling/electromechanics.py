@@ -156,10 +156,9 @@ class Electromechanics:
         """Everything needed to go on from here."""
         return {
             **{f"ep.{name}": values for name, values in self.ep.state.items()},
-            "displacement_pressure": self.mechanics.w.x.array,
+            **{f"mechanics.{name}": values for name, values in self.mechanics.state.items()},
             "displacement_pressure_before": self._w_before,
             "step_before": self._dt_before,
-            "cavity_pressures": self.mechanics.pressures,
             "muscle": self.muscle.states,
             "stretch": self.muscle.stretch.x.array,
             "circulation": self.loop_state,
@@ -180,16 +179,15 @@ class Electromechanics:
             SolverError: no equilibrium is found.
         """
         mechanics = self.mechanics
-        w, w_old = mechanics.w.x.array, mechanics.w_old.x.array
         t, dt = 0.0, duration / 20
         while dt < STATIC:
             if t < duration:
                 dt = min(dt, duration - t)
             mechanics.dt.value = dt
-            w_old[:] = w
             share = min((t + dt) / duration, 1.0)
             solution = mechanics.solve(pressures=pressures * share)
             if solution.outcome is Outcome.CONVERGED:
+                mechanics.commit()
                 t += dt
                 dt *= 1.5 if t < duration else 4.0
                 logger.info("filled to %.0f %%", 100 * share)
@@ -202,7 +200,7 @@ class Electromechanics:
                     "Lower the filling pressure, or use a stiffer tissue or a finer mesh.",
                 )
         self.muscle.stretch.x.array[: self.muscle.states.shape[1]] = self._present_stretch()
-        self._w_before[:] = w
+        self._w_before[:] = mechanics.w.x.array
         self._dt_before[0] = 0.0
 
     def fit_loop(self, settled: Array) -> float:
@@ -251,6 +249,7 @@ class Electromechanics:
         if not step.converged:
             self.restore(saved)
             return step
+        mechanics.commit()
         muscle.finish(self._present_stretch(), dt)
         self.loop_state[:], _ = self.loop.step(self.loop_state, t0, dt, mechanics.pressures)
         return step
@@ -277,7 +276,6 @@ class Electromechanics:
         """First guess of the new displacement: constant velocity."""
         w = self.mechanics.w
         now = w.x.array.copy()
-        self.mechanics.w_old.x.array[:] = now
         if self._dt_before[0] > 0:
             w.x.array[:] += (dt / self._dt_before[0]) * (now - self._w_before)
         self._w_before[:] = now

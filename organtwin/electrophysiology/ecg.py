@@ -104,17 +104,6 @@ class PseudoECG:
         return {name: float(b.dot(v.x.petsc_vec)) for name, b in self._vectors.items()}
 
 
-def limb_electrodes(domain: Domain, *tissue: str) -> dict[str, Array]:
-    """Electrodes RA, LA, LL of a standing patient around the centre of the tissue; collective.
-
-    Args:
-        domain: Mesh in patient axes LPS (mm).
-        tissue: Regions of the heart; all if omitted.
-    """
-    centre = _centre(domain, tissue)
-    return {name: centre + np.array(offset) for name, offset in LIMBS.items()}
-
-
 def standing_adult(domain: Domain, *tissue: str) -> dict[str, Array]:
     """All electrodes of a standing adult, placed around the ventricles; collective.
 

@@ -1,15 +1,19 @@
-"""Active stress along the fibres, and the part of it that acts across them."""
+"""Contraction: active stress along the fibres and across them, or active strain."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
 import ufl
 from dolfinx import fem
+from numpy.typing import ArrayLike, NDArray
 from ufl.core.expr import Expr
 
-from organtwin.materials.kinematics import Directions, Scalar
+from organtwin.errors import InputError
+from organtwin.materials.kinematics import Directions, Material, Scalar, frame
+from organtwin.materials.parameters import check_parameters, parameter
 
 
 class FibreTension(Protocol):
@@ -70,6 +74,91 @@ class AffineTension:
 
 
 @dataclass(frozen=True)
+class TensionCurve:
+    """Tension over time, linear between given points and constant beyond them.
+
+    Attributes:
+        times: Instants after activation (ms), increasing.
+        values: Tensions (kPa), ≥ 0, one per instant.
+        period: The curve starts anew after it (ms); None for a single beat.
+
+    Raises:
+        InputError: the points make no curve.
+    """
+
+    times: tuple[float, ...]
+    values: tuple[float, ...]
+    period: float | None = None
+
+    def __post_init__(self) -> None:
+        times, values = np.asarray(self.times), np.asarray(self.values)
+        problem = None
+        if times.shape != values.shape or times.size < 2:
+            problem = f"{times.size} instants and {values.size} tensions."
+        elif not np.isfinite(np.concatenate([times, values])).all():
+            problem = "a point is no number."
+        elif (np.diff(times) <= 0).any():
+            problem = "the instants do not increase."
+        elif (values < 0).any():
+            problem = f"a tension of {values.min():g} kPa."
+        elif self.period is not None and self.period < times[-1] - times[0]:
+            problem = f"a period of {self.period:g} ms is shorter than the curve."
+        if problem is not None:
+            raise InputError("TensionCurve", problem, "Give increasing instants, tensions ≥ 0.")
+
+    def __call__(self, t: ArrayLike) -> NDArray[np.float64]:
+        """Tension (kPa) at ``t`` (ms) after activation; before it that of the first point."""
+        since = np.asarray(t, dtype=np.float64) - self.times[0]
+        if self.period is not None:
+            since = since - self.period * np.floor(np.maximum(since, 0.0) / self.period)
+        return np.interp(since, np.asarray(self.times) - self.times[0], self.values)
+
+
+@dataclass(frozen=True)
+class PrescribedTension:
+    """A tension that follows a curve in time, at each point from its activation on.
+
+    Attributes:
+        curve: Tension over time.
+        Ta: What holds the present tension (kPa): a constant, or a field.
+        activation: Time (ms) at which the curve starts; a field of ``Ta``'s space, or a number.
+            A point that is never activated (inf) keeps the curve's first tension.
+
+    Raises:
+        InputError: a field of activation times with a constant tension.
+    """
+
+    curve: TensionCurve
+    Ta: fem.Constant | fem.Function
+    activation: float | fem.Function = 0.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.activation, fem.Function) and (
+            not isinstance(self.Ta, fem.Function)
+            or len(self.Ta.x.array) != len(self.activation.x.array)
+        ):
+            raise InputError(
+                "PrescribedTension",
+                "activation times and tension are not of the same space.",
+                "Make both functions of one space.",
+            )
+        self.set_time(0.0)
+
+    def set_time(self, t: float) -> None:
+        """Take the tensions of time ``t`` (ms)."""
+        start = self.activation
+        since = t - (start.x.array if isinstance(start, fem.Function) else start)
+        if isinstance(self.Ta, fem.Function):
+            self.Ta.x.array[:] = self.curve(since)
+        else:
+            self.Ta.value = float(self.curve(since))
+
+    def tension(self, stretch: Expr) -> Expr:
+        """The present ``Ta``, whatever the stretch."""
+        return self.Ta
+
+
+@dataclass(frozen=True)
 class ActiveStress:
     """Orthotropic active stress.
 
@@ -95,6 +184,46 @@ class ActiveStress:
         f0 = directions.f0
         Ta = self.muscle.tension(fibre_stretch(F, f0))
         return Ta * (_along(F, f0) + self.cross_fibre_fraction * _along(F, directions.n0))
+
+
+@dataclass(frozen=True)
+class ActiveStrain:
+    """Passive tissue whose unloaded shape contracts: F = Fₑ Fₐ.
+
+        Fₐ = (1 + γ) f₀⊗f₀ + (1 + γ)^(−θ) s₀⊗s₀ + (1 + γ)^(θ−1) n₀⊗n₀,     det Fₐ = 1,
+        Ψ(C) = Ψ_passive(Fₐ⁻ᵀ C Fₐ⁻¹)
+
+    A material like any other: where an active stress adds work along the fibre, here the muscle
+    is stretched against its new length, so ellipticity is that of the passive law.
+
+    Attributes:
+        material: The passive law.
+        gamma: γ, active strain of the fibre, > −1; negative when it shortens.
+        sheet_share: θ, share of the thickening that goes along the sheet; 1/2 makes it the same
+            in all directions across the fibre.
+
+    Source:
+        Ambrosi & Pezzuto (2012), J. Elasticity 107:199–212; orthotropic: Rossi et al. (2014),
+        Eur. J. Mech. A/Solids 48:129–142.
+    """
+
+    material: Material
+    gamma: Scalar = field(metadata=parameter("1", above=-1.0))
+    sheet_share: Scalar = field(default=0.5, metadata=parameter("1", at_least=0.0, at_most=1.0))
+
+    def __post_init__(self) -> None:
+        check_parameters(self)
+
+    def strain_energy(self, C: Expr, directions: Directions | None) -> Expr:
+        """Ψ (kPa) for the right Cauchy–Green tensor ``C``, per passive volume."""
+        axes = frame(directions, self)
+        stretch = 1 + self.gamma
+        shares = (-1, self.sheet_share, 1 - self.sheet_share)
+        inverse = sum(
+            stretch**share * ufl.outer(d, d)
+            for share, d in zip(shares, (axes.f0, axes.s0, axes.n0), strict=True)
+        )
+        return self.material.strain_energy(inverse * C * inverse, axes)
 
 
 def fibre_stretch(F: Expr, direction: Expr) -> Expr:

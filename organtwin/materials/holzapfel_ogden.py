@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import ufl
 from ufl.core.expr import Expr
 
-from organtwin.errors import InputError
-from organtwin.materials.kinematics import Directions, Scalar, isochoric_first_invariant
+from organtwin.materials import tension_only
+from organtwin.materials.kinematics import Directions, Scalar, frame, isochoric_first_invariant
+from organtwin.materials.parameters import check_parameters, parameter
+
+_STIFFNESS = parameter("kPa", at_least=0.0)
+_EXPONENT = parameter("1", above=0.0)
+_DISPERSION = parameter("1", at_least=0.0, at_most=1 / 3)
 
 
 @dataclass(frozen=True)
@@ -20,37 +25,41 @@ class HolzapfelOgden:
 
     with I₄ᵢ = i₀·C i₀ and I₈fs = f₀·C s₀. Ī₁ is isochoric, the anisotropic invariants are those of
     the full ``C``. Fibres and sheets carry tension only, ⟨x⟩ = max(x, 0). The stiffness of the
-    source jumps at I₄ = 1, by a factor of a hundred; here it grows from zero within 0 < x < δ,
+    source jumps at I₄ = 1, by a factor of a hundred; here it grows from zero within 0 < x < δ
+    (`tension_only.smooth`), and above δ it is the source's. Ψ is convex in x either way, which
+    with the logistic switch it is not: that one softens the tissue under compression.
 
-        ∂Ψᵢ/∂x = aᵢ x e^{bᵢx²} (3t² − 2t³),     t = x/δ,
-
-    up to a factor of e^{0.3 b δ²} below δ; above it is the source's. Ψ is convex in x either way,
-    which a logistic switch is not: that one softens the tissue under compression.
+    With dispersion, I₄ᵢ − 1 is replaced by κᵢ I₁ + (1 − 3κᵢ) I₄ᵢ − 1.
 
     Attributes:
         a, a_f, a_s, a_fs: Stiffnesses (kPa), ≥ 0.
         b, b_f, b_s, b_fs: Exponents (dimensionless), > 0.
         delta: δ, width of the switch in I₄ (dimensionless), > 0.
+        logistic: k of the logistic switch 1/(1 + e^{−k(I₄−1)}), which then takes the place of
+            the smooth one; None for that. 100 in Aróstica et al. (2025).
+        kappa_f, kappa_s: Dispersion of fibres and sheets, 0 to 1/3; None for none.
 
     Source:
-        Holzapfel & Ogden (2009), Phil. Trans. R. Soc. A 367:3445–3475.
+        Holzapfel & Ogden (2009), Phil. Trans. R. Soc. A 367:3445–3475; logistic switch of
+        Aróstica et al. (2025), Comput. Methods Appl. Mech. Eng. 435:117485; dispersion as in
+        Gasser, Ogden & Holzapfel (2006), J. R. Soc. Interface 3:15–35.
     """
 
-    a: Scalar
-    b: Scalar
-    a_f: Scalar
-    b_f: Scalar
-    a_s: Scalar
-    b_s: Scalar
-    a_fs: Scalar
-    b_fs: Scalar
-    delta: Scalar = 0.04
+    a: Scalar = field(metadata=_STIFFNESS)
+    b: Scalar = field(metadata=_EXPONENT)
+    a_f: Scalar = field(metadata=_STIFFNESS)
+    b_f: Scalar = field(metadata=_EXPONENT)
+    a_s: Scalar = field(metadata=_STIFFNESS)
+    b_s: Scalar = field(metadata=_EXPONENT)
+    a_fs: Scalar = field(metadata=_STIFFNESS)
+    b_fs: Scalar = field(metadata=_EXPONENT)
+    delta: Scalar = field(default=0.04, metadata=_EXPONENT)
+    logistic: Scalar | None = field(default=None, metadata=_EXPONENT)
+    kappa_f: Scalar | None = field(default=None, metadata=_DISPERSION)
+    kappa_s: Scalar | None = field(default=None, metadata=_DISPERSION)
 
     def __post_init__(self) -> None:
-        for name in ("a", "a_f", "a_s", "a_fs"):
-            _at_least_zero(name, getattr(self, name), strictly=False)
-        for name in ("b", "b_f", "b_s", "b_fs", "delta"):
-            _at_least_zero(name, getattr(self, name), strictly=True)
+        check_parameters(self)
 
     @classmethod
     def holzapfel_ogden_2009(cls) -> HolzapfelOgden:
@@ -70,33 +79,20 @@ class HolzapfelOgden:
 
     def strain_energy(self, C: Expr, directions: Directions | None) -> Expr:
         """Ψ (kPa) for the right Cauchy–Green tensor ``C``."""
-        if directions is None:
-            raise InputError("HolzapfelOgden", "no fibre directions.", "Pass `Directions`.")
-        f0, s0 = directions.f0, directions.s0
-        f, s = ufl.dot(f0, C * f0) - 1, ufl.dot(s0, C * s0) - 1
-        fs = ufl.dot(f0, C * s0)
-        matrix = self.a / (2 * self.b) * (ufl.exp(self.b * (isochoric_first_invariant(C) - 3)) - 1)
+        f0, s0 = frame(directions, self).f0, frame(directions, self).s0
+        f = tension_only.dispersed_strain(C, f0, self.kappa_f)
+        s = tension_only.dispersed_strain(C, s0, self.kappa_s)
+        I1 = isochoric_first_invariant(C)
+        matrix = self.a / (2 * self.b) * (ufl.exp(self.b * (I1 - 3)) - 1)
+        shear = tension_only.exponential(self.a_fs, self.b_fs, ufl.dot(f0, C * s0) ** 2)
         return (
             matrix
-            + self._tension_only(self.a_f, self.b_f, f)
-            + self._tension_only(self.a_s, self.b_s, s)
-            + _exponential(self.a_fs, self.b_fs, fs**2)
+            + self._family(self.a_f, self.b_f, f)
+            + self._family(self.a_s, self.b_s, s)
+            + shear
         )
 
-    def _tension_only(self, a: Scalar, b: Scalar, x: Expr) -> Expr:
-        # h(x) replaces x²: its derivative is 2x (3t² − 2t³), so h = x² − 0.3 δ² above δ.
-        x = ufl.max_value(x, 0)
-        t = ufl.min_value(x / self.delta, 1)
-        below = self.delta**2 * (1.5 * t**4 - 0.8 * t**5)
-        above = x**2 - (self.delta * t) ** 2
-        return _exponential(a * ufl.exp(0.3 * b * self.delta**2), b, below + above)
-
-
-def _exponential(a: Scalar | Expr, b: Scalar, square: Expr) -> Expr:
-    return a / (2 * b) * (ufl.exp(b * square) - 1)
-
-
-def _at_least_zero(name: str, value: Scalar, *, strictly: bool) -> None:
-    if isinstance(value, float | int) and (value < 0 or (strictly and value == 0)):
-        bound = "> 0" if strictly else "≥ 0"
-        raise InputError("HolzapfelOgden", f"{name} = {value}.", f"It must be {bound}.")
+    def _family(self, a: Scalar, b: Scalar, x: Expr) -> Expr:
+        if self.logistic is not None:
+            return tension_only.logistic(a, b, x, self.logistic)
+        return tension_only.smooth(a, b, x, self.delta)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, Protocol
 
 import ufl
 from dolfinx import fem, mesh
 from ufl.core.expr import Expr
+
+from organtwin.errors import InputError
 
 #: A material parameter: a number, or something that may change without recompiling.
 Scalar = float | fem.Constant | fem.Function
@@ -38,6 +40,22 @@ def isochoric_first_invariant(C: Expr) -> Expr:
     return ufl.det(C) ** (-1 / 3) * ufl.tr(C)
 
 
+def isochoric_second_invariant(C: Expr) -> Expr:
+    """Ī₂ = J^(−4/3) (tr² C − tr C²)/2: the second invariant of the volume-preserving part."""
+    return ufl.det(C) ** (-2 / 3) * (ufl.tr(C) ** 2 - ufl.inner(C, C)) / 2
+
+
+def frame(directions: Directions | None, law: object) -> Directions:
+    """The directions that a law needs.
+
+    Raises:
+        InputError: there are none.
+    """
+    if directions is None:
+        raise InputError(type(law).__name__, "no fibre directions.", "Pass `Directions`.")
+    return directions
+
+
 def green_lagrange(C: Expr) -> Expr:
     """Green–Lagrange strain E = (C − I) / 2."""
     return (C - ufl.Identity(3)) / 2
@@ -59,7 +77,7 @@ def as_constants[Law](law: Law, domain: mesh.Mesh, vary: tuple[str, ...] | None 
     """The law with its numbers lifted to ``fem.Constant``.
 
     A number in a form is compiled into it, and another number compiles another form; a constant
-    can be changed at run time.
+    can be changed at run time. Tuples of numbers and laws within the law are lifted too.
 
     Args:
         law: Frozen dataclass of parameters.
@@ -67,9 +85,13 @@ def as_constants[Law](law: Law, domain: mesh.Mesh, vary: tuple[str, ...] | None 
         vary: Names to lift; all floats if not given.
     """
     parameters: list[Any] = [f for f in fields(law) if vary is None or f.name in vary]  # type: ignore[arg-type]
-    lifted = {
-        f.name: fem.Constant(domain, getattr(law, f.name))
-        for f in parameters
-        if isinstance(getattr(law, f.name), float)
-    }
+    lifted = {f.name: _lifted(getattr(law, f.name), domain) for f in parameters}
     return replace(law, **lifted)  # type: ignore[type-var]
+
+
+def _lifted(value: Any, domain: mesh.Mesh) -> Any:
+    if isinstance(value, float):
+        return fem.Constant(domain, value)
+    if isinstance(value, tuple):
+        return tuple(_lifted(one, domain) for one in value)
+    return as_constants(value, domain) if is_dataclass(value) else value

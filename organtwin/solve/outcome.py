@@ -12,6 +12,7 @@ class Outcome(Enum):
     CONVERGED = ""
     NEWTON_STALLED = "The nonlinear solver stalled: halve the time step or ramp the load."
     NOT_FINITE = "The residual is not finite: the step was too large or a parameter is off."
+    INVERTED = "An element is inside out: shorten the step, or refine the mesh there."
     LINEAR_FAILED = "The linear solver failed: try the direct one, or check the constraints."
 
 

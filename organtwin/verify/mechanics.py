@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import ufl
 from dolfinx import fem, geometry
@@ -11,14 +9,11 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from organtwin.errors import SolverError
-from organtwin.materials.guccione import Guccione
 from organtwin.materials.holzapfel_ogden import HolzapfelOgden
 from organtwin.materials.kinematics import Directions, as_constants, first_piola
-from organtwin.mechanics.cavity import Cavity
 from organtwin.mechanics.problem import Dirichlet, Mechanics
 from organtwin.mechanics.terms import (
     BodyForce,
-    FollowerPressure,
     Incompressibility,
     PassiveStress,
     Term,
@@ -26,60 +21,12 @@ from organtwin.mechanics.terms import (
 from organtwin.parallel import total
 from organtwin.solve.nonlinear import Tolerances
 from organtwin.solve.outcome import Outcome
-from organtwin.verify.geometry import box, truncated_ellipsoid
+from organtwin.verify.geometry import box
 
 
 def axes() -> Directions:
     """Fibre, sheet and normal along x, y and z."""
     return Directions(*(ufl.as_vector(np.eye(3)[i].tolist()) for i in range(3)))
-
-
-def land_problem_1(comm: MPI.Comm, cells: tuple[int, int, int] = (20, 4, 4)) -> float:
-    """Deflected height of the beam of Land et al. (2015), problem 1.
-
-    A bar of 10 × 1 × 1 mm with fibres along it, fixed at one end, bends under a pressure of
-    4 Pa that follows its lower face.
-
-    Returns:
-        z coordinate (mm) that the point (10, 0.5, 1) mm moves to.
-    """
-    domain = box(comm, (10.0, 1.0, 1.0), cells)
-    pressure = fem.Constant(domain.mesh, 0.0)
-    law = as_constants(Guccione(stiffness=2.0, b_f=8.0, b_t=2.0, b_fs=4.0), domain.mesh)
-    beam = Mechanics(
-        domain,
-        [PassiveStress(law, axes()), Incompressibility(), FollowerPressure(("z0",), pressure)],
-        dirichlet=[Dirichlet("x0")],
-        tolerances=Tolerances(increment=1e-8),
-    )
-    for share in np.linspace(0, 1, 9)[1:]:
-        pressure.value = 0.004 * share
-        _require(beam, beam.solve().outcome)
-    return 1.0 + float(_value_at(beam.u, np.array([10.0, 0.5, 1.0]))[2])
-
-
-def land_problem_2(comm: MPI.Comm, path: Path, size: float = 1.5) -> dict[str, float]:
-    """Inflation of the idealised ventricle of Land et al. (2015), problem 2, to 10 kPa.
-
-    Returns:
-        Apex height (mm) on the endocardium and epicardium, cavity volume (mm³).
-    """
-    domain = truncated_ellipsoid(comm, path, size=size)
-    law = as_constants(Guccione(stiffness=10.0, b_f=1.0, b_t=1.0, b_fs=1.0), domain.mesh)
-    ventricle = Mechanics(
-        domain,
-        [PassiveStress(law, axes()), Incompressibility()],
-        cavities=[Cavity("lv", "lv_endo", "base")],
-        dirichlet=[Dirichlet("base")],
-        tolerances=Tolerances(increment=1e-7),
-    )
-    for pressure in (*np.arange(0.1, 3.0, 0.1), *np.arange(3.0, 10.1, 0.5)):
-        _require(ventricle, ventricle.solve(pressures=[pressure]).outcome)
-    apex = {
-        name: z + float(_value_at(ventricle.u, np.array([0.0, 0.0, z]))[2])
-        for name, z in (("endocardium", -17.0), ("epicardium", -20.0))
-    }
-    return {**apex, "volume": float(ventricle.volumes()[0])}
 
 
 def manufactured_solid(comm: MPI.Comm, n: int) -> tuple[float, float, float]:
@@ -118,7 +65,7 @@ def manufactured_solid(comm: MPI.Comm, n: int) -> tuple[float, float, float]:
         domain, terms, dirichlet=sides, degree=4, tolerances=Tolerances(increment=1e-9)
     )
     cube.guess(u_exact)
-    _require(cube, cube.solve().outcome)
+    require(cube, cube.solve().outcome)
     u, p = cube.u, cube.p
     dx = domain.dx(degree=6)
     pairs = (
@@ -135,12 +82,17 @@ def _square(comm: MPI.Comm, expression: ufl.core.expr.Expr, dx: ufl.Measure) -> 
     return total(comm, fem.assemble_scalar(form))
 
 
-def _require(problem: Mechanics, outcome: Outcome) -> None:
+def require(problem: Mechanics, outcome: Outcome) -> None:
+    """Raise what went wrong with a solve.
+
+    Raises:
+        SolverError: it did not converge.
+    """
     if outcome is not Outcome.CONVERGED:
         raise SolverError("verification", f"no equilibrium ({outcome.name}).", outcome.value)
 
 
-def _value_at(f: fem.Function, point: NDArray[np.float64]) -> NDArray[np.float64]:
+def value_at(f: fem.Function, point: NDArray[np.float64]) -> NDArray[np.float64]:
     """Value of ``f`` at a point, from whichever rank has it."""
     mesh = f.function_space.mesh
     points = point.reshape(1, 3)

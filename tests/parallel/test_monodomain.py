@@ -12,7 +12,7 @@ from organtwin.cells.kernel import compile_kernel
 from organtwin.cells.model import CellModel
 from organtwin.cells.population import Cells
 from organtwin.electrophysiology.diffusion import Mass
-from organtwin.electrophysiology.ecg import PseudoECG, limb_electrodes
+from organtwin.electrophysiology.ecg import PseudoECG, standing_adult
 from organtwin.electrophysiology.monodomain import monodomain
 from organtwin.electrophysiology.reaction_diffusion import (
     NOT_ACTIVATED,
@@ -50,7 +50,7 @@ def wave(comm, degree, scheme):
     )
     stimulus = Stimulus(Balls({"corner": np.zeros(3)}, radius=1.6))
     tissue = monodomain(V, cells, sigma, [stimulus], scheme=scheme)
-    ecg = PseudoECG(tissue.v.function_space, sigma, limb_electrodes(domain))
+    ecg = PseudoECG(tissue.v.function_space, sigma, standing_adult(domain))
     leads = []
     for t in np.arange(0.0, T_END, 2.0):
         assert tissue.advance(t, t + 2.0).converged

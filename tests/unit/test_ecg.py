@@ -15,7 +15,6 @@ from organtwin.electrophysiology.ecg import (
     PseudoECG,
     given_electrodes,
     lead_voltages,
-    limb_electrodes,
     standing_adult,
 )
 from organtwin.errors import InputError
@@ -80,7 +79,7 @@ def test_rest_gives_no_signal(domain):
 
 
 def test_electrodes_surround_the_centre_of_the_tissue(domain):
-    electrodes = limb_electrodes(domain)
+    electrodes = standing_adult(domain)
     for name, offset in LIMBS.items():
         np.testing.assert_allclose(electrodes[name], SIZE / 2 + np.array(offset))
     # Patient axes LPS: the left arm lies on the positive side, the leg below.
@@ -159,7 +158,7 @@ def test_positions_that_are_given(domain):
 def test_wave_to_the_left_and_down_has_that_axis(domain):
     """The pseudo-ECG of a front that runs to the left and down, between electrodes far away."""
     V = fem.functionspace(domain.mesh, ("P", 1))
-    ecg = PseudoECG(V, 0.1 * ufl.Identity(3), limb_electrodes(domain))
+    ecg = PseudoECG(V, 0.1 * ufl.Identity(3), standing_adult(domain))
     phases = np.linspace(0.0, 8.0, 41)
     direction = np.array([1.0, 0.0, -1.0]) / np.sqrt(2.0)
     rows = []

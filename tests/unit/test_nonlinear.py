@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
-from organtwin.solve.nonlinear import Tolerances, solve
+from organtwin.solve.nonlinear import Memory, Tolerances, solve
 from organtwin.solve.outcome import Outcome
 
 Vector = np.ndarray
@@ -20,6 +20,7 @@ class Dense:
     def __init__(self, residual: Callable, jacobian: Callable, start: Vector) -> None:
         self.comm = MPI.COMM_SELF
         self.has_factors = False
+        self.memory = Memory()
         self.z = np.array(start, dtype=float)
         self.residual, self.jacobian = residual, jacobian
         self.r = np.zeros_like(self.z)
@@ -41,6 +42,7 @@ class Dense:
 
     def factorise(self) -> bool:
         self.has_factors = True
+        self.memory.clear()
         self.inverse = np.linalg.inv(self.jacobian(self.z))
         return True
 
@@ -94,3 +96,20 @@ def test_steps_out_of_the_domain_are_shortened():
     system = Dense(lambda z: np.log(z) + 3, lambda z: np.diag(1 / z), np.array([1.0]))
     assert solve(system, Tolerances(increment=1e-12)).outcome is Outcome.CONVERGED
     assert system.z == pytest.approx([np.exp(-3)], rel=1e-9)
+
+
+def test_short_corrections_of_much_too_stiff_factors_are_no_convergence():
+    system = stiff(1.0)
+    system.inverse = 1e-9 * np.eye(2)
+    system.has_factors = True
+    solution = solve(system)
+    assert solution.outcome is Outcome.CONVERGED
+    assert solution.factorisations > 0
+    assert system.z[0] == pytest.approx(np.log(2.0) / 8, rel=1e-6)
+
+
+def test_a_linear_solver_that_fails_is_told():
+    system = stiff(1.0)
+    system.correction = lambda: np.full(2, np.nan)
+    assert solve(system).outcome is Outcome.LINEAR_FAILED
+    assert system.z.tolist() == [0.0, 0.0]
