@@ -176,7 +176,7 @@ def follow(
     while way.factor < 1.0:
         size = _fitted(min(size, largest), 1.0 - way.factor)
         attempt = way.attempt(size)
-        logger.info(
+        logger.debug(
             "%s: load %.4f, %s after %d iterations, %d factorisations",
             problem.name, attempt.end, attempt.outcome.name, attempt.iterations,
             attempt.factorisations,

@@ -108,8 +108,9 @@ def _unloaded_ventricle(comm: MPI.Comm, quick: bool) -> list[Record]:
                0.0, 1e-5, source, Sense.AT_MOST),
         Record(name, "distance to the image after loading again", found.resolved, "mm",
                0.0, 1e-6, "the image", Sense.AT_MOST),
-        Record(name, "motion left in the prestressed image", found.prestressed, "mm",
-               0.0, 1e-4, "the image", Sense.AT_MOST),
+        Record(name, "deformation carried by the prestressed image, relative error",
+               found.prestressed, "1", 0.0, 0.07, f"{source}; not exact by its nature",
+               Sense.AT_MOST),
         Record(name, "hollow sphere, inner face", shrunk, "mm", formula, tolerance,
                "incompressible sphere, by quadrature"),
         Record(name, "hollow sphere, inner face", shrunk, "mm", -0.84252, max(tolerance, 2e-4),
@@ -201,14 +202,18 @@ def _formulation_orders(comm: MPI.Comm, quick: bool) -> list[Record]:
 
 
 def _cook_membrane(comm: MPI.Comm, quick: bool) -> list[Record]:
-    from organtwin.verify.solids import COOK, cook_membrane
+    from organtwin.verify.solids import COOK, COOK_OGS, cook_like_opengeosys, cook_membrane
 
-    name, source = "cook_membrane", "organtwin, Q2-DPC1 with 48 x 48 cells (6.9295 mm)"
+    name, source = "cook_membrane", "ours, Q2-DPC1 48x48"
     found = cook_membrane(comm, quick=quick)
     locked = found.pop("P1")
+    tip = cook_like_opengeosys(comm, 8 if quick else 16)
     return [
+        Record(name, "Q2-DPC1, Poisson's ratio 0.499: tip moves up by", tip, "mm", COOK_OGS, 0.05,
+               "OpenGeoSys, its benchmark CooksMembrane: F-bar elements, 30 x 30"),
         *(
-            Record(name, f"{elements}, tip moves up by", tip, "mm", COOK, tolerance, source)
+            Record(name, f"agreement between formulations, {elements}: tip moves up by", tip, "mm",
+                   COOK, tolerance, source)
             for elements, (tip, tolerance) in found.items()
         ),
         Record(name, "P1 locks: tip moves up by", locked[0], "mm", COOK / 2, 0.0, source,
