@@ -56,7 +56,9 @@ class Equations:
         self._residual = compiled(residual)
         self._tangent = compiled(ufl.derivative(residual, problem.w))
         self._A = fem_petsc.create_matrix(self._tangent)
-        self._K: PETSc.Mat | None = None  # without supports, where the general tangent is used
+        # Without and with supports, where the general tangent is used.
+        self._K: PETSc.Mat | None = None
+        self._free: PETSc.Mat | None = None
         self._R = fem_petsc.create_vector(problem.W)
         self._b = [self._R.duplicate() for _ in self._cavities]
         self._x = self._R.duplicate()
@@ -253,12 +255,19 @@ class Equations:
         K = self._A.copy()
         for term in self._assembled:
             # The pairs in contact, and so the pattern, may be new ones each time.
-            K.axpy(1.0, term.tangent(), structure=PETSc.Mat.Structure.DIFFERENT_NONZERO_PATTERN)
+            pairs = term.tangent()
+            K.axpy(1.0, pairs, structure=PETSc.Mat.Structure.DIFFERENT_NONZERO_PATTERN)
+            pairs.destroy()
         free = supports.skew.constrain(K) if supports.skew is not None else K.copy()
         for bc in supports.bcs:
             dofs, owned = bc.dof_indices()
             free.zeroRowsColumns(self._global(dofs[:owned]), diag=1.0)
-        self._K = K
+        # On several ranks what is merely dropped is never given back.
+        self._solver.release()
+        for matrix in (self._K, self._free):
+            if matrix is not None:
+                matrix.destroy()
+        self._K, self._free = K, free
         self._solver = self._solver_of(free)
 
     def _solver_of(self, A: PETSc.Mat) -> LinearSolver:

@@ -89,6 +89,10 @@ class LinearSolver(Protocol):
         """What is in effect, as PETSc tells it; collective."""
         ...
 
+    def release(self) -> None:
+        """Give factors and work space back; nothing can be solved afterwards. Collective."""
+        ...
+
 
 def solver_for(
     A: PETSc.Mat,
@@ -158,6 +162,10 @@ class DirectSolver:
     def description(self) -> str:
         """What is in effect, as PETSc tells it; collective."""
         return description(self._ksp)
+
+    def release(self) -> None:
+        """Give factors and work space back; nothing can be solved afterwards. Collective."""
+        self._ksp.destroy()
 
     def _make_room(self) -> None:
         """Room for pivoting: saddle-point matrices need more than MUMPS reserves by itself."""
@@ -238,6 +246,12 @@ class KrylovSolver:
     def description(self) -> str:
         """What is in effect, as PETSc tells it; collective."""
         return description(self._ksp)
+
+    def release(self) -> None:
+        """Give factors and work space back; nothing can be solved afterwards. Collective."""
+        self._ksp.destroy()
+        if self._direct is not None:
+            self._direct.release()
 
     def _iterate(self, b: PETSc.Vec, x: PETSc.Vec) -> bool:
         x.set(0.0)
