@@ -22,7 +22,7 @@ demo: setup ## Run the heartbeat: image, mesh, fibres, one beat, report.
 	$(mpiexec) -n $(RANKS) $(bin)/organtwin run $(CASE)
 
 test: setup lint ## Check style and types, run the tests on one and on two ranks.
-	timeout 1500 $(bin)/python -m pytest -q -n $(RANKS) --dist loadfile -m "not slow"
+	timeout 1500 $(bin)/python -m pytest -q -n $(RANKS) --dist loadfile --no-loadscope-reorder -m "not slow"
 	$(MAKE) --no-print-directory test-parallel
 
 test-parallel: setup ## Run the tests of tests/parallel on two ranks.
