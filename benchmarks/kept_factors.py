@@ -18,6 +18,7 @@ from mpi4py import MPI
 
 from organtwin.materials.guccione import Guccione
 from organtwin.materials.kinematics import as_constants
+from organtwin.materials.pointwise import cartesian
 from organtwin.mechanics.cavity import Cavity
 from organtwin.mechanics.problem import Dirichlet, Mechanics
 from organtwin.mechanics.terms import Incompressibility, PassiveStress
@@ -25,7 +26,6 @@ from organtwin.mesh.domain import Domain
 from organtwin.solve.nonlinear import Tolerances
 from organtwin.solve.outcome import Outcome
 from organtwin.verify.geometry import truncated_ellipsoid
-from organtwin.verify.mechanics import axes
 
 PRESSURES = np.linspace(0.0, 1.0, 21)[1:]  # kPa
 
@@ -35,7 +35,7 @@ def inflate(domain: Domain, patience: int) -> tuple[float, int, int, float]:
     law = as_constants(Guccione(stiffness=2.0, b_f=8.0, b_t=2.0, b_fs=4.0), domain.mesh)
     ventricle = Mechanics(
         domain,
-        [PassiveStress(law, axes()), Incompressibility()],
+        [PassiveStress(law, cartesian()), Incompressibility()],
         cavities=[Cavity("lv", "lv_endo", "base")],
         dirichlet=[Dirichlet("base")],
         tolerances=Tolerances(increment=1e-7, patience=patience),

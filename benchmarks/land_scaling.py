@@ -34,13 +34,13 @@ from mpi4py import MPI
 
 from organtwin.materials.guccione import Guccione
 from organtwin.materials.kinematics import as_constants
+from organtwin.materials.pointwise import cartesian
 from organtwin.mechanics.cavity import Cavity
 from organtwin.mechanics.problem import Dirichlet, Mechanics
 from organtwin.mechanics.terms import Incompressibility, PassiveStress
 from organtwin.solve.nonlinear import Tolerances
 from organtwin.solve.steward import follow
 from organtwin.verify.geometry import truncated_ellipsoid
-from organtwin.verify.mechanics import axes
 
 
 def ventricle(size: float, folder: str) -> Mechanics:
@@ -50,7 +50,7 @@ def ventricle(size: float, folder: str) -> Mechanics:
     law = as_constants(Guccione(stiffness=10.0, b_f=1.0, b_t=1.0, b_fs=1.0), domain.mesh)
     return Mechanics(
         domain,
-        [PassiveStress(law, axes()), Incompressibility()],
+        [PassiveStress(law, cartesian()), Incompressibility()],
         cavities=[Cavity("lv", "lv_endo", "base")],
         dirichlet=[Dirichlet("base")],
         tolerances=Tolerances(increment=1e-6),

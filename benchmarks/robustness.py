@@ -19,7 +19,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import gmsh
-import mmgpy
 import numpy as np
 import pyvista
 from dolfinx import fem
@@ -43,7 +42,7 @@ from organtwin.mechanics.terms import Incompressibility, PassiveStress, Spring, 
 from organtwin.mesh.domain import Domain, read_domain
 from organtwin.mesh.quality import dihedral_angles
 from organtwin.mesh.surface import SURFACES, Surface, remesh
-from organtwin.mesh.tetrahedra import GOOD_ANGLES, tetrahedralise
+from organtwin.mesh.tetrahedra import GOOD_ANGLES, fill, gmsh_session, tetrahedralise
 from organtwin.parallel import on_root
 from organtwin.solve.steward import follow
 
@@ -249,7 +248,7 @@ def from_surface(file: Path) -> Writer:
         tried = []
         for deviation in DEVIATIONS:
             with suppress(MeshError):
-                tried.append(filled(remesh(surface, size, deviation)))
+                tried.append(fill(remesh(surface, size, deviation)))
                 if smallest_angle(tried[-1]) > GOOD_ANGLES[0]:
                     break
         if not tried:
@@ -257,36 +256,6 @@ def from_surface(file: Path) -> Writer:
         write_mesh(path, *max(tried, key=smallest_angle))
 
     return write
-
-
-def filled(surface: Surface) -> tuple[Surface, NDArray[np.int64]]:
-    """Tetrahedra inside a surface, improved by MMG, and the surface in their vertex numbers."""
-    gmsh.initialize(interruptible=False)
-    try:
-        gmsh.option.setNumber("General.Verbosity", 0)
-        gmsh.model.addDiscreteEntity(2, 1)
-        numbers = np.arange(1, len(surface.points) + 1)
-        gmsh.model.mesh.addNodes(2, 1, numbers, surface.points.ravel())
-        gmsh.model.mesh.addElementsByType(1, 2, [], (surface.triangles + 1).ravel())
-        gmsh.model.geo.addVolume([gmsh.model.geo.addSurfaceLoop([1])], 1)
-        gmsh.model.geo.synchronize()
-        try:
-            gmsh.model.mesh.generate(3)
-        except Exception as error:  # gmsh raises bare Exceptions
-            raise MeshError("gmsh", str(error)) from None
-        tags, points, _ = gmsh.model.mesh.getNodes()
-        cells = np.searchsorted(np.sort(tags), gmsh.model.mesh.getElementsByType(4, 1)[1])
-    finally:
-        gmsh.finalize()
-    mesh = mmgpy.MmgMesh3D()
-    mesh.set_mesh_size(len(tags), len(cells) // 4)
-    mesh.set_vertices(points.reshape(-1, 3)[np.argsort(tags)])
-    mesh.set_tetrahedra(cells.reshape(-1, 4).astype(np.int32))
-    mesh.remesh(optim=1, nosurf=1, verbose=-1)
-    points = np.array(mesh.get_vertices(), dtype=np.float64)
-    _, number = cKDTree(points).query(surface.points)
-    cells = np.asarray(mesh.get_tetrahedra(), np.int64)
-    return Surface(points, number[surface.triangles], surface.patches), cells
 
 
 def smallest_angle(mesh: tuple[Surface, NDArray[np.int64]]) -> float:
@@ -347,9 +316,7 @@ def xdmf(file: Path) -> tuple[Points, NDArray[np.int64], NDArray[np.int64]]:
 
 def write_mesh(path: Path, surface: Surface, cells: NDArray[np.int64]) -> None:
     """Write a gmsh file of tetrahedra and their boundary."""
-    gmsh.initialize(interruptible=False)
-    try:
-        gmsh.option.setNumber("General.Verbosity", 0)
+    with gmsh_session():
         gmsh.model.addDiscreteEntity(3, 1)
         gmsh.model.addPhysicalGroup(3, [1], 1, "lv")
         numbers = np.arange(1, len(surface.points) + 1)
@@ -360,8 +327,6 @@ def write_mesh(path: Path, surface: Surface, cells: NDArray[np.int64]) -> None:
             gmsh.model.addPhysicalGroup(2, [tag], tag, name)
             gmsh.model.mesh.addElementsByType(tag, 2, [], (surface.select(name) + 1).ravel())
         gmsh.write(str(path))
-    finally:
-        gmsh.finalize()
 
 
 def say(comm: MPI.Comm, text: str) -> None:

@@ -25,3 +25,16 @@ class Process(Protocol):
     def advance(self, t0: float, t1: float) -> Step:
         """Move from ``t0`` to ``t1`` (ms); on failure the state is as it was at ``t0``."""
         ...
+
+
+def write_back(
+    state: Mapping[str, NDArray[np.float64]], saved: Mapping[str, NDArray[np.float64]]
+) -> None:
+    """Write saved values into the arrays that a state shows.
+
+    Args:
+        state: Views, by name.
+        saved: Values of all of them, of the same shapes.
+    """
+    for name, values in state.items():
+        values[...] = saved[name]

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from organtwin.errors import MeshError, SolverError
 from organtwin.mesh.domain import Domain
-from organtwin.parallel import total
+from organtwin.solve import options
+from organtwin.solve.assembly import compiled, integral
 
 #: Unit vector of patient coordinates (LPS) that points to the front of the body.
 ANTERIOR = np.array([0.0, -1.0, 0.0])
@@ -181,7 +182,7 @@ def smooth_gradient(u: fem.Function) -> fem.Function:
     w = ufl.TestFunction(W)
     ones = ufl.as_vector((1.0, 1.0, 1.0))
     load, weight = (
-        fem.assemble_vector(fem.form(ufl.inner(value, w) * ufl.dx)) for value in (ufl.grad(u), ones)
+        fem.assemble_vector(compiled(ufl.inner(value, w) * ufl.dx)) for value in (ufl.grad(u), ones)
     )
     result = fem.Function(W)
     for vector in (load, weight):
@@ -237,6 +238,7 @@ def _laplace(
         bcs=[fem.dirichletbc(given, everything.astype(np.int32))],
         petsc_options_prefix=f"organtwin_laplace_{name}_",
         petsc_options=_KRYLOV,
+        jit_options=options.jit(),
     )
     problem.solve()
     if problem.solver.getConvergedReason() <= 0:
@@ -261,8 +263,7 @@ def _surface_dofs(V: fem.FunctionSpace, facets: NDArray[np.int32]) -> NDArray[np
 
 def _integrals(domain: Domain, integrand: ufl.core.expr.Expr, surface: str) -> NDArray[np.float64]:
     ds = domain.ds(surface)
-    parts = [fem.assemble_scalar(fem.form(integrand[i] * ds)) for i in range(3)]
-    return np.array([total(domain.comm, part) for part in parts])
+    return np.array([integral(integrand[i] * ds) for i in range(3)])
 
 
 def _facets_of_region(domain: Domain, facets: NDArray[np.int32], region: str) -> NDArray[np.int32]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from organtwin.anatomy.coordinates import Coordinates, coordinates, smooth_gradient
 from organtwin.errors import InputError, suggestion
 from organtwin.mesh.domain import Domain
+from organtwin.solve import options
 
 #: Shorter projections than this have no direction; any one across the axis is taken.
 _NO_DIRECTION = 1e-9
@@ -177,7 +178,7 @@ def _evaluate(at: Coordinates, space: fem.FunctionSpace) -> WallPoints:
     together = ufl.as_vector([f for field in fields for f in _components(field)])
     cells = space.mesh.topology.index_map(3)
     local = np.arange(cells.size_local + cells.num_ghosts, dtype=np.int32)
-    expression = fem.Expression(together, points)
+    expression = fem.Expression(together, points, jit_options=options.jit())
     values = np.asarray(expression.eval(space.mesh, local), dtype=np.float64).reshape(-1, 11)
     return WallPoints(
         np.clip(values[:, 0], 0.0, 1.0),

@@ -22,8 +22,7 @@ from organtwin.electrophysiology.reaction_diffusion import (
 from organtwin.electrophysiology.recorders import Recorder
 from organtwin.electrophysiology.stimulus import Drive, Stimulus
 from organtwin.mesh.domain import Domain
-from organtwin.parallel import total
-from organtwin.solve.assembly import matrix, vector
+from organtwin.solve.assembly import integral, matrix, vector
 
 Array = NDArray[np.float64]
 
@@ -308,10 +307,7 @@ def _share(V: fem.FunctionSpace, sigma_i: Expr, sigma_e: Expr, dx: ufl.Measure) 
     """Share tr σₑ / tr(σᵢ + σₑ), both integrated over the tissue; collective."""
     # Conductivities may be mere numbers, that know no mesh.
     one = fem.Constant(V.mesh, 1.0)
-    inside, outside = (
-        total(V.mesh.comm, fem.assemble_scalar(fem.form(one * ufl.tr(sigma) * dx)))
-        for sigma in (sigma_i, sigma_e)
-    )
+    inside, outside = (integral(one * ufl.tr(sigma) * dx) for sigma in (sigma_i, sigma_e))
     return float(outside / (inside + outside))
 
 

@@ -14,8 +14,7 @@ from ufl.core.expr import Expr
 
 from organtwin.errors import InputError, suggestion
 from organtwin.mesh.domain import Domain
-from organtwin.parallel import total
-from organtwin.solve.assembly import vector
+from organtwin.solve.assembly import integral, vector
 
 Array = NDArray[np.float64]
 
@@ -241,8 +240,7 @@ def _owned_cells(domain: Domain, tissue: Sequence[str]) -> NDArray[np.int32]:
 
 def _centre(domain: Domain, tissue: Sequence[str]) -> Array:
     x, dx = ufl.SpatialCoordinate(domain.mesh), domain.dx(*tissue)
-    moments = [total(domain.comm, fem.assemble_scalar(fem.form(x[i] * dx))) for i in range(3)]
-    return np.array(moments) / domain.volume(*tissue)
+    return np.array([integral(x[i] * dx) for i in range(3)]) / domain.volume(*tissue)
 
 
 def _foremost(domain: Domain, tissue: Sequence[str]) -> float:

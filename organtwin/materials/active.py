@@ -159,6 +159,26 @@ class PrescribedTension:
 
 
 @dataclass(frozen=True)
+class SecondPiolaTension:
+    """Tension whose second Piola–Kirchhoff stress does not depend on the stretch.
+
+        Ta(λ) = Sa λ,     so that P = Sa F f₀⊗f₀ and S = Sa f₀⊗f₀
+
+    Attributes:
+        Sa: Second Piola–Kirchhoff stress along the fibre (kPa).
+
+    Source:
+        Land et al. (2015), Proc. R. Soc. A 471:20150641, problem 3.
+    """
+
+    Sa: Scalar
+
+    def tension(self, stretch: Expr) -> Expr:
+        """Sa λ (kPa)."""
+        return self.Sa * stretch
+
+
+@dataclass(frozen=True)
 class ActiveStress:
     """Orthotropic active stress.
 

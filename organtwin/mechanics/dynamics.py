@@ -13,6 +13,7 @@ from ufl.core.expr import Expr
 
 from organtwin.errors import InputError
 from organtwin.mechanics.terms import Inertia as Inertia
+from organtwin.process import write_back
 from organtwin.solve.nonlinear import Solution
 from organtwin.solve.outcome import Outcome, Step
 
@@ -242,8 +243,7 @@ class SolidDynamics:
 
     def restore(self, saved: Mapping[str, Array]) -> None:
         """Write a saved state back."""
-        for name, values in self.state.items():
-            values[...] = saved[name]
+        write_back(self.state, saved)
 
     def _solve(self, t0: float, t1: float) -> Solution:
         problem, levels = self.problem, self.problem.levels

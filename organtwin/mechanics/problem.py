@@ -21,7 +21,9 @@ from organtwin.mechanics.equations import Equations
 from organtwin.mechanics.formulation import TAYLOR_HOOD, Formulation
 from organtwin.mechanics.terms import Fields, History, Term
 from organtwin.mesh.domain import Domain
+from organtwin.process import write_back
 from organtwin.solve import nonlinear
+from organtwin.solve.linear import parts
 from organtwin.solve.outcome import Outcome
 
 Vector = NDArray[np.float64]
@@ -93,7 +95,7 @@ class Mechanics:
         self.tolerances = tolerances
         self.name = name
         self.W = formulation.space(domain.mesh)
-        self.V, self._u_dofs, self.Q, self._p_dofs = _parts(self.W, formulation)
+        self.V, self.Q, self._u_dofs, self._p_dofs = parts(self.W)
         self.w = fem.Function(self.W)
         self.w_old = fem.Function(self.W)
         self.dt = fem.Constant(domain.mesh, STATIC)
@@ -146,8 +148,7 @@ class Mechanics:
 
     def restore(self, saved: Mapping[str, Vector]) -> None:
         """Write a saved `state` back."""
-        for name, values in self.state.items():
-            values[...] = saved[name]
+        write_back(self.state, saved)
 
     def commit(self) -> None:
         """Accept the present solution: it becomes the start of the next step.
@@ -250,10 +251,6 @@ class Mechanics:
         share = 1 - self.levels.scheme.alpha_f
         return np.asarray(share * self.w.x.array + (1 - share) * self.w_old.x.array)
 
-    @property
-    def _bcs(self) -> list[fem.DirichletBC]:
-        return self.supports.bcs
-
     def _fields(self, degree: int) -> Fields:
         if self.Q is None:
             u, p, u_old = self.w, None, self.w_old
@@ -273,15 +270,3 @@ class Mechanics:
         part = fem.Function(space, name=name)
         part.x.array[:] = self.w.x.array[dofs]
         return part
-
-
-def _parts(
-    W: fem.FunctionSpace, formulation: Formulation
-) -> tuple[fem.FunctionSpace, NDArray[np.int32], fem.FunctionSpace | None, NDArray[np.int32]]:
-    """Spaces of u and p, and the places of their unknowns in W."""
-    if formulation.pressure is None:
-        nodes = W.dofmap.index_map.size_local + W.dofmap.index_map.num_ghosts
-        return W, np.arange(3 * nodes, dtype=np.int32), None, np.zeros(0, dtype=np.int32)
-    V, u_dofs = W.sub(0).collapse()
-    Q, p_dofs = W.sub(1).collapse()
-    return V, np.ravel(u_dofs).astype(np.int32), Q, np.ravel(p_dofs).astype(np.int32)

@@ -107,12 +107,29 @@ def _mesh(net: Surface, geometry: Geometry, size: float, deviation: float) -> _M
         volumes["lv_blood"],
         volumes["rv_blood"],
     )
-    points, cells = _improve(*_fill(coarse))
-    coarse = _on_boundary(coarse, points, cells)
+    surface, cells = fill(coarse)
+    points = surface.points
     regions = assign_regions(points, cells, geometry)
     if (signed_volumes(points, cells) <= 0).any():
         raise MeshError("tetrahedralise", "inverted tetrahedra")
-    return _Mesh(points, cells, regions, coarse)
+    return _Mesh(points, cells, regions, surface)
+
+
+def fill(surface: Surface) -> tuple[Surface, Cells]:
+    """Tetrahedra inside a surface, by gmsh's Delaunay mesher; MMG then removes slivers.
+
+    Args:
+        surface: Closed (mm); its triangles stay as they are.
+
+    Returns:
+        The surface with the vertices (mm) of the tetrahedra, (n, 3), and triangles in their
+        numbers; the tetrahedra, (m, 4).
+
+    Raises:
+        MeshError: no mesh has this surface for its boundary.
+    """
+    points, cells = _improved(*_delaunay(surface))
+    return _on_boundary(surface, points, cells), cells
 
 
 def _on_boundary(surface: Surface, points: Points, cells: Cells) -> Surface:
@@ -128,7 +145,7 @@ def _on_boundary(surface: Surface, points: Points, cells: Cells) -> Surface:
 
 
 @contextmanager
-def _gmsh_session() -> Iterator[None]:
+def gmsh_session() -> Iterator[None]:
     """A fresh gmsh: what a failed mesh leaves behind would spoil the next."""
     if gmsh.isInitialized():
         gmsh.finalize()
@@ -145,9 +162,9 @@ def _gmsh_session() -> Iterator[None]:
         gmsh.finalize()
 
 
-def _fill(surface: Surface) -> tuple[Points, Cells]:
+def _delaunay(surface: Surface) -> tuple[Points, Cells]:
     """Delaunay tetrahedra inside the surface, by gmsh."""
-    with _gmsh_session():
+    with gmsh_session():
         gmsh.model.add("tissue")
         gmsh.model.addDiscreteEntity(2, 1)
         numbers = np.arange(1, len(surface.points) + 1)
@@ -169,7 +186,7 @@ def _fill(surface: Surface) -> tuple[Points, Cells]:
     return coordinates.reshape(-1, 3)[order], index[nodes.astype(int)].reshape(-1, 4)
 
 
-def _improve(points: Points, cells: Cells) -> tuple[Points, Cells]:
+def _improved(points: Points, cells: Cells) -> tuple[Points, Cells]:
     """Remove slivers: MMG moves, splits and swaps inside, the surface stays."""
     mesh = mmgpy.MmgMesh3D()
     mesh.set_mesh_size(len(points), len(cells))
@@ -194,7 +211,7 @@ def _write(mesh: _Mesh, geometry: Geometry, size: float, path: Path) -> MeshRepo
     points = origin + (mesh.points + np.array([0.0, 0.0, height])) @ direction.T
     facets = {name: mesh.surface.select(name) for name in SURFACES}
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _gmsh_session():
+    with gmsh_session():
         gmsh.model.add("organtwin")
         for region, tag in REGION_TAGS.items():
             gmsh.model.addDiscreteEntity(3, tag)

@@ -23,6 +23,7 @@ from petsc4py import PETSc
 
 from organtwin.parallel import on_root, quantiles
 from organtwin.solve import options
+from organtwin.solve.assembly import compiled
 
 logger = logging.getLogger(__name__)
 
@@ -419,13 +420,13 @@ class _Schur:
         element = basix.ufl.element("P", msh.basix_cell(), fields.V.element.basix_element.degree)
         self._nodes = fem.functionspace(msh, element)
         a, b = ufl.TrialFunction(self._nodes), ufl.TestFunction(self._nodes)
-        form = _compiled(ufl.inner(ufl.grad(a), ufl.grad(b)) * ufl.dx)
+        form = compiled(ufl.inner(ufl.grad(a), ufl.grad(b)) * ufl.dx)
         laplacian = fem_petsc.assemble_matrix(form)
         laplacian.assemble()
         self._laplacian = laplacian.getDiagonal().array.copy()
         self._mu = fem.Function(fem.functionspace(msh, ("DG", 0)))
         p, q = ufl.TrialFunction(fields.Q), ufl.TestFunction(fields.Q)
-        self._mass = _compiled(-p * q / self._mu * ufl.dx)
+        self._mass = compiled(-p * q / self._mu * ufl.dx)
         self.matrix = fem_petsc.create_matrix(self._mass)
 
     def update(self, A: PETSc.Mat) -> None:
@@ -536,7 +537,3 @@ def _fill_diagonal(A: PETSc.Mat) -> None:
     if A.comm.tompi4py().allreduce(bool(empty.any())):
         diagonal.array[empty] = 1.0
         A.setDiagonal(diagonal)
-
-
-def _compiled(form: ufl.Form) -> fem.Form:
-    return fem.form(form, jit_options=options.jit())

@@ -25,9 +25,9 @@ from scipy.spatial.transform import Rotation
 from ufl.core.expr import Expr
 
 from organtwin.anatomy.coordinates import coordinates, smooth_gradient
-from organtwin.materials.active import ActiveStress
+from organtwin.materials.active import ActiveStress, SecondPiolaTension
 from organtwin.materials.holzapfel_ogden import HolzapfelOgden
-from organtwin.materials.kinematics import Directions, Scalar, as_constants
+from organtwin.materials.kinematics import Directions, as_constants
 from organtwin.mechanics.cavity import Cavity
 from organtwin.mechanics.dynamics import GeneralisedAlpha, Inertia, SolidDynamics
 from organtwin.mechanics.formulation import PENALTY
@@ -42,9 +42,9 @@ from organtwin.mechanics.terms import (
     Viscosity,
 )
 from organtwin.mesh.domain import Domain
-from organtwin.parallel import total
 from organtwin.run.simulate import simulate
 from organtwin.solve import options
+from organtwin.solve.assembly import compiled, integral
 from organtwin.solve.nonlinear import Tolerances
 from organtwin.solve.outcome import Step
 from organtwin.verify.geometry import (
@@ -190,21 +190,6 @@ def myocardium(a: float, a_f: float, a_s: float, a_fs: float) -> HolzapfelOgden:
 MYOCARDIUM = myocardium(0.059, 18.472, 2.481, 0.216)
 
 
-@dataclass(frozen=True)
-class SecondPiolaTension:
-    """Tension per reference area τ λ, so that the second Piola–Kirchhoff stress is τ f₀⊗f₀.
-
-    Attributes:
-        tau: τ (kPa).
-    """
-
-    tau: Scalar
-
-    def tension(self, stretch: Expr) -> Expr:
-        """τ λ (kPa)."""
-        return self.tau * stretch
-
-
 def ellipsoidal_fibres(domain: Domain, degree: int) -> Directions:
     """Fibres of `conical_base_ellipsoid` at quadrature points, −60° inside to +60° outside.
 
@@ -272,7 +257,9 @@ def _at_points(
     components: list[Expr] = []
     for f in fields:
         components += [f[i] for i in range(3)] if f.ufl_shape else [f]
-    expression = fem.Expression(ufl.as_vector(components), space.element.interpolation_points)
+    expression = fem.Expression(
+        ufl.as_vector(components), space.element.interpolation_points, jit_options=options.jit()
+    )
     cells = domain.mesh.topology.index_map(3)
     local = np.arange(cells.size_local + cells.num_ghosts, dtype=np.int32)
     values = expression.eval(domain.mesh, local)
@@ -343,6 +330,7 @@ def _wall_coordinate(domain: Domain) -> fem.Function:
         bcs=ends,
         petsc_options={"ksp_type": "cg", "pc_type": "jacobi", "ksp_rtol": 1e-12},
         petsc_options_prefix="arostica_wall_",
+        jit_options=options.jit(),
     )
     return problem.solve()
 
@@ -567,7 +555,7 @@ class _Volume:
         self._comm = problem.domain.comm
         self._centre = fem.Constant(problem.domain.mesh, np.zeros(3))
         form = cavity.volume_form(problem.domain, problem.displacement, self._centre)
-        self._form = fem.form(form, jit_options=options.jit())
+        self._form = compiled(form)
         self._rim = cavity.rim(problem.domain, problem.V)
         self._X = problem.V.tabulate_dof_coordinates()[self._rim]
 
@@ -576,7 +564,7 @@ class _Volume:
         x = self._X + u.x.array.reshape(-1, 3)[self._rim]
         count = self._comm.allreduce(len(x))
         self._centre.value[:] = self._comm.allreduce(x.sum(axis=0)) / count
-        return total(self._comm, fem.assemble_scalar(self._form))
+        return integral(self._form)
 
 
 # --- what the codes found -----------------------------------------------------------------------

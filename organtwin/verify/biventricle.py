@@ -19,6 +19,7 @@ from organtwin.anatomy.coordinates import LongAxis, coordinates
 from organtwin.anatomy.fibres import FibreAngles, Fibres, fibres
 from organtwin.anatomy.landmarks import SITES, activation_sites
 from organtwin.mesh.domain import Domain, cellwise_vectors, read_domain, refine
+from organtwin.mesh.tetrahedra import gmsh_session
 from organtwin.parallel import on_root
 
 #: Height of the base plane over the ellipsoids' centres (mm).
@@ -104,10 +105,7 @@ def write_biventricle(path: Path, size: float = 10.0, scale: float = 1.0) -> Pat
     Returns:
         ``path``.
     """
-    gmsh.initialize(interruptible=False)
-    try:
-        gmsh.option.setNumber("General.Terminal", 0)
-        gmsh.option.setNumber("General.NumThreads", 1)
+    with gmsh_session():
         gmsh.model.add("biventricle")
         lv, rv = _solids()
         gmsh.option.setNumber("Mesh.MeshSizeMin", 0.8 * size)
@@ -118,8 +116,6 @@ def write_biventricle(path: Path, size: float = 10.0, scale: float = 1.0) -> Pat
         affine = np.column_stack([scale * ROTATION, np.zeros(3)]).ravel()
         gmsh.model.mesh.affineTransform(affine.tolist())
         gmsh.write(str(path))
-    finally:
-        gmsh.finalize()
     return path
 
 

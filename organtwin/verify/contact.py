@@ -13,7 +13,6 @@ from dolfinx import fem
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from organtwin.errors import SolverError
 from organtwin.materials.isotropic import NeoHookean
 from organtwin.materials.kinematics import first_piola
 from organtwin.mechanics.contact import Contact, ContactLaw
@@ -24,10 +23,12 @@ from organtwin.mechanics.rigid import Cylinder, Obstacle, Plane, Sphere
 from organtwin.mechanics.terms import Incompressibility, PassiveStress, Term, Traction
 from organtwin.mechanics.tie import Tie
 from organtwin.mesh.domain import Domain, read_domain
-from organtwin.parallel import on_root, total
+from organtwin.mesh.tetrahedra import gmsh_session
+from organtwin.parallel import on_root
+from organtwin.solve.assembly import integral
 from organtwin.solve.nonlinear import Tolerances
-from organtwin.solve.outcome import Outcome
 from organtwin.verify.geometry import box
+from organtwin.verify.mechanics import require
 
 #: Young's modulus (kPa) and Poisson's ratio of all bodies here.
 E, NU = 100.0, 0.3
@@ -141,11 +142,11 @@ def contact_patch(
         increment=1e-9,
     )
     _lower_a_little(blocks, "upper", 1e-5)
-    _require(blocks)
+    _press(blocks)
     F = blocks.fields.F
     J = ufl.det(F)
     P = first_piola(SKIN, F, None) + KAPPA / 2 * (J - 1 / J) * ufl.cofac(F)
-    off = total(comm, fem.assemble_scalar(fem.form((P[2, 2] + load) ** 2 * domain.dx(degree=4))))
+    off = integral((P[2, 2] + load) ** 2 * domain.dx(degree=4))
     force = link.force()[2] if isinstance(link, Tie) else link.report().force[2]
     jump = link.largest_jump() if isinstance(link, Tie) else link.report().penetration
     size = float(load.value)
@@ -201,7 +202,7 @@ def ironing(
     forces = []
     for i in range(1, steps + 1):
         push.value[:] = (0.8 * i / steps, 0, -0.12)
-        _require(iron)
+        _press(iron)
         forces.append(contact.report().force)
     normal, along = np.array(forces)[:, 2], -np.array(forces)[:, 0]
     s = np.arange(len(normal))
@@ -288,7 +289,7 @@ def _body(
 def _along(problem: Mechanics, place: fem.Constant, path: Sequence[Sequence[float]]) -> None:
     for x in path:
         place.value[:] = x
-        _require(problem)
+        _press(problem)
 
 
 def _pull(
@@ -309,11 +310,10 @@ def _pull(
     return FrictionResult(np.array(ratio), np.array(sticking))
 
 
-def _require(problem: Mechanics) -> None:
+def _press(problem: Mechanics) -> None:
+    """Find equilibrium and accept it."""
     contacts = [term for term in problem.terms if isinstance(term, Contact)]
-    outcome = solve_in_contact(problem, contacts).outcome
-    if outcome is not Outcome.CONVERGED:
-        raise SolverError("verification", f"no equilibrium ({outcome.name}).", outcome.value)
+    require(solve_in_contact(problem, contacts).outcome)
     problem.commit()
 
 
@@ -348,21 +348,16 @@ def _graded(size: float, largest: float, near: float, far: float) -> str:
 
 def _write(path: Path, build: Callable[[], None], size: str, order: int = 1) -> None:
     """Mesh a geometry whose physical groups ``build`` names."""
-    gmsh.initialize(interruptible=False)
-    try:
-        gmsh.option.setNumber("General.Verbosity", 0)
+    with gmsh_session():
         build()
         field = gmsh.model.mesh.field
         field.setString(field.add("MathEval", 1), "F", size)
         field.setAsBackgroundMesh(1)
         for source in ("ExtendFromBoundary", "FromPoints", "FromCurvature"):
             gmsh.option.setNumber(f"Mesh.MeshSize{source}", 0)
-        gmsh.option.setNumber("Mesh.Algorithm3D", 1)
         gmsh.model.mesh.generate(3)
         gmsh.model.mesh.setOrder(order)
         gmsh.write(str(path))
-    finally:
-        gmsh.finalize()
 
 
 def _name(

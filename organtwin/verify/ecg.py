@@ -18,8 +18,11 @@ from organtwin.electrophysiology.ecg import PseudoECG
 from organtwin.electrophysiology.electrograms import Electrograms
 from organtwin.electrophysiology.lead_field import LeadField, VolumeConductor, at_electrodes
 from organtwin.mesh.domain import Domain, read_domain
-from organtwin.parallel import on_root, total
+from organtwin.mesh.tetrahedra import gmsh_session
+from organtwin.parallel import on_root
+from organtwin.solve.assembly import integral
 from organtwin.verify.geometry import box
+from organtwin.verify.norms import relative_error
 
 Array = NDArray[np.float64]
 
@@ -231,8 +234,7 @@ def _on_sphere(radius: float, number: int) -> dict[str, Array]:
 
 
 def _mean_on_surface(domain: Domain, phi: fem.Function) -> float:
-    integral = total(domain.comm, fem.assemble_scalar(fem.form(phi * domain.ds())))
-    return integral / domain.area("surface")
+    return integral(phi * domain.ds()) / domain.area("surface")
 
 
 def _surface_error(
@@ -251,18 +253,12 @@ def _surface_error(
         return dipole_in_sphere(on_surface, p, at, radius=radius, sigma=sigma)
 
     exact.interpolate(formula)
-    square = [
-        total(domain.comm, fem.assemble_scalar(fem.form(f**2 * domain.ds())))
-        for f in (phi - shift - exact, exact)
-    ]
-    return float(np.sqrt(square[0] / square[1]))
+    return relative_error(phi - shift, exact, domain.ds())
 
 
 def _write_sphere(path: Path, radius: float, at: Array, ball: float, size: float) -> None:
     """Ball ``tissue`` within a ball ``body`` with the surface ``surface``, as gmsh file."""
-    gmsh.initialize(interruptible=False)
-    try:
-        gmsh.option.setNumber("General.Verbosity", 0)
+    with gmsh_session():
         occ = gmsh.model.occ
         outer, inner = occ.addSphere(0, 0, 0, radius), occ.addSphere(*at, ball)
         parts, _ = occ.fragment([(3, outer)], [(3, inner)])
@@ -276,8 +272,5 @@ def _write_sphere(path: Path, radius: float, at: Array, ball: float, size: float
         gmsh.option.setNumber("Mesh.MeshSizeMin", size / 2)
         gmsh.option.setNumber("Mesh.MeshSizeMax", size)
         gmsh.model.mesh.setSize(gmsh.model.getBoundary([(3, tissue)], recursive=True), size / 2)
-        gmsh.option.setNumber("Mesh.Algorithm3D", 1)
         gmsh.model.mesh.generate(3)
         gmsh.write(str(path))
-    finally:
-        gmsh.finalize()

@@ -29,7 +29,9 @@ from organtwin.electrophysiology.reaction_diffusion import (
     ReactionDiffusion,
     TimeSteps,
 )
-from organtwin.parallel import on_root, total
+from organtwin.parallel import on_root
+from organtwin.solve.assembly import integral
+from organtwin.verify.norms import relative_error
 
 Array = NDArray[np.float64]
 
@@ -159,7 +161,7 @@ def manufactured(
     cells = ManufacturedCells(V.tabulate_dof_coordinates().T, dim, equations)
     problem = _problem(V, cells, equations, scheme, _fixed(t_end, n, steps), dx, bath)
     assert problem.advance(0.0, t_end).converged
-    return _errors(comm, problem, dim, equations, t_end, dx)
+    return _errors(problem, dim, equations, t_end, dx)
 
 
 def _fixed(t_end: float, n: int, steps: int | None) -> TimeSteps:
@@ -219,7 +221,6 @@ def _problem(
 
 
 def _errors(
-    comm: MPI.Comm,
     problem: ReactionDiffusion,
     dim: int,
     equations: Equations,
@@ -232,21 +233,13 @@ def _errors(
         wave = wave * ufl.cos((d + 1) * ufl.pi * x[d])
     slope = SLOPE if equations is Equations.BATH else 0.0
     fine = dx(metadata={"quadrature_degree": 6})
-    error_v = _relative(comm, problem.v, wave - slope * x[0], fine)
+    error_v = relative_error(problem.v, wave - slope * x[0], fine)
     if not isinstance(problem.spread, BidomainDiffusion):
         return error_v, 0.0
     phi = problem.spread.extracellular.phi
     exact = -K * wave + slope * x[0]
-    volume = total(comm, fem.assemble_scalar(fem.form(1.0 * fine)))
-    shift = total(comm, fem.assemble_scalar(fem.form((exact - phi) * fine))) / volume
-    return error_v, _relative(comm, phi + shift, exact, fine)
-
-
-def _relative(
-    comm: MPI.Comm, found: ufl.core.expr.Expr, exact: ufl.core.expr.Expr, dx: ufl.Measure
-) -> float:
-    square = [total(comm, fem.assemble_scalar(fem.form(e**2 * dx))) for e in (found - exact, exact)]
-    return float(np.sqrt(square[0] / square[1]))
+    shift = integral((exact - phi) * fine) / integral(1.0 * fine)
+    return error_v, relative_error(phi + shift, exact, fine)
 
 
 def plane_wave(comm: MPI.Comm, h: float, *, mass: Mass) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -11,38 +12,75 @@ import numpy as np
 import ufl
 from dolfinx import mesh
 from mpi4py import MPI
+from numpy.typing import NDArray
 
 from organtwin.mesh.domain import Domain, read_domain
+from organtwin.mesh.tetrahedra import gmsh_session
 from organtwin.parallel import on_root
 
 
-def box(comm: MPI.Comm, size: tuple[float, float, float], cells: tuple[int, int, int]) -> Domain:
+def box(
+    comm: MPI.Comm,
+    size: tuple[float, float, float],
+    cells: tuple[int, int, int],
+    cell: mesh.CellType = mesh.CellType.tetrahedron,
+) -> Domain:
     """Box from the origin, one region ``box`` and surfaces ``x0, x1, y0, y1, z0, z1``.
 
     Args:
         comm: Communicator.
         size: Edge lengths (mm).
-        cells: Divisions along the edges; each small box is cut into six tetrahedra.
+        cells: Divisions along the edges.
+        cell: Tetrahedra, six in each small box, or hexahedra.
     """
-    msh = mesh.create_box(comm, [[0.0, 0.0, 0.0], list(size)], list(cells))
-    msh.topology.create_connectivity(2, 3)
+    msh = mesh.create_box(comm, [[0.0, 0.0, 0.0], list(size)], list(cells), cell)
     surfaces = {f"{axis}{end}": 2 * i + end + 1 for i, axis in enumerate("xyz") for end in (0, 1)}
-    found, tags = [], []
-    for name, tag in surfaces.items():
-        axis, place = "xyz".index(name[0]), size["xyz".index(name[0])] * int(name[1])
-        facets = mesh.locate_entities_boundary(
-            msh, 2, lambda x, axis=axis, place=place: np.isclose(x[axis], place)
-        )
-        found.append(facets)
-        tags.append(np.full(len(facets), tag, dtype=np.int32))
-    facets, values = np.concatenate(found), np.concatenate(tags)
-    order = np.argsort(facets)
-    n_cells = msh.topology.index_map(3).size_local
-    cell_tags = mesh.meshtags(
-        msh, 3, np.arange(n_cells, dtype=np.int32), np.ones(n_cells, dtype=np.int32)
-    )
-    facet_tags = mesh.meshtags(msh, 2, facets[order], values[order])
+    msh.topology.create_connectivity(2, 3)
+    facets = mesh.exterior_facet_indices(msh.topology)
+    middle = mesh.compute_midpoints(msh, 2, facets) / size
+    values = 1 + np.abs(np.repeat(middle, 2, axis=1) - [0, 1, 0, 1, 0, 1]).argmin(axis=1)
+    own = np.arange(msh.topology.index_map(3).size_local, dtype=np.int32)
+    cell_tags = mesh.meshtags(msh, 3, own, np.ones_like(own))
+    facet_tags = mesh.meshtags(msh, 2, facets, values.astype(np.int32))
     return Domain(msh, cell_tags, facet_tags, {"box": 1}, surfaces)
+
+
+def cook_panel(comm: MPI.Comm, n: int, cell: mesh.CellType = mesh.CellType.tetrahedron) -> Domain:
+    """Cook's membrane: corners (0, 0), (48, 44), (48, 60), (0, 44) mm, one cell thick in z.
+
+    Args:
+        comm: Communicator.
+        n: Divisions along both edges; the thickness is 48/n mm.
+        cell: Tetrahedra or hexahedra.
+
+    Returns:
+        Domain with the names of `box`.
+    """
+    domain = box(comm, (1.0, 1.0, 48.0 / n), (n, n, 1), cell)
+    x = domain.mesh.geometry.x
+    s, t = x[:, 0].copy(), x[:, 1].copy()
+    x[:, 0], x[:, 1] = 48 * s, 44 * s + t * (44 - 28 * s)
+    return domain
+
+
+def hollow_sphere_octant(
+    comm: MPI.Comm, path: Path, *, inner: float, outer: float, size: float
+) -> Domain:
+    """The eighth x, y, z > 0 of a hollow sphere around the origin, with curved edges.
+
+    Args:
+        comm: Communicator.
+        path: Where the gmsh file is written.
+        inner: Radius (mm) of the hollow.
+        outer: Outer radius (mm).
+        size: Edge length of the mesh (mm).
+
+    Returns:
+        Domain with the region ``wall`` and the surfaces ``inner``, ``outer``, ``x0``, ``y0``,
+        ``z0``.
+    """
+    on_root(comm, lambda: _write_octant(path, inner, outer, size))
+    return read_domain(path, comm)
 
 
 def truncated_ellipsoid(comm: MPI.Comm, path: Path, *, size: float) -> Domain:
@@ -112,10 +150,31 @@ def published_ellipsoid(comm: MPI.Comm) -> Domain:
     return Domain(msh, cell_tags, mesh.meshtags(msh, 2, facets, values), {"lv": 1}, surfaces)
 
 
+def _write_octant(path: Path, inner: float, outer: float, size: float) -> None:
+    def surface(face: int) -> str:
+        point = _middle(face)
+        for name, radius in (("inner", inner), ("outer", outer)):
+            if np.isclose(np.linalg.norm(point), radius, atol=1e-6):
+                return name
+        return f"{'xyz'[int(np.abs(point).argmin())]}0"
+
+    with gmsh_session():
+        occ = gmsh.model.occ
+        balls = [occ.addSphere(0, 0, 0, r, -1, 0, np.pi / 2, np.pi / 2) for r in (outer, inner)]
+        body, _ = occ.cut([(3, balls[0])], [(3, balls[1])])
+        occ.synchronize()
+        gmsh.model.addPhysicalGroup(3, [tag for _, tag in body], 1, "wall")
+        _name_surfaces(body, ("inner", "outer", "x0", "y0", "z0"), surface)
+        gmsh.option.setNumber("Mesh.MeshSizeMin", size)
+        gmsh.option.setNumber("Mesh.MeshSizeMax", size)
+        gmsh.model.mesh.generate(3)
+        gmsh.model.mesh.setOrder(2)
+        gmsh.model.mesh.renumberNodes()
+        gmsh.write(str(path))
+
+
 def _write_truncated_ellipsoid(path: Path, size: float) -> None:
-    gmsh.initialize(interruptible=False)
-    try:
-        gmsh.option.setNumber("General.Verbosity", 0)
+    with gmsh_session():
         occ = gmsh.model.occ
         solids = []
         for short, long in ((10.0, 20.0), (7.0, 17.0)):
@@ -127,39 +186,49 @@ def _write_truncated_ellipsoid(path: Path, size: float) -> None:
         body, _ = occ.cut(wall, [(3, lid)])
         occ.synchronize()
         gmsh.model.addPhysicalGroup(3, [tag for _, tag in body], 1, "lv")
-        names: dict[str, list[int]] = {"lv_endo": [], "epi": [], "base": []}
-        for _, tag in gmsh.model.getBoundary(body, oriented=False):
-            names[_surface_name(tag)].append(tag)
-        for number, (name, tags) in enumerate(names.items(), start=1):
-            gmsh.model.addPhysicalGroup(2, tags, number, name)
+        radii = {"lv_endo": (7.0, 17.0), "epi": (10.0, 20.0)}
+        _name_surfaces(body, _LV_SURFACES, lambda face: _ellipsoid_of(face, radii, long_axis=2))
         gmsh.option.setNumber("Mesh.MeshSizeMin", size)
         gmsh.option.setNumber("Mesh.MeshSizeMax", size)
-        gmsh.option.setNumber("Mesh.Algorithm3D", 1)
         gmsh.model.mesh.generate(3)
         gmsh.write(str(path))
-    finally:
-        gmsh.finalize()
 
 
-def _surface_name(tag: int) -> str:
-    """Name of a surface from a point on it: which of the two ellipsoids is it on, if any."""
-    (u0, v0), (u1, v1) = gmsh.model.getParametrizationBounds(2, tag)
-    x, y, z = gmsh.model.getValue(2, tag, [(u0 + u1) / 2, (v0 + v1) / 2])
-    for name, short, long in (("lv_endo", 7.0, 17.0), ("epi", 10.0, 20.0)):
-        if abs((x**2 + y**2) / short**2 + z**2 / long**2 - 1) < 1e-6:
+def _name_surfaces(
+    solids: Sequence[tuple[int, int]], names: Sequence[str], name_of: Callable[[int], str]
+) -> None:
+    """Physical groups, numbered from 1, of the faces that bound solids."""
+    faces: dict[str, list[int]] = {name: [] for name in names}
+    for _, face in gmsh.model.getBoundary(solids, oriented=False):
+        faces[name_of(face)].append(face)
+    for number, (name, tags) in enumerate(faces.items(), start=1):
+        gmsh.model.addPhysicalGroup(2, tags, number, name)
+
+
+def _ellipsoid_of(face: int, radii: Mapping[str, tuple[float, float]], *, long_axis: int) -> str:
+    """Name of the ellipsoid, of short and long radius, that a face lies on; ``base`` if none."""
+    squares = _middle(face) ** 2
+    along = squares[long_axis]
+    for name, (short, long) in radii.items():
+        if abs((squares.sum() - along) / short**2 + along / long**2 - 1) < 1e-6:
             return name
     return "base"
 
 
+def _middle(face: int) -> NDArray[np.float64]:
+    """A point (mm) of a face, the middle of its parameters."""
+    (u0, v0), (u1, v1) = gmsh.model.getParametrizationBounds(2, face)
+    return np.array(gmsh.model.getValue(2, face, [(u0 + u1) / 2, (v0 + v1) / 2]))
+
+
+_LV_SURFACES = ("lv_endo", "epi", "base")
 _PUBLISHED = "arostica_2025_ellipsoid.npz"
 #: Short and long radius (mm) and height of the rim over the centre per long radius.
 _CONICAL_BASE = {"lv_endo": (25.0, 90.0, 5 / 17), "epi": (35.0, 97.0, 5 / 20)}
 
 
 def _write_conical_base_ellipsoid(path: Path, size: float, order: int) -> None:
-    gmsh.initialize(interruptible=False)
-    try:
-        gmsh.option.setNumber("General.Verbosity", 0)
+    with gmsh_session():
         occ = gmsh.model.occ
         section = [(2, _meridian())]
         wall = occ.revolve(section, 0, 0, 0, 1, 0, 0, 2 * np.pi)
@@ -167,22 +236,16 @@ def _write_conical_base_ellipsoid(path: Path, size: float, order: int) -> None:
         body = [entity for entity in wall if entity[0] == 3]
         occ.synchronize()
         gmsh.model.addPhysicalGroup(3, [tag for _, tag in body], 1, "lv")
-        names: dict[str, list[int]] = {"lv_endo": [], "epi": [], "base": []}
-        for _, tag in gmsh.model.getBoundary(body, oriented=False):
-            names[_conical_base_surface(tag)].append(tag)
-        for number, (name, tags) in enumerate(names.items(), start=1):
-            gmsh.model.addPhysicalGroup(2, tags, number, name)
+        radii = {name: (short, long) for name, (short, long, _) in _CONICAL_BASE.items()}
+        _name_surfaces(body, _LV_SURFACES, lambda face: _ellipsoid_of(face, radii, long_axis=0))
         gmsh.option.setNumber("Mesh.MeshSizeMax", size)
         gmsh.model.mesh.setSize(_points(), size)
         gmsh.model.mesh.setSize([p for p in _points() if _height(p) < 0], size / 2)
-        gmsh.option.setNumber("Mesh.Algorithm3D", 1)
         gmsh.model.mesh.generate(3)
         gmsh.model.mesh.optimize("Netgen")
         gmsh.model.mesh.setOrder(order)
         gmsh.model.mesh.renumberNodes()
         gmsh.write(str(path))
-    finally:
-        gmsh.finalize()
 
 
 def _points() -> list[tuple[int, int]]:
@@ -207,15 +270,6 @@ def _meridian() -> int:
     (endo_apex, endo_rim), (epi_apex, epi_rim) = ends
     base, axis = occ.addLine(endo_rim, epi_rim), occ.addLine(epi_apex, endo_apex)
     return int(occ.addPlaneSurface([occ.addCurveLoop([arcs[0], base, -arcs[1], axis])]))
-
-
-def _conical_base_surface(tag: int) -> str:
-    (u0, v0), (u1, v1) = gmsh.model.getParametrizationBounds(2, tag)
-    x, y, z = gmsh.model.getValue(2, tag, [(u0 + u1) / 2, (v0 + v1) / 2])
-    for name, (short, long, _) in _CONICAL_BASE.items():
-        if abs((y**2 + z**2) / short**2 + x**2 / long**2 - 1) < 1e-6:
-            return name
-    return "base"
 
 
 #: Centre on the z axis and radii (mm) of the half ellipsoids x > 0.
@@ -250,9 +304,7 @@ def half_ellipsoid_ventricles(comm: MPI.Comm, path: Path, *, size: float, order:
 
 
 def _write_half_ellipsoid_ventricles(path: Path, size: float, order: int) -> None:
-    gmsh.initialize(interruptible=False)
-    try:
-        gmsh.option.setNumber("General.Verbosity", 0)
+    with gmsh_session():
         occ = gmsh.model.occ
         left, _ = occ.cut([_ellipsoid("lv_epi")], [_ellipsoid("lv_endo")])
         right, _ = occ.cut([_ellipsoid("rv_epi")], [_ellipsoid("rv_endo"), _ellipsoid("lv_epi")])
@@ -265,18 +317,12 @@ def _write_half_ellipsoid_ventricles(path: Path, size: float, order: int) -> Non
             gmsh.model.addPhysicalGroup(3, [tag for _, tag in solids], number, name)
         gmsh.option.setNumber("Mesh.MeshSizeMin", 0.8 * size)
         gmsh.option.setNumber("Mesh.MeshSizeMax", size)
-        gmsh.option.setNumber("Mesh.Algorithm3D", 1)
         gmsh.model.mesh.generate(3)
         gmsh.model.mesh.optimize("Netgen")
-        names: dict[str, list[int]] = {"lv_endo": [], "rv_endo": [], "epi": [], "base": []}
-        for _, tag in gmsh.model.getBoundary(walls["lv"] + walls["rv"], oriented=False):
-            names[_ventricular_surface(tag)].append(tag)
-        for number, (name, tags) in enumerate(names.items(), start=1):
-            gmsh.model.addPhysicalGroup(2, tags, number, name)
+        names = ("lv_endo", "rv_endo", "epi", "base")
+        _name_surfaces(walls["lv"] + walls["rv"], names, _ventricular_surface)
         gmsh.model.mesh.setOrder(order)
         gmsh.write(str(path))
-    finally:
-        gmsh.finalize()
 
 
 def _ellipsoid(name: str) -> tuple[int, int]:

@@ -12,7 +12,6 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 from ufl.core.expr import Expr
 
-from organtwin.errors import SolverError
 from organtwin.materials.growth import (
     GrowthLaw,
     KerckhoffsGrowth,
@@ -31,8 +30,8 @@ from organtwin.materials.kinematics import (
 )
 from organtwin.materials.nitinol import Nitinol
 from organtwin.materials.plastic import J2Plasticity
+from organtwin.materials.pointwise import cartesian
 from organtwin.materials.viscoelastic import MaxwellBranch
-from organtwin.mechanics.equations import compiled
 from organtwin.mechanics.formulation import P1_P1, PENALTY_P1
 from organtwin.mechanics.history import (
     GrowingTissue,
@@ -50,10 +49,10 @@ from organtwin.mechanics.terms import (
 )
 from organtwin.mesh.domain import Domain
 from organtwin.parallel import total
+from organtwin.solve.assembly import compiled, integral
 from organtwin.solve.nonlinear import Tolerances
-from organtwin.solve.outcome import Outcome
-from organtwin.verify.geometry import box
-from organtwin.verify.mechanics import axes
+from organtwin.verify.geometry import box, cook_panel
+from organtwin.verify.mechanics import require, value_at
 from organtwin.verify.record import Record, Sense
 
 Array = NDArray[np.float64]
@@ -99,7 +98,7 @@ def relaxation(comm: MPI.Comm, times: Sequence[float] = (1.0, 5.0, 20.0, 100.0, 
     now, worst = -1e-9, 0.0
     for t in (0.0, *times):
         cube.dt.value, now = t - now, t
-        _solved(cube)
+        require(cube.solve(fresh=True).outcome)
         exact = elastic * (1 + sum(b.share * np.exp(-t / b.time) for b in BRANCHES))
         worst = max(worst, abs(tension() - exact) / elastic)
         cube.commit()
@@ -133,7 +132,7 @@ def creep(comm: MPI.Comm, steps: int = 40) -> float:
     share, worst = branch.share / (1 + branch.share), 0.0
     for t in (0.0, *np.linspace(0, 1.5 * retardation, steps + 1)[1:]):
         cube.dt.value = 1.5 * retardation / steps if t > 0 else 1e-9
-        _solved(cube)
+        require(cube.solve(fresh=True).outcome)
         exact = final * (1 - share * np.exp(-t / retardation))
         worst = max(worst, abs(strain() - exact) / final)
         cube.commit()
@@ -194,7 +193,7 @@ def nitinol_loop(
     rows = []
     for value in (*up[1:], *up[-2::-1]):
         u.value = value
-        _solved(cube)
+        require(cube.solve(fresh=True).outcome)
         stretch, force = F(), P()
         cube.commit()
         xi = _owned_mean(metal.martensite)
@@ -287,10 +286,10 @@ def plastic_tube(comm: MPI.Comm, cells: int = 8, fronts: Sequence[float] = FRONT
         p = 2 * k * (np.log(c / a) + (1 - (c / b) ** 2) / 2)
         for share in np.linspace(0, 1, 5)[1:]:
             pressure.value = last + share * (p - last)
-            _solved(tube)
+            require(tube.solve(fresh=True).outcome)
             tube.commit()
         last = p
-        outward = total(comm, fem.assemble_scalar(radial)) / area
+        outward = integral(radial) / area
         off.append(outward / (k * c**2 / (2 * mu * b)) - 1)
     return np.array(off)
 
@@ -308,7 +307,7 @@ def cook_plastic(comm: MPI.Comm, cells: int = 16, steps: int = 10) -> float:
     Source:
         Simo & Armero (1992), Int. J. Numer. Methods Eng. 33:1413–1449.
     """
-    domain = _cook(comm, cells)
+    domain = cook_panel(comm, cells)
     E, nu = 206.9, 0.29
     law = J2Plasticity.from_engineering(
         E, nu, 0.45, hardening=0.12924, saturation_stress=0.715, saturation_rate=16.93
@@ -327,9 +326,10 @@ def cook_plastic(comm: MPI.Comm, cells: int = 16, steps: int = 10) -> float:
     )
     for share in np.linspace(0, 1, steps + 1)[1:]:
         shear.value = 0.3125 * share
-        _solved(panel)
+        require(panel.solve(fresh=True).outcome)
         panel.commit()
-    return _at_vertex(panel.u, (48.0, 60.0))[1]
+    corner = [value_at(panel.u, np.array([48.0, 60.0, z])) for z in np.linspace(0, 48 / cells, 3)]
+    return float(np.mean(corner, axis=0)[1])
 
 
 # --- growth -------------------------------------------------------------------------------------
@@ -408,8 +408,8 @@ def grown_multipliers(comm: MPI.Comm, law: GrowthLaw, times: Sequence[float], dt
     """
     domain = box(comm, (1.0, 1.0, 1.0), (1, 1, 1))
     tissue = GrowingTissue(
-        domain, as_constants(_Stiff(15.0, 1e3), domain.mesh), law, axes(), incompressible=False,
-        per_grown_volume=False, degree=2,
+        domain, as_constants(_Stiff(15.0, 1e3), domain.mesh), law, cartesian(),
+        incompressible=False, per_grown_volume=False, degree=2,
     )  # fmt: skip
     stretch = fem.Constant(domain.mesh, 0.1)
     cube = Mechanics(
@@ -420,11 +420,11 @@ def grown_multipliers(comm: MPI.Comm, law: GrowthLaw, times: Sequence[float], dt
         degree=2,
         tolerances=Tolerances(increment=1e-9),
     )
-    _solved(cube)
+    require(cube.solve(fresh=True).outcome)
     tissue.dt.value = dt
     found = []
     for step in range(1, round(max(times) / dt) + 1):
-        _solved(cube)
+        require(cube.solve(fresh=True).outcome)
         cube.commit()
         if any(abs(step * dt - t) < dt / 2 for t in times):
             found.append([_owned_mean(tissue.growth, i) for i in (0, 1)])
@@ -500,7 +500,7 @@ def _grow_cube(
 ) -> Array:
     """Corner displacement after growth for one time unit under a load that rises linearly."""
     tissue = GrowingTissue(
-        domain, _neo_hookean(domain, 10.0), as_constants(law, domain.mesh), axes(),
+        domain, _neo_hookean(domain, 10.0), as_constants(law, domain.mesh), cartesian(),
         incompressible=False, per_grown_volume=False, remodelled=remodelled, degree=2,
     )  # fmt: skip
     cube = Mechanics(
@@ -514,9 +514,9 @@ def _grow_cube(
     tissue.dt.value = 1.0 / steps
     for step in range(1, steps + 1):
         load.value = end * step / steps
-        _solved(cube)
+        require(cube.solve(fresh=True).outcome)
         cube.commit()
-    return _at_vertex(cube.u, (1.0, 1.0, 1.0))
+    return value_at(cube.u, np.ones(3))
 
 
 # --- what the problems share --------------------------------------------------------------------
@@ -527,22 +527,11 @@ class _Mean:
 
     def __init__(self, problem: Mechanics, expression: Expr) -> None:
         domain = problem.domain
-        self._comm, self._volume = domain.comm, domain.volume()
+        self._volume = domain.volume()
         self._form = compiled(expression * domain.dx(degree=problem.fields.degree))
 
     def __call__(self) -> float:
-        return total(self._comm, fem.assemble_scalar(self._form)) / self._volume
-
-
-def _solved(problem: Mechanics) -> None:
-    """Solve, starting with new factors.
-
-    Raises:
-        SolverError: no equilibrium.
-    """
-    outcome = problem.solve(fresh=True).outcome
-    if outcome is not Outcome.CONVERGED:
-        raise SolverError("verification", f"no equilibrium ({outcome.name}).", outcome.value)
+        return integral(self._form) / self._volume
 
 
 def _owned_mean(field: fem.Function, component: int = 0) -> float:
@@ -554,19 +543,6 @@ def _owned_mean(field: fem.Function, component: int = 0) -> float:
     return total(comm, float(values.sum())) / total(comm, float(len(values)))
 
 
-def _at_vertex(u: fem.Function, place: Sequence[float]) -> Array:
-    """Mean displacement of the nodes at ``place``, one over another in z; collective."""
-    space = u.function_space
-    owned = space.dofmap.index_map.size_local
-    X = space.tabulate_dof_coordinates()[:owned, : len(place)]
-    here = np.flatnonzero(np.linalg.norm(X - np.asarray(place), axis=1) < 1e-6)
-    values = u.x.array[: 3 * owned].reshape(-1, 3)[here]
-    gathered = np.concatenate(space.mesh.comm.allgather(values))
-    if not len(gathered):
-        raise SolverError("verification", f"no node at {tuple(place)}.", "Change the mesh.")
-    return np.asarray(gathered.mean(axis=0))
-
-
 def _quarter_ring(comm: MPI.Comm, a: float, b: float, cells: int) -> Domain:
     """Quarter of a tube about z: x0 inside, x1 outside, y0 and y1 the planes of symmetry."""
     thickness = (b - a) / cells
@@ -574,13 +550,4 @@ def _quarter_ring(comm: MPI.Comm, a: float, b: float, cells: int) -> Domain:
     X = domain.mesh.geometry.x
     r, angle = a + (b - a) * X[:, 0], np.pi / 2 * X[:, 1]
     X[:, 0], X[:, 1] = r * np.cos(angle), r * np.sin(angle)
-    return domain
-
-
-def _cook(comm: MPI.Comm, cells: int) -> Domain:
-    """Cook's panel, one cell thick."""
-    domain = box(comm, (48.0, 1.0, 48.0 / cells), (cells, cells, 1))
-    X = domain.mesh.geometry.x
-    low, high = 44 / 48 * X[:, 0], 44 + 16 / 48 * X[:, 0]
-    X[:, 1] = low + (high - low) * X[:, 1]
     return domain

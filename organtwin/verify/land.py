@@ -15,11 +15,11 @@ import ufl
 from dolfinx import fem
 from mpi4py import MPI
 from numpy.typing import NDArray
-from ufl.core.expr import Expr
 
-from organtwin.materials.active import ActiveStress
+from organtwin.materials.active import ActiveStress, SecondPiolaTension
 from organtwin.materials.guccione import Guccione
-from organtwin.materials.kinematics import Directions, Scalar, as_constants
+from organtwin.materials.kinematics import Directions, as_constants
+from organtwin.materials.pointwise import cartesian
 from organtwin.mechanics.cavity import Cavity
 from organtwin.mechanics.problem import Dirichlet, Mechanics
 from organtwin.mechanics.terms import (
@@ -30,12 +30,12 @@ from organtwin.mechanics.terms import (
     Term,
 )
 from organtwin.mesh.domain import Domain
-from organtwin.parallel import total
+from organtwin.solve.assembly import integral
 from organtwin.solve.nonlinear import Tolerances
 from organtwin.solve.steward import LoadStep, Path, follow
 from organtwin.verify.ellipsoid import Grid, layered_ellipsoid, radii
 from organtwin.verify.geometry import box
-from organtwin.verify.mechanics import axes, require, value_at
+from organtwin.verify.mechanics import require, value_at
 
 type Array = NDArray[np.float64]
 
@@ -67,36 +67,32 @@ class Loading:
 
 def beam(domain: Domain) -> Loading:
     """Problem 1: a bar fixed at one end under 4 Pa that follow its lower face."""
-    pressure = fem.Constant(domain.mesh, 0.0)
-    law = as_constants(Guccione(stiffness=2.0, b_f=8.0, b_t=2.0, b_fs=4.0), domain.mesh)
-    terms: list[Term] = [
-        PassiveStress(law, axes()),
-        Incompressibility(),
-        FollowerPressure(("z0",), pressure),
-    ]
-    problem = Mechanics(domain, terms, dirichlet=[Dirichlet("x0")], degree=DEGREE)
-
-    def apply(share: float) -> None:
-        pressure.value = 0.004 * share
-
-    return Loading(problem, apply, largest=0.15)
+    law = Guccione(stiffness=2.0, b_f=8.0, b_t=2.0, b_fs=4.0)
+    return _pressed(domain, law, "z0", 0.004, held="x0", largest=0.15)
 
 
 def inflation(domain: Domain) -> Loading:
     """Problem 2: a ventricle of isotropic tissue, fixed at its base, under 10 kPa."""
+    law = Guccione(stiffness=10.0, b_f=1.0, b_t=1.0, b_fs=1.0)
+    return _pressed(domain, law, "lv_endo", 10.0, held="base", largest=0.08)
+
+
+def _pressed(
+    domain: Domain, law: Guccione, surface: str, full: float, *, held: str, largest: float
+) -> Loading:
+    """Passive tissue with fibres along x under a pressure (kPa) on a surface, held at another."""
     pressure = fem.Constant(domain.mesh, 0.0)
-    law = as_constants(Guccione(stiffness=10.0, b_f=1.0, b_t=1.0, b_fs=1.0), domain.mesh)
     terms: list[Term] = [
-        PassiveStress(law, axes()),
+        PassiveStress(as_constants(law, domain.mesh), cartesian()),
         Incompressibility(),
-        FollowerPressure(("lv_endo",), pressure),
+        FollowerPressure((surface,), pressure),
     ]
-    problem = Mechanics(domain, terms, dirichlet=[Dirichlet("base")], degree=DEGREE)
+    problem = Mechanics(domain, terms, dirichlet=[Dirichlet(held)], degree=DEGREE)
 
     def apply(share: float) -> None:
-        pressure.value = 10.0 * share
+        pressure.value = full * share
 
-    return Loading(problem, apply, largest=0.08)
+    return Loading(problem, apply, largest)
 
 
 def contraction(domain: Domain, fibres: Directions | None = None) -> Loading:
@@ -144,7 +140,7 @@ def carry_out(loading: Loading, *, first: float = 0.05) -> Path:
     path.require()
     problem.tolerances = Tolerances(increment=AT_THE_END, patience=PATIENCE)
     end = problem.solve()
-    require(problem, end.outcome)
+    require(end.outcome)
     last = LoadStep(1.0, 1.0, end.outcome, end.iterations, end.factorisations, 0.0)
     return replace(path, attempts=(*path.attempts, last))
 
@@ -165,8 +161,7 @@ def _volume(problem: Mechanics) -> float:
     """Volume (mm³) below the base, which is fixed."""
     domain, centre = problem.domain, fem.Constant(problem.domain.mesh, np.array([0.0, 0.0, 5.0]))
     cavity = Cavity("lv", "lv_endo", "base")
-    form = fem.form(cavity.volume_form(domain, problem.displacement, centre))
-    return total(domain.comm, fem.assemble_scalar(form))
+    return integral(cavity.volume_form(domain, problem.displacement, centre))
 
 
 def land_problem_1(comm: MPI.Comm, cells: tuple[int, int, int] = (20, 4, 4)) -> float:
@@ -188,21 +183,6 @@ def land_problem_3(comm: MPI.Comm, grid: Grid) -> dict[str, float]:
     loading = contraction(layered_ellipsoid(comm, grid))
     carry_out(loading)
     return shape(loading.problem)
-
-
-@dataclass(frozen=True)
-class SecondPiolaTension:
-    """Tension Ta λ, which as first Piola stress along the fibre is S = Ta f₀⊗f₀.
-
-    Attributes:
-        Ta: Second Piola–Kirchhoff stress along the fibre (kPa).
-    """
-
-    Ta: Scalar
-
-    def tension(self, stretch: Expr) -> Expr:
-        """Ta λ (kPa)."""
-        return self.Ta * stretch
 
 
 def wall_depth(x: Array) -> Array:

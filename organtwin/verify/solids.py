@@ -7,19 +7,16 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-import gmsh
 import numpy as np
 import ufl
 from dolfinx import fem, mesh
 from mpi4py import MPI
 from numpy.typing import NDArray
-from ufl.core.expr import Expr
 
 from organtwin.errors import SolverError
 from organtwin.materials.isotropic import NeoHookean
 from organtwin.materials.kinematics import Material, first_piola
 from organtwin.mechanics.dynamics import NEWMARK, GeneralisedAlpha, Scheme, SolidDynamics
-from organtwin.mechanics.equations import compiled
 from organtwin.mechanics.formulation import (
     FORMULATIONS,
     P1_P1,
@@ -39,31 +36,15 @@ from organtwin.mechanics.terms import (
     Traction,
     VolumeEnergy,
 )
-from organtwin.mesh.domain import Domain, read_domain
-from organtwin.parallel import on_root, total
+from organtwin.mesh.domain import Domain
+from organtwin.solve.assembly import compiled, integral
 from organtwin.solve.nonlinear import Tolerances
-from organtwin.verify.geometry import box
+from organtwin.verify.geometry import box, cook_panel, hollow_sphere_octant
+from organtwin.verify.mechanics import require, solid_errors, value_at, wave
 
 Vector = NDArray[np.float64]
 
 TIGHT = Tolerances(increment=1e-10)
-
-
-def hexahedra(
-    comm: MPI.Comm, size: tuple[float, float, float], cells: tuple[int, int, int]
-) -> Domain:
-    """The same as `box`, of hexahedra."""
-    corners = [[0.0, 0.0, 0.0], list(size)]
-    msh = mesh.create_box(comm, corners, list(cells), mesh.CellType.hexahedron)
-    surfaces = {f"{axis}{end}": 2 * i + end + 1 for i, axis in enumerate("xyz") for end in (0, 1)}
-    msh.topology.create_connectivity(2, 3)
-    facets = mesh.exterior_facet_indices(msh.topology)
-    middle = mesh.compute_midpoints(msh, 2, facets) / size
-    values = 1 + np.abs(np.repeat(middle, 2, axis=1) - [0, 1, 0, 1, 0, 1]).argmin(axis=1)
-    own = np.arange(msh.topology.index_map(3).size_local, dtype=np.int32)
-    cell_tags = mesh.meshtags(msh, 3, own, np.ones_like(own))
-    facet_tags = mesh.meshtags(msh, 2, facets, values.astype(np.int32))
-    return Domain(msh, cell_tags, facet_tags, {"box": 1}, surfaces)
 
 
 def block(
@@ -73,8 +54,7 @@ def block(
     cells: tuple[int, int, int],
 ) -> Domain:
     """Box of tetrahedra, or of hexahedra for a formulation that needs them."""
-    make = box if "tetrahedron" in formulation.cells else hexahedra
-    return make(comm, size, cells)
+    return box(comm, size, cells, mesh.to_type(formulation.cells[0]))
 
 
 @dataclass(frozen=True)
@@ -130,7 +110,7 @@ def patch_test(comm: MPI.Comm, formulation: Formulation, n: int = 2) -> float:
     cube = Mechanics(
         domain, rubber.terms(), formulation=formulation, dirichlet=sides, tolerances=TIGHT
     )
-    _solve(cube)
+    require(cube.solve().outcome)
     exact = cube.V.tabulate_dof_coordinates() @ A.T
     difference = float(np.abs(cube.u.x.array.reshape(-1, 3) - exact).max())
     largest = float(np.abs(exact).max())
@@ -168,7 +148,7 @@ def manufactured(
     """
     domain = block(comm, formulation, (1.0, 1.0, 1.0), (n, n, n))
     rubber = Rubber.on(domain, 1.0, kappa, VolumeEnergy.QUADRATIC)
-    u_exact = _wave(domain)
+    u_exact = wave(domain)
     F = ufl.Identity(3) + ufl.grad(u_exact)
     p_exact = rubber.kappa * (ufl.det(F) - 1)
     force = -ufl.div(first_piola(rubber.law, F, None) + p_exact * ufl.cofac(F))
@@ -180,13 +160,11 @@ def manufactured(
         tolerances=Tolerances(increment=1e-9),
     )
     cube.guess(u_exact)
-    _solve(cube)
+    require(cube.solve().outcome)
     u = cube.u
     J = ufl.det(ufl.Identity(3) + ufl.grad(u))
     p = rubber.kappa * (J - 1) if cube.Q is None else cube.p
-    pairs = ((u, u_exact), (ufl.grad(u), ufl.grad(u_exact)), (p, p_exact))
-    errors = [_relative_error(domain, found, exact) for found, exact in pairs]
-    return errors[0], errors[1], errors[2]
+    return solid_errors(domain, (u, p), (u_exact, p_exact))
 
 
 def formulation_orders(
@@ -212,22 +190,6 @@ def formulation_orders(
     return found
 
 
-def _wave(domain: Domain) -> Expr:
-    X = ufl.SpatialCoordinate(domain.mesh)
-    sin, cos = ([f(ufl.pi * X[i]) for i in range(3)] for f in (ufl.sin, ufl.cos))
-    wave = [sin[0] * cos[1], sin[1] * (cos[2] - cos[0]), -cos[1] * sin[2]]
-    return fem.Constant(domain.mesh, 0.05) * ufl.as_vector(wave)
-
-
-def _relative_error(domain: Domain, found: Expr, exact: Expr) -> float:
-    dx = domain.dx(degree=6)
-    squares = [
-        total(domain.comm, fem.assemble_scalar(compiled(ufl.inner(e, e) * dx)))
-        for e in (found - exact, exact)
-    ]
-    return float(np.sqrt(squares[0] / squares[1]))
-
-
 # --- Cook's membrane ----------------------------------------------------------------------------
 
 
@@ -247,11 +209,7 @@ def cook(comm: MPI.Comm, formulation: Formulation, n: int, kappa: float = 4e5) -
     Returns:
         Vertical displacement (mm) of the corner (48, 60).
     """
-    thickness = 48.0 / n
-    domain = block(comm, formulation, (1.0, 1.0, thickness), (n, n, 1))
-    x = domain.mesh.geometry.x
-    s, t = x[:, 0].copy(), x[:, 1].copy()
-    x[:, 0], x[:, 1] = 48 * s, 44 * s + t * (44 - 28 * s)
+    domain = cook_panel(comm, n, mesh.to_type(formulation.cells[0]))
     load = fem.Constant(domain.mesh, np.zeros(3))
     rubber = Rubber.on(domain, 80.1938, kappa)
     panel = Mechanics(
@@ -263,8 +221,8 @@ def cook(comm: MPI.Comm, formulation: Formulation, n: int, kappa: float = 4e5) -
     )
     for share in np.linspace(0, 1, 9)[1:]:
         load.value[1] = 6.25 * share
-        _solve(panel)
-    return float(displacement_at(panel, np.array([48.0, 60.0, 0.0]))[1])
+        require(panel.solve().outcome)
+    return float(value_at(panel.u, np.array([48.0, 60.0, 0.0]))[1])
 
 
 #: Rise of the tip (mm) by our own Q2-DPC1 with 48 × 48 cells (6.9295): what formulations agree on.
@@ -291,18 +249,6 @@ def cook_membrane(comm: MPI.Comm, *, quick: bool) -> dict[str, tuple[float, floa
         name: (cook(comm, FORMULATIONS[name], n), tolerance)
         for name, (n, tolerance) in meshes.items()
     }
-
-
-def displacement_at(problem: Mechanics, node: Vector) -> Vector:
-    """Displacement (mm) of the node at a place; collective."""
-    V = problem.V
-    own = V.dofmap.index_map.size_local
-    near = np.linalg.norm(V.tabulate_dof_coordinates()[:own] - node, axis=1) < 1e-8
-    u = problem.u.x.array.reshape(-1, 3)[:own][near]
-    found = np.concatenate(V.mesh.comm.allgather(u))
-    if len(found) == 0:
-        raise SolverError("verification", f"no node at {node}.", "Check the mesh.")
-    return np.asarray(found[0])
 
 
 # --- thick-walled sphere ------------------------------------------------------------------------
@@ -353,8 +299,7 @@ def sphere_inflation(
     Returns:
         Mean over the inner surface of the present radius per undeformed radius.
     """
-    on_root(comm, lambda: _write_eighth_of_sphere(path, size))
-    domain = read_domain(path, comm)
+    domain = hollow_sphere_octant(comm, path, inner=INNER, outer=OUTER, size=size)
     mu = fem.Constant(domain.mesh, 1.0)
     pressure = fem.Constant(domain.mesh, 0.0)
     terms: list[Term] = [
@@ -373,41 +318,10 @@ def sphere_inflation(
     for stretch in stretches:
         for step in np.linspace(reached, stretch, 1 + int(np.ceil((stretch - reached) / 0.02)))[1:]:
             pressure.value = sphere_pressure(float(step))
-            _solve(sphere)
+            require(sphere.solve().outcome)
         reached = stretch
-        found.append(total(comm, fem.assemble_scalar(mean)) / area / INNER)
+        found.append(integral(mean) / area / INNER)
     return found
-
-
-def _write_eighth_of_sphere(path: Path, size: float) -> None:
-    gmsh.initialize(interruptible=False)
-    try:
-        gmsh.option.setNumber("General.Verbosity", 0)
-        occ = gmsh.model.occ
-        balls = [occ.addSphere(0, 0, 0, r, -1, 0, np.pi / 2, np.pi / 2) for r in (OUTER, INNER)]
-        body, _ = occ.cut([(3, balls[0])], [(3, balls[1])])
-        occ.synchronize()
-        gmsh.model.addPhysicalGroup(3, [tag for _, tag in body], 1, "wall")
-        for number, (_, tag) in enumerate(gmsh.model.getBoundary(body, oriented=False), start=1):
-            gmsh.model.addPhysicalGroup(2, [tag], number, _sphere_surface(tag))
-        gmsh.option.setNumber("Mesh.MeshSizeMin", size)
-        gmsh.option.setNumber("Mesh.MeshSizeMax", size)
-        gmsh.option.setNumber("Mesh.Algorithm3D", 1)
-        gmsh.model.mesh.generate(3)
-        gmsh.model.mesh.setOrder(2)
-        gmsh.write(str(path))
-    finally:
-        gmsh.finalize()
-
-
-def _sphere_surface(tag: int) -> str:
-    (u0, v0), (u1, v1) = gmsh.model.getParametrizationBounds(2, tag)
-    point = np.array(gmsh.model.getValue(2, tag, [(u0 + u1) / 2, (v0 + v1) / 2]))
-    if np.isclose(np.linalg.norm(point), INNER, atol=1e-6):
-        return "inner"
-    if np.isclose(np.linalg.norm(point), OUTER, atol=1e-6):
-        return "outer"
-    return f"{'xyz'[int(np.abs(point).argmin())]}0"
 
 
 # --- motion -------------------------------------------------------------------------------------
@@ -481,11 +395,11 @@ class Vibration:
 
     def energy(self) -> float:
         """Kinetic and elastic energy (µJ)."""
-        return total(self.domain.comm, fem.assemble_scalar(self._energy))
+        return integral(self._energy)
 
     def tip(self) -> Vector:
         """Displacement (mm) of a corner of the free end."""
-        return displacement_at(self.problem, np.array([0.0, 0.0, 3.0]))
+        return value_at(self.problem.u, np.array([0.0, 0.0, 3.0]))
 
     def _load(self, t: float) -> None:
         self._force.value[0] = self._push * np.sin(np.pi * min(t, 2.0) / 2.0) ** 2
@@ -557,11 +471,3 @@ def energy_drift(comm: MPI.Comm, *, steps: int) -> dict[str, float]:
         "gained": float((damped / damped[0] - 1).max()),
         "lost": float(1 - damped[-1] / damped[0]),
     }
-
-
-def _solve(problem: Mechanics) -> None:
-    solution = problem.solve()
-    if solution.outcome.name != "CONVERGED":
-        raise SolverError(
-            "verification", f"no equilibrium ({solution.outcome.name}).", solution.outcome.value
-        )

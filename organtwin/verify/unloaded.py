@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import basix.ufl
-import gmsh
 import numpy as np
 import ufl
 from dolfinx import fem
@@ -42,11 +41,12 @@ from organtwin.mechanics.unloaded import (
     unload,
     unload_by_fixed_point,
 )
-from organtwin.mesh.domain import Domain, read_domain
-from organtwin.parallel import on_root, total
+from organtwin.mesh.domain import Domain
+from organtwin.parallel import total
 from organtwin.solve import options
+from organtwin.solve.assembly import integral
 from organtwin.solve.nonlinear import Tolerances
-from organtwin.verify.geometry import truncated_ellipsoid
+from organtwin.verify.geometry import hollow_sphere_octant, truncated_ellipsoid
 
 CAVITY = Cavity("lv", "lv_endo", "base")
 TIGHT = Tolerances(increment=1e-10)
@@ -215,8 +215,7 @@ def shrunk_sphere(comm: MPI.Comm, path: Path, *, size: float) -> float:
         path: Where the gmsh file is written.
         size: Edge length (mm).
     """
-    on_root(comm, lambda: _write_octant(path, size))
-    domain = read_domain(path, comm)
+    domain = hollow_sphere_octant(comm, path, inner=INNER, outer=OUTER, size=size)
     pressure = fem.Constant(domain.mesh, 0.0)
     law = as_constants(Rubber(C1, C2), domain.mesh)
     body = LoadedBody(
@@ -233,8 +232,7 @@ def shrunk_sphere(comm: MPI.Comm, path: Path, *, size: float) -> float:
     x = ufl.SpatialCoordinate(domain.mesh)
     ds = domain.ds("inner", degree=6)
     radial = ufl.dot(U, x) / ufl.sqrt(ufl.dot(x, x))
-    moved_by = total(comm, fem.assemble_scalar(fem.form(radial * ds, jit_options=options.jit())))
-    return moved_by / domain.area("inner")
+    return integral(radial * ds) / domain.area("inner")
 
 
 def shrinkage() -> float:
@@ -255,36 +253,3 @@ def shrinkage() -> float:
 
     c = brentq(lambda c: pressure(c) - PRESSURE, -5000.0, 0.0, xtol=1e-10)
     return float((INNER**3 + c) ** (1 / 3) - INNER)
-
-
-def _write_octant(path: Path, size: float) -> None:
-    gmsh.initialize(interruptible=False)
-    try:
-        gmsh.option.setNumber("General.Verbosity", 0)
-        occ = gmsh.model.occ
-        outer, inner = (
-            occ.addSphere(0, 0, 0, radius, -1, 0, np.pi / 2, np.pi / 2) for radius in (OUTER, INNER)
-        )
-        body, _ = occ.cut([(3, outer)], [(3, inner)])
-        occ.synchronize()
-        gmsh.model.addPhysicalGroup(3, [tag for _, tag in body], 1, "rubber")
-        for number, (_, tag) in enumerate(gmsh.model.getBoundary(body, oriented=False), start=1):
-            gmsh.model.addPhysicalGroup(2, [tag], number, _face(tag))
-        gmsh.option.setNumber("Mesh.MeshSizeMin", size)
-        gmsh.option.setNumber("Mesh.MeshSizeMax", size)
-        gmsh.option.setNumber("Mesh.Algorithm3D", 1)
-        gmsh.model.mesh.generate(3)
-        gmsh.model.mesh.setOrder(2)
-        gmsh.model.mesh.renumberNodes()
-        gmsh.write(str(path))
-    finally:
-        gmsh.finalize()
-
-
-def _face(tag: int) -> str:
-    """Name of a face of the octant from where it lies."""
-    low, high = np.array(gmsh.model.getBoundingBox(2, tag)).reshape(2, 3)
-    for axis, extent in zip("xyz", high - low, strict=True):
-        if extent < 1e-3:
-            return f"{axis}0"
-    return "outer" if high[0] > (INNER + OUTER) / 2 else "inner"

@@ -11,12 +11,12 @@ from mpi4py import MPI
 
 from organtwin.errors import SolverError
 from organtwin.materials.isotropic import NeoHookean
+from organtwin.materials.pointwise import cartesian
 from organtwin.mechanics.formulation import PENALTY_P1
 from organtwin.mechanics.history import GrowingTissue
 from organtwin.mechanics.problem import Mechanics
 from organtwin.parallel import total
 from organtwin.verify.geometry import box
-from organtwin.verify.mechanics import axes
 
 DOMAIN = box(MPI.COMM_WORLD, (1.0, 1.0, 1.0), (2, 1, 1))
 
@@ -34,7 +34,7 @@ class Stretching:
 @pytest.fixture(scope="module")
 def tissue():
     growing = GrowingTissue(
-        DOMAIN, NeoHookean(2.0), Stretching(), axes(), bulk_modulus=200.0, degree=2
+        DOMAIN, NeoHookean(2.0), Stretching(), cartesian(), bulk_modulus=200.0, degree=2
     )
     cube = Mechanics(DOMAIN, [growing], formulation=PENALTY_P1, degree=2)
     X = ufl.SpatialCoordinate(DOMAIN.mesh)

@@ -25,7 +25,7 @@ from organtwin.mechanics.formulation import (
 from organtwin.mechanics.problem import STATIC, Dirichlet, Mechanics
 from organtwin.mechanics.terms import Incompressibility, Inertia, Spring, Traction, Viscosity
 from organtwin.verify.geometry import box, truncated_ellipsoid
-from organtwin.verify.solids import TIGHT, Rubber, hexahedra, patch_test
+from organtwin.verify.solids import TIGHT, Rubber, block, patch_test
 
 SLOW = [P2_P0, PENALTY, TAYLOR_HOOD, Q2_DPC1]
 
@@ -213,7 +213,7 @@ def test_term_that_no_form_expresses():
     equations = with_it._equations
     equations.factorise()
     z, d = equations.get(), 1e-6 * np.sin(np.arange(len(equations.get())))
-    held = with_it._bcs[0].dof_indices()[0]
+    held = with_it.supports.bcs[0].dof_indices()[0]
     d[held] = 0.0
     equations.set(z + d)
     equations.evaluate()
@@ -289,7 +289,7 @@ def test_wrong_cells_are_refused():
     with pytest.raises(InputError, match="it needs a mesh of hexahedron"):
         Mechanics(cube(1), [], formulation=Q2_DPC1)
     with pytest.raises(InputError, match="it needs a mesh of tetrahedron"):
-        Mechanics(hexahedra(MPI.COMM_SELF, (1, 1, 1), (1, 1, 1)), [], formulation=P1_P1)
+        Mechanics(block(MPI.COMM_SELF, Q2_DPC1, (1.0, 1.0, 1.0), (1, 1, 1)), [], formulation=P1_P1)
 
 
 def test_inertia_needs_a_scheme():

@@ -12,6 +12,7 @@ from organtwin.materials.growth import PrescribedGrowth
 from organtwin.materials.isotropic import NeoHookean
 from organtwin.materials.nitinol import Nitinol
 from organtwin.materials.plastic import J2Plasticity
+from organtwin.materials.pointwise import cartesian
 from organtwin.materials.viscoelastic import MaxwellBranch
 from organtwin.mechanics.formulation import PENALTY_P1
 from organtwin.mechanics.history import (
@@ -27,7 +28,6 @@ from organtwin.parallel import total
 from organtwin.solve.nonlinear import Tolerances
 from organtwin.solve.outcome import Outcome
 from organtwin.verify.geometry import box
-from organtwin.verify.mechanics import axes
 
 DOMAIN = box(MPI.COMM_WORLD, (1.0, 1.0, 1.0), (2, 1, 1))
 METAL = J2Plasticity(80.0, 0.45, hardening=0.13)
@@ -137,7 +137,7 @@ def terms():
         "viscous": ViscousOverstress(DOMAIN, law, [MaxwellBranch(1.0, 10.0)]),
         "plastic": PlasticStress(DOMAIN, METAL),
         "superelastic": SuperelasticStress(DOMAIN, Nitinol.stent()),
-        "growing": GrowingTissue(DOMAIN, law, PrescribedGrowth(), axes()),
+        "growing": GrowingTissue(DOMAIN, law, PrescribedGrowth(), cartesian()),
     }
 
 
@@ -160,13 +160,13 @@ def test_stress_with_its_own_pressure_is_refused_in_mixed_formulations():
         Mechanics(DOMAIN, [SuperelasticStress(DOMAIN, Nitinol.stent())])
     with pytest.raises(InputError, match="PENALTY"):
         growing = GrowingTissue(
-            DOMAIN, NeoHookean(1.0), PrescribedGrowth(), axes(), incompressible=False
+            DOMAIN, NeoHookean(1.0), PrescribedGrowth(), cartesian(), incompressible=False
         )
         Mechanics(DOMAIN, [growing])
 
 
 def test_incompressible_growth_without_a_bulk_modulus_is_refused_in_a_penalty_formulation():
-    growing = GrowingTissue(DOMAIN, NeoHookean(1.0), PrescribedGrowth(), axes())
+    growing = GrowingTissue(DOMAIN, NeoHookean(1.0), PrescribedGrowth(), cartesian())
     with pytest.raises(InputError, match="bulk_modulus"):
         Mechanics(DOMAIN, [growing], formulation=PENALTY_P1)
 
@@ -181,7 +181,7 @@ def test_free_incompressible_tissue_takes_the_shape_that_it_grows_to(mixed):
     """Without load nothing but growth moves it, and no stress is left."""
     law = PrescribedGrowth(*(fem.Constant(DOMAIN.mesh, x) for x in (1.2, 1.1, 0.95)))
     growing = GrowingTissue(
-        DOMAIN, NeoHookean(2.0), law, axes(), bulk_modulus=None if mixed else 200.0, degree=2
+        DOMAIN, NeoHookean(2.0), law, cartesian(), bulk_modulus=None if mixed else 200.0, degree=2
     )
     cube = Mechanics(
         DOMAIN,
