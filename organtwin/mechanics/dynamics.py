@@ -14,7 +14,7 @@ from ufl.core.expr import Expr
 from organtwin.errors import InputError
 from organtwin.mechanics.terms import Inertia as Inertia
 from organtwin.process import write_back
-from organtwin.solve.nonlinear import Solution
+from organtwin.solve.nonlinear import Solution, together
 from organtwin.solve.outcome import Outcome, Step
 
 if TYPE_CHECKING:
@@ -197,8 +197,9 @@ class SolidDynamics:
     """Motion of a body in time, a `Process`.
 
     Each step sets the loads at the level where the scheme balances forces, the prescribed
-    displacements at its end, and solves. The acceleration at the start is solved for in the first
-    step. A quasi-static problem is stepped in the same way.
+    displacements at its end, and solves: from where the acceleration leads and, if that fails, from
+    where the body is. The acceleration at the start is solved for in the first step. A quasi-static
+    problem is stepped in the same way.
 
     Args:
         problem: What moves, at rest unless ``problem.w`` and the velocity say otherwise.
@@ -231,6 +232,10 @@ class SolidDynamics:
             u = levels.guess(problem.w_old.x.array[problem._u_dofs])
             problem.w.x.array[problem._u_dofs] = u
         solution = self._solve(t0, t1)
+        if levels is not None and solution.outcome is not Outcome.CONVERGED:
+            # Where a few nodes tremble, their acceleration leads the guess astray.
+            problem.w.x.array[:] = problem.w_old.x.array
+            solution = together([solution, self._solve(t0, t1)])
         step = Step(
             t0, t1, solution.outcome, solution.iterations, 0,
             solution.factorisations, solution.residual,

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from petsc4py import PETSc
 from ufl.algorithms.analysis import extract_constants
 
+from organtwin.mechanics.anchors import Anchors
 from organtwin.mechanics.terms import Assembled, Fields, Refreshed, Term
-from organtwin.parallel import total
-from organtwin.solve import nonlinear, options
+from organtwin.solve import nonlinear
+from organtwin.solve.assembly import compiled, integral
 from organtwin.solve.linear import LinearSolver, solver_for
 
 if TYPE_CHECKING:
@@ -45,7 +46,9 @@ class Equations:
         self.supply: BloodSupply | None = None
         self.has_factors = False
         self.memory = nonlinear.Memory()
+        self._anchors: Anchors | None = None
         self._dt_of_factors = 0.0
+        self._share_of_factors = 0.0
         self._refreshed = [term for term in terms if isinstance(term, Refreshed)]
         self._assembled = [term for term in terms if isinstance(term, Assembled)]
         residual = sum((term.form(problem.domain, s) for term in terms), start=ufl.Form([]))
@@ -72,6 +75,17 @@ class Equations:
         if (supply is None) != (self.supply is None):
             self.memory.clear()  # of steps in other unknowns
         self.supply = supply
+
+    def anchor(self, share: float) -> None:
+        """Tie the nodes to where they are (`Anchors`), or untie them if ``share`` is 0."""
+        problem = self.problem
+        if share == 0:
+            self._anchors = None
+            return
+        if self._anchors is None:
+            self.factorise()
+            self._anchors = Anchors(problem.V, problem._u_dofs, problem.W, self._A)
+        self._anchors.move(problem.w.x.array, share)
 
     # --- nonlinear.System
 
@@ -103,6 +117,7 @@ class Equations:
         self.memory.clear()
         self._assemble_tangent()
         self._dt_of_factors = float(self.problem.dt.value)
+        self._share_of_factors = self._share
         self.has_factors = self._solver.factorise()
         if not self.has_factors:
             return False
@@ -128,11 +143,13 @@ class Equations:
         return np.concatenate([step, self._pressures_here(dp)])
 
     def suit(self) -> bool:
-        """Whether the factors, if any, are those of about this time step.
+        """Whether the factors, if any, are those of about this time step and these anchors.
 
-        Those of a shorter step make every correction small, which would pass for convergence.
+        Those of a stiffer problem make every correction small, which would pass for convergence.
         """
         dt = float(self.problem.dt.value)
+        if self._share != self._share_of_factors:
+            return False
         return not self._has_rates or abs(dt - self._dt_of_factors) <= 0.1 * dt
 
     def solver_description(self) -> str:
@@ -221,6 +238,10 @@ class Equations:
     # --- assembly
 
     @property
+    def _share(self) -> float:
+        return self._anchors.share if self._anchors else 0.0
+
+    @property
     def _is_general(self) -> bool:
         """Whether the tangent is more than a form with conditions on degrees of freedom."""
         return bool(self._assembled) or self.problem.supports.skew is not None
@@ -237,6 +258,8 @@ class Equations:
             self._R.axpy(-p, cavity.rim.load)
         for extra in self._assembled:
             extra.add_residual(self._R)
+        if self._anchors is not None:
+            self._anchors.add_residual(self._R, self.problem.w.x.array)
 
     def _assemble_tangent(self) -> None:
         if self._is_general:
@@ -245,6 +268,8 @@ class Equations:
         self._A.zeroEntries()
         fem_petsc.assemble_matrix(self._A, self._tangent, bcs=self.problem.supports.bcs)
         self._A.assemble()
+        if self._anchors is not None:
+            self._anchors.add_tangent(self._A)
 
     def _assemble_general_tangent(self) -> None:
         """Sum of form and other contributions, in the free directions."""
@@ -253,6 +278,8 @@ class Equations:
         fem_petsc.assemble_matrix(self._A, self._tangent)
         self._A.assemble()
         K = self._A.copy()
+        if self._anchors is not None:
+            self._anchors.add_tangent(K)
         for term in self._assembled:
             # The pairs in contact, and so the pattern, may be new ones each time.
             pairs = term.tangent()
@@ -300,7 +327,7 @@ class _Loaded:
 
     def volume(self) -> float:
         self._centre_end.value[:] = self.rim.centre(self.problem.w.x.array)
-        return _integral(self.comm, self._volume)
+        return integral(self._volume)
 
     def prepare(self, pressure: float) -> None:
         self._centre.value[:] = self.rim.centre(self.problem.at_level())
@@ -309,7 +336,7 @@ class _Loaded:
     def assemble(self, b: PETSc.Vec) -> None:
         """∂V/∂u with the rim's share, which is kept by itself too."""
         assemble(b, self._load)
-        self.rim.add(b, [_integral(self.comm, form) for form in self._areas])
+        self.rim.add(b, [integral(form) for form in self._areas])
 
 
 class _Rim:
@@ -337,18 +364,9 @@ class _Rim:
         b.axpy(1.0, self.load)
 
 
-def compiled(form: ufl.Form) -> fem.Form:
-    """Form compiled with the package's options."""
-    return fem.form(form, jit_options=options.jit())
-
-
 def assemble(b: PETSc.Vec, form: fem.Form) -> None:
     """Vector of a linear form, contributions of all ranks added; collective."""
     with b.localForm() as local:
         local.set(0.0)
     fem_petsc.assemble_vector(b, form)
     b.ghostUpdate(addv=PETSc.InsertMode.ADD, mode=PETSc.ScatterMode.REVERSE)
-
-
-def _integral(comm: MPI.Comm, form: fem.Form) -> float:
-    return total(comm, fem.assemble_scalar(form))

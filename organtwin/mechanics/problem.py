@@ -223,6 +223,15 @@ class Mechanics:
             norm = equations.evaluate()
         return norm
 
+    def anchor(self, share: float) -> None:
+        """Tie all nodes to where they are by springs, for solves that pass an instability.
+
+        Args:
+            share: Stiffness of a node's spring over the mean one that the tangent has at a node;
+                0 unties them. Collective.
+        """
+        self._equations.anchor(share)
+
     def residual(self) -> Vector:
         """Owned entries of the residual for the present unknown and loads; collective.
 

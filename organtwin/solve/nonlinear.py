@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -153,6 +153,18 @@ class Solution:
     norm: float = 0.0
     seconds: Mapping[str, float] = field(default_factory=dict)
     trial: Vector | None = None
+
+
+def together(solutions: Sequence[Solution]) -> Solution:
+    """Account of several solves of which the last one counts."""
+    last = solutions[-1]
+    seconds = {part: sum(s.seconds.get(part, 0.0) for s in solutions) for part in last.seconds}
+    return replace(
+        last,
+        iterations=sum(solution.iterations for solution in solutions),
+        factorisations=sum(solution.factorisations for solution in solutions),
+        seconds=seconds,
+    )
 
 
 def solve(

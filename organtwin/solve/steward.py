@@ -19,6 +19,7 @@ from organtwin.parallel import agree, on_root
 from organtwin.solve.diagnosis import Distortion, Failing, cause, free_motions, switches
 from organtwin.solve.nonlinear import Solution
 from organtwin.solve.outcome import Outcome
+from organtwin.solve.passage import Anchored, Damping, pass_through
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,8 @@ GOOD = 10
 GROWTH, CAUTION = 2.0, 0.7
 #: What is left of a load step that failed.
 RETREAT = 0.4
+#: Load step through an instability, over the first one.
+STRIDE = 0.1
 
 
 class Problem(Failing, Protocol):
@@ -64,6 +67,7 @@ class LoadStep:
         iterations: Nonlinear iterations.
         factorisations: Tangents assembled and factorised.
         seconds: It took.
+        passage: Whether it went through an instability (`pass_through`).
     """
 
     start: float
@@ -72,6 +76,7 @@ class LoadStep:
     iterations: int
     factorisations: int
     seconds: float
+    passage: bool = False
 
     @property
     def accepted(self) -> bool:
@@ -113,6 +118,11 @@ class Path:
         return len(self.attempts) - self.steps
 
     @property
+    def passages(self) -> int:
+        """Instabilities that the path went through: there it is not smooth."""
+        return sum(attempt.accepted and attempt.passage for attempt in self.attempts)
+
+    @property
     def iterations(self) -> int:
         """Nonlinear iterations, those of failed steps included."""
         return sum(attempt.iterations for attempt in self.attempts)
@@ -141,6 +151,7 @@ def follow(
     smallest: float = 1e-4,
     start: float = 0.0,
     attempts: int = 200,
+    damping: Damping | None = Damping(),
     on_accept: Callable[[float], None] | None = None,
     solve: Callable[[], Solution] | None = None,
     save_to: str | File | None = None,
@@ -150,7 +161,8 @@ def follow(
     The first guess of a step extrapolates the last ones. A step that took few iterations is
     followed by a longer one. When a step fails, or leaves an element inside out, problem and
     histories go back to the last good state and a shorter step is tried, down to ``smallest``.
-    Then the state is written to disk and the reason is told.
+    Then the body may be at an instability, and is let go slowly to the next equilibrium
+    (`pass_through`). If there is none, the state is written to disk and the reason is told.
 
     Args:
         problem: At equilibrium with the load of ``start``.
@@ -160,6 +172,7 @@ def follow(
         smallest: Smallest step before giving up.
         start: Factor to start from, as `resume` returns it.
         attempts: Most attempts before giving up.
+        damping: Of the motion through an instability; None to give up there.
         on_accept: Called with the factor after each accepted step, for output.
         solve: Solves for the present loads; ``problem.solve()`` if None.
         save_to: Folder for the last good state; a new temporary one if None.
@@ -176,22 +189,20 @@ def follow(
     while way.factor < 1.0:
         size = _fitted(min(size, largest), 1.0 - way.factor)
         attempt = way.attempt(size)
-        logger.debug(
-            "%s: load %.4f, %s after %d iterations, %d factorisations",
-            problem.name, attempt.end, attempt.outcome.name, attempt.iterations,
-            attempt.factorisations,
-        )  # fmt: skip
+        size *= _growth(attempt) if attempt.accepted else RETREAT
+        if not attempt.accepted and size < smallest and way.may_pass(damping):
+            size = _fitted(max(STRIDE * first, smallest), 1.0 - way.factor)
+            attempt = way.attempt(size, damping)
         spent = len(way.attempts) >= attempts
-        if attempt.accepted:
-            size = max(size * _growth(attempt), smallest)
-            if on_accept is not None:
-                on_accept(way.factor)
-            if spent and way.factor < 1.0:
-                return way.stop(f"{attempts} attempts were made.", save_to)
+        if not attempt.accepted:
+            if spent or size < smallest or attempt.passage:
+                return way.give_up(save_to)
             continue
-        size *= RETREAT
-        if size < smallest or spent:
-            return way.give_up(save_to)
+        if on_accept is not None:
+            on_accept(way.factor)
+        if spent and way.factor < 1.0:
+            return way.stop(f"{attempts} attempts were made.", save_to)
+        size = max(size, smallest)
     return way.account()
 
 
@@ -216,22 +227,35 @@ class _Way:
         self._switches = 0
         self._distortion = Distortion(problem)
 
-    def attempt(self, size: float) -> LoadStep:
+    def may_pass(self, damping: Damping | None) -> bool:
+        """Whether an instability is to be passed: not a part that nothing holds."""
+        may = damping is not None and isinstance(self.problem, Anchored)
+        return may and not free_motions(self.problem)
+
+    def attempt(self, size: float, damping: Damping | None = None) -> LoadStep:
+        """Try a load step, directly or slowly through an instability."""
         began = time.perf_counter()
         # 1 − s + s is not always 1.
         end = 1.0 if self.factor + size > 1.0 - 1e-12 else self.factor + size
-        self.problem.w.x.array[:] = self._extrapolated(end)
+        if damping is None:
+            self.problem.w.x.array[:] = self._extrapolated(end)
         self._apply(end)
-        solution = self._sound(self._solve())
+        if damping is not None and isinstance(self.problem, Anchored):
+            solution = pass_through(self.problem, self._soundly, damping)
+        else:
+            solution = self._sound(self._solve())
         for part, seconds in solution.seconds.items():
             self._seconds[part] = self._seconds.get(part, 0.0) + seconds
         step = LoadStep(
             self.factor, end, solution.outcome, solution.iterations, solution.factorisations,
-            time.perf_counter() - began,
+            time.perf_counter() - began, damping is not None,
         )  # fmt: skip
         self.attempts.append(step)
         if step.accepted:
             self._accept(end)
+            if step.passage:
+                logger.info("%s: passed an instability at load %.4f", self.problem.name, end)
+                del self._past[:-1]  # the path jumps: nothing to extrapolate
         else:
             self._go_back(solution)
         return step
@@ -265,6 +289,15 @@ class _Way:
         if solution.outcome is not Outcome.CONVERGED or self._distortion.smallest() > 0:
             return solution
         return replace(solution, outcome=Outcome.INVERTED, trial=self.problem.w.x.array.copy())
+
+    def _soundly(self) -> Solution:
+        """Solve; on failure, also by an element inside out, the unknown is as before."""
+        w = self.problem.w.x.array
+        before = w.copy()
+        solution = self._sound(self._solve())
+        if solution.outcome is not Outcome.CONVERGED:
+            w[:] = before
+        return solution
 
     def _accept(self, factor: float) -> None:
         self.problem.commit()

@@ -64,6 +64,16 @@ def falling(scheme) -> tuple[SolidDynamics, fem.Constant]:
     return SolidDynamics(block), g
 
 
+def test_a_guess_that_leads_astray_costs_no_step(monkeypatch):
+    process, _ = falling(NEWMARK)
+    process.advance(0.0, 1.0)
+    astray = 5.0 * np.random.default_rng(0).normal(size=process.problem.u.x.array.shape)
+    monkeypatch.setattr(process.problem.levels, "guess", lambda u_old: u_old + astray)
+    step = process.advance(1.0, 2.0)
+    assert step.converged
+    assert process.problem.u.x.array.reshape(-1, 3)[:, 0] == pytest.approx(0.01 * 2.0**2 / 2)
+
+
 @pytest.mark.parametrize("scheme", SCHEMES.values(), ids=SCHEMES)
 def test_free_fall_is_exact(scheme):
     """u = g t²/2 from the first step on: the first acceleration is g/ρ."""
