@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,20 +11,32 @@ from dolfinx import fem
 from organtwin.anatomy.coordinates import Coordinates, coordinates
 from organtwin.anatomy.fibres import FibreAngles, Fibres, fibres
 from organtwin.case.electrical import Electrical, electrical
-from organtwin.case.schema import Case
-from organtwin.case.schema import Guccione as GuccioneSection
+from organtwin.case.schema import Case, PassiveLaw
 from organtwin.cells.model import CellModel
 from organtwin.cells.pacing import PacedCell
 from organtwin.cells.tension import Land2017
 from organtwin.circulation.network import ClosedLoop
 from organtwin.coupling.electromechanics import Electromechanics
+from organtwin.coupling.reference import IMAGE, Held, Reference, Unloaded
 from organtwin.coupling.transfer import quadrature_space
 from organtwin.coupling.ventricles import Myocardium, Support, contracting_ventricles
 from organtwin.electrophysiology.conductivity import Conductivity
-from organtwin.materials.guccione import Guccione
+from organtwin.materials.guccione import Fung, Guccione, Usyk
 from organtwin.materials.holzapfel_ogden import HolzapfelOgden
+from organtwin.materials.isotropic import MooneyRivlin, NeoHookean
 from organtwin.materials.kinematics import Directions, Material
+from organtwin.mechanics.formulation import FORMULATIONS
 from organtwin.mesh.domain import Domain, cellwise_vectors, refine
+
+#: Laws of a case file by name.
+LAWS: Mapping[str, type[Material]] = {
+    "holzapfel_ogden": HolzapfelOgden,
+    "guccione": Guccione,
+    "usyk": Usyk,
+    "fung": Fung,
+    "neo_hooke": NeoHookean,
+    "mooney_rivlin": MooneyRivlin,
+}
 
 
 @dataclass(frozen=True)
@@ -52,7 +65,11 @@ def assemble(case: Case, domain: Domain, cell: PacedCell, sigma: Conductivity) -
     coarse_fibres = _directions(case, domain, cellwise_vectors(domain), 2, at)
     electric = assemble_electrical(case, domain, cell, sigma, at=at, coarse_fibres=coarse_fibres)
     mechanics, muscle, passive = contracting_ventricles(
-        domain, Directions(in_points.f0, in_points.s0, in_points.n0), myocardium(case)
+        domain,
+        Directions(in_points.f0, in_points.s0, in_points.n0),
+        myocardium(case),
+        formulation=FORMULATIONS[case.mechanics.formulation],
+        reference=reference_state(case, domain),
     )
     loop = closed_loop(case)
     heart = Electromechanics(electric.ep, mechanics, muscle, loop, loop.rest())
@@ -108,23 +125,33 @@ def cell_model(case: Case) -> CellModel:
 def myocardium(case: Case) -> Myocardium:
     """Tissue of the case."""
     section = case.mechanics
-    law = section.passive
-    passive: Material
-    if isinstance(law, GuccioneSection):
-        passive = Guccione(law.stiffness, law.b_f, law.b_t, law.b_fs)
-    else:
-        passive = HolzapfelOgden(
-            law.a, law.b, law.a_f, law.b_f, law.a_s, law.b_s, law.a_fs, law.b_fs
-        )
     return Myocardium(
-        passive=passive,
+        passive=passive_law(section.passive),
         tension=Land2017(T_ref=section.active.reference_tension),
         cross_fibre_fraction=section.active.cross_fibre_fraction,
         bulk_modulus=section.bulk_modulus,
         viscosity=section.viscosity,
         pericardium=Support(section.pericardium.stiffness, section.pericardium.damping),
         base=Support(section.base.stiffness, section.base.damping),
+        shear_modulus=section.shear_modulus,
     )
+
+
+def passive_law(section: PassiveLaw) -> Material:
+    """The law that a section tells the numbers of, by the same names."""
+    return LAWS[section.law](**section.model_dump(exclude={"law"}))
+
+
+def reference_state(case: Case, domain: Domain) -> Reference:
+    """Where strain is measured from, not yet found; collective."""
+    formulation = FORMULATIONS[case.mechanics.formulation]
+    of_image = case.mechanics.fibres_of == "image"
+    match case.mechanics.reference_state:
+        case "unloaded":
+            return Unloaded.sought(domain, formulation, loaded_fibres=of_image)
+        case "prestressed":
+            return Held.sought(domain, formulation, loaded_fibres=of_image)
+    return IMAGE
 
 
 def closed_loop(case: Case) -> ClosedLoop:

@@ -19,6 +19,13 @@ CELLS_PER_SQUARE = 7.5
 VERTICES_PER_CELL = 0.26
 EDGES_PER_CELL = 1.45
 VERTICES_PER_FINE_CELL = 0.19
+#: Unknowns per cell of each formulation.
+UNKNOWNS_PER_CELL = {
+    "P2-P1": 3 * (VERTICES_PER_CELL + EDGES_PER_CELL) + VERTICES_PER_CELL,
+    "P2-P0": 3 * (VERTICES_PER_CELL + EDGES_PER_CELL) + 1,
+    "P2": 3 * (VERTICES_PER_CELL + EDGES_PER_CELL),
+    "P1-P1": 4 * VERTICES_PER_CELL,
+}
 # Costs fitted to the demo at 5 and 8 mm on two ranks of a server with two cores: 299 and 114 s,
 # 1 948 and 1 220 MiB (2026-11-21).
 #: What a rank takes before it computes anything (MiB), mostly libraries.
@@ -62,7 +69,7 @@ def estimate(case: Case, ranks: int = 1) -> Estimate:
     """Expected size from the volume of the tissue and the chosen element sizes.
 
     With tissue volume V, surface S and edge length h: n = V/h³ + 7.5 S/h² tetrahedra; 0.26 n
-    vertices and 1.45 n edges, so 3·1.71 n displacements (quadratic) and 0.26 n pressures (linear).
+    vertices and 1.45 n edges, so 3·1.71 n quadratic displacements and 0.26 n linear pressures.
     r refinements give 8ʳ n cells. Memory and time are these numbers times measured costs, see the
     constants.
 
@@ -73,7 +80,7 @@ def estimate(case: Case, ranks: int = 1) -> Estimate:
     volume, surface = tissue(case)
     h = case.mesh.size
     cells = CELLS_PER_CUBE * volume / h**3 + CELLS_PER_SQUARE * surface / h**2
-    per_cell = 3 * (VERTICES_PER_CELL + EDGES_PER_CELL) + VERTICES_PER_CELL
+    per_cell = UNKNOWNS_PER_CELL[case.mechanics.formulation]
     dofs = cells * per_cell if case.run.physics == "electromechanics" else 0.0
     fine = cells * 8**case.electrophysiology.refinements
     nodes = fine * (

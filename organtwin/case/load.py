@@ -11,7 +11,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from organtwin.case.quantities import Unit
+from organtwin.case.quantities import Unit, marks
 from organtwin.case.schema import Case
 from organtwin.errors import InputError, suggestion
 
@@ -175,7 +175,7 @@ def _follow(
         field = model.model_fields.get(str(step)) if model else None
         if field is None:
             continue
-        unit = next((mark for mark in field.metadata if isinstance(mark, Unit)), None)
+        unit = next((mark for mark in marks(field) if isinstance(mark, Unit)), None)
         candidates = tuple(m for m in _members(field.annotation) if _is_section(m))
     return keys, model, unit
 

@@ -26,6 +26,7 @@ from organtwin.case.activity import (
     write_activity,
 )
 from organtwin.case.electrical import SCHEME, further_models, membrane
+from organtwin.case.filling import filled
 from organtwin.case.manifest import Manifest, recording
 from organtwin.case.progress import Progress, SimulatedTime, showing
 from organtwin.case.schema import Case
@@ -34,7 +35,6 @@ from organtwin.cells.accuracy import step_errors
 from organtwin.cells.drugs import Dose, Drug
 from organtwin.cells.kernel import Kernel, compile_kernel
 from organtwin.cells.pacing import PacedCell, pace
-from organtwin.circulation.network import LV, RV
 from organtwin.coupling.measures import HeartFields, HeartScalars
 from organtwin.electrophysiology.conductivity import (
     Conductivity,
@@ -58,7 +58,7 @@ from organtwin.run.checkpoint import Checkpoint, restore
 from organtwin.run.observers import Fields, Table
 from organtwin.run.result import relative_change, ventricular_results
 from organtwin.run.simulate import Observer, Statistics, simulate
-from organtwin.units import ML, MMHG
+from organtwin.units import ML
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ SOLVERS = tuple(
     for name in (
         "anatomy", "solve", "materials", "cells", "electrophysiology", "mechanics",
         "circulation", "coupling", "run", "mesh.domain", "case.build", "case.electrical",
-        "case.last_beat", "export.fields",
+        "case.filling", "case.last_beat", "export.fields",
     )
 )  # fmt: skip
 
@@ -297,7 +297,7 @@ def _solve(
         solve_electrical(case, electric, directory, folder, known["solve"].key, progress, told)
         return
     assembly = build.assemble(case, domain, cell, sigma)
-    heart, rest_volume = assembly.heart, domain.volume() / ML
+    heart = assembly.heart
     progress(0.03, "filling")
     start, note = _start(case, known, assembly, directory, comm)
     checkpoint = Checkpoint(
@@ -319,11 +319,12 @@ def _solve(
         )
     outcome = _Outcome(
         statistics=statistics,
-        activity=write_activity(directory, assembly.electrical),
+        activity=write_activity(directory, assembly.electrical) | note["results"],
         blood_drift=(heart.loop.blood_volume(heart.loop_state) - note["blood"]) / ML,
         sizes=_sizes(assembly),
-        decisions=[note["decision"], *told],
+        decisions=[*note["decisions"], *told],
     )
+    rest_volume = heart.muscle.reference.volume(domain) / ML
     on_root(comm, lambda: _record(case, directory, folder, rest_volume, outcome))
 
 
@@ -344,30 +345,13 @@ def _start(
         restore(folder, heart, comm)
         logger.info("going on from t = %g ms", start)
         return start, note
-    size, decision = _fill(case, assembly)
+    begun = filled(case, assembly)
     blood = heart.loop.blood_volume(heart.loop_state)
-    return 0.0, {"key": key, "size": size, "decision": decision, "blood": blood}
+    return 0.0, {"key": key, "blood": blood, **asdict(begun)}
 
 
 def _checkpoint_folder(known: dict[str, Stage], directory: Path) -> Path:
     return known["solve"].folder(directory) / "checkpoint"
-
-
-def _fill(case: Case, assembly: build.Assembly) -> tuple[float, str]:
-    """Inflate to end-diastole and scale the loop to the heart; returns the scale, and in words."""
-    heart = assembly.heart
-    loop = heart.loop
-    section = case.circulation
-    settled = loop.settle(section.warm_up_beats, extra_volume=section.extra_volume)
-    pressures = loop.chamber_pressures(settled, 0.0)[[LV, RV]]
-    heart.fill(pressures)
-    size = heart.fit_loop(settled)
-    lv, rv = (f"{p / MMHG:.1f} mmHg" for p in pressures)
-    return size, (
-        "The shape in the image is taken as free of load. It is filled to the end-diastolic "
-        f"pressures of the settled circulation (LV {lv}, RV {rv}), and that circulation, of an "
-        f"adult at rest, is scaled by {size:.2f} to the left ventricle's volume."
-    )
 
 
 def _observers(

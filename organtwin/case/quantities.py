@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import AfterValidator, Field, GetCoreSchemaHandler, ValidationInfo
+from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
 from organtwin.errors import InputError
@@ -86,6 +88,18 @@ InverseLength = Annotated[float, Unit("1/mm", "1/mm")]
 MembraneCapacitance = Annotated[float, Unit("uF/mm^2", "uF/mm^2")]
 Concentration = Annotated[float, Unit("nmol/L", "nmol/L")]
 VolumetricCurrent = Annotated[float, Unit("uA/mm^3", "uA/mm^3")]
+
+
+def marks(field: FieldInfo) -> list[Any]:
+    """What annotates a value, each one of a list, or a value that may be absent."""
+    annotation = field.annotation
+    several = get_origin(annotation) in (tuple, Union, UnionType)
+    inner = [
+        mark
+        for member in (get_args(annotation) if several else ())
+        for mark in getattr(member, "__metadata__", ())
+    ]
+    return [*field.metadata, *(m for mark in inner for m in getattr(mark, "metadata", [mark]))]
 
 
 def _existing_file(path: Path, info: ValidationInfo) -> Path:

@@ -9,7 +9,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from organtwin.case.quantities import Unit
+from organtwin.case.quantities import Unit, marks
 from organtwin.case.schema import Case
 
 _HEAD = """# Case file
@@ -89,7 +89,7 @@ def _meaning(field: FieldInfo) -> str:
 def _bounds(field: FieldInfo) -> str:
     unit = _unit(field)
     words = []
-    for mark in field.metadata:
+    for mark in marks(field):
         for kind, attribute, phrase in (
             (Gt, "gt", "more than"), (Ge, "ge", "at least"),
             (Lt, "lt", "less than"), (Le, "le", "at most"),
@@ -101,15 +101,7 @@ def _bounds(field: FieldInfo) -> str:
 
 
 def _unit(field: FieldInfo) -> Unit | None:
-    """Unit of the value, or of each in a list."""
-    marks = (*field.metadata, *_marks(field.annotation))
-    return next((mark for mark in marks if isinstance(mark, Unit)), None)
-
-
-def _marks(annotation: Any) -> list[Any]:
-    """What annotates the members of a tuple."""
-    members = get_args(annotation) if get_origin(annotation) is tuple else ()
-    return [mark for member in members for mark in getattr(member, "__metadata__", ())]
+    return next((mark for mark in marks(field) if isinstance(mark, Unit)), None)
 
 
 def _choices(annotation: Any) -> list[str]:

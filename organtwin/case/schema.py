@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from organtwin.case.quantities import (
@@ -316,12 +317,15 @@ class Electrophysiology(Section):
 
 Stiffness = Annotated[Pressure, Field(ge=0.0)]
 Exponent = Annotated[Number, Field(gt=0.0)]
+Dispersion = Annotated[Number, Field(ge=0.0, le=1 / 3)]
+PositivePressure = Annotated[Pressure, Field(gt=0.0)]
 
 
 class HolzapfelOgden(Section):
     """Orthotropic myocardium of Holzapfel and Ogden (2009); defaults are their shear fit."""
 
     law: Literal["holzapfel_ogden"] = "holzapfel_ogden"
+    """This law, also without `law`."""
     a: Stiffness = 0.059
     """Stiffness of the matrix."""
     b: Exponent = 8.023
@@ -338,13 +342,19 @@ class HolzapfelOgden(Section):
     """Stiffness of the coupling of fibres and sheets."""
     b_fs: Exponent = 11.436
     """Exponent of the coupling of fibres and sheets."""
+    delta: Exponent = 0.04
+    """Strain (squared stretch less one) over which a fibre's stiffness grows from zero."""
+    kappa_f: Dispersion | None = None
+    """Dispersion of the fibres: none if absent, the same in all directions at 1/3."""
+    kappa_s: Dispersion | None = None
+    """Dispersion of the sheets."""
 
 
 class Guccione(Section):
     """Transversely isotropic Fung law of Guccione et al. (1991)."""
 
     law: Literal["guccione"]
-    stiffness: Annotated[Pressure, Field(gt=0.0)] = 2.0
+    stiffness: PositivePressure = 2.0
     """Factor C of the law."""
     b_f: Exponent = 8.0
     """Exponent along the fibres."""
@@ -352,6 +362,87 @@ class Guccione(Section):
     """Exponent across the fibres."""
     b_fs: Exponent = 4.0
     """Exponent of shear between the two."""
+
+
+class Usyk(Section):
+    """Orthotropic Fung law of Usyk et al. (2000), whose numbers are quoted differently."""
+
+    law: Literal["usyk"]
+    stiffness: PositivePressure
+    """Factor C of the law."""
+    b_f: Exponent
+    """Exponent along the fibres."""
+    b_s: Exponent
+    """Exponent along the sheets, across the fibres."""
+    b_n: Exponent
+    """Exponent across the sheets."""
+    b_fs: Exponent
+    """Exponent of shear of fibres and sheets."""
+    b_fn: Exponent
+    """Exponent of shear of fibres and sheet normals."""
+    b_sn: Exponent
+    """Exponent of shear of sheets and their normals."""
+
+
+class Fung(Section):
+    """General orthotropic exponential law of Chuong and Fung (1983)."""
+
+    law: Literal["fung"]
+    stiffness: PositivePressure
+    """Factor C of the law."""
+    a_ff: Exponent
+    """Exponent along the fibres."""
+    a_ss: Exponent
+    """Exponent along the sheets, across the fibres."""
+    a_nn: Exponent
+    """Exponent across the sheets."""
+    a_fs: Number = 0.0
+    """Coupling of the strains along fibres and sheets."""
+    a_fn: Number = 0.0
+    """Coupling of the strains along fibres and sheet normals."""
+    a_sn: Number = 0.0
+    """Coupling of the strains along sheets and their normals."""
+    b_fs: Exponent
+    """Exponent of shear of fibres and sheets."""
+    b_fn: Exponent
+    """Exponent of shear of fibres and sheet normals."""
+    b_sn: Exponent
+    """Exponent of shear of sheets and their normals."""
+
+    @model_validator(mode="after")
+    def _no_strain_for_nothing(self) -> Self:
+        matrix = [
+            [self.a_ff, self.a_fs, self.a_fn],
+            [self.a_fs, self.a_ss, self.a_sn],
+            [self.a_fn, self.a_sn, self.a_nn],
+        ]
+        if np.linalg.eigvalsh(matrix)[0] <= 0:
+            raise ValueError(
+                "the matrix of a_ff, a_ss, a_nn and their couplings is not positive definite: some "
+                "strain would release energy. Make a_fs, a_fn and a_sn smaller."
+            )
+        return self
+
+
+class NeoHooke(Section):
+    """Rubber, the same in all directions: for comparison, not for myocardium."""
+
+    law: Literal["neo_hooke"]
+    mu: PositivePressure
+    """Shear modulus."""
+
+
+class MooneyRivlin(Section):
+    """Rubber with a second invariant, the same in all directions: for comparison."""
+
+    law: Literal["mooney_rivlin"]
+    c_1: PositivePressure
+    """Factor of the first invariant; the shear modulus at rest is 2 (c_1 + c_2)."""
+    c_2: Stiffness = 0.0
+    """Factor of the second invariant."""
+
+
+PassiveLaw = HolzapfelOgden | Guccione | Usyk | Fung | NeoHooke | MooneyRivlin
 
 
 class Land2017(Section):
@@ -387,19 +478,85 @@ class Base(Section):
     """Force per area and velocity."""
 
 
+class ImagePressure(Section):
+    """Pressures when the image was taken; without this section those of the settled circulation.
+
+    If these are others, the heart is filled from the image's to them.
+    """
+
+    lv: Annotated[Pressure, Field(ge=0.0, le=10.0)]
+    """In the left ventricle."""
+    rv: Annotated[Pressure, Field(ge=0.0, le=10.0)]
+    """In the right ventricle."""
+
+
+#: Formulations that exist and do not serve here, with the reason.
+UNFIT = {
+    "P1": "linear displacements alone lock in tissue that keeps its volume",
+    "Q2-DPC1": "it needs hexahedra, and the mesh of an image has tetrahedra",
+}
+
+
 class Mechanics(Section):
     """Finite-strain motion of the nearly incompressible wall."""
 
     time_step: Annotated[Time, Field(gt=0.0, le=20.0)] = 2.0
     """Step of mechanics and circulation."""
-    bulk_modulus: Annotated[Pressure, Field(gt=0.0)] = 5000.0
+    formulation: Literal["P2-P1", "P1-P1", "P2-P0", "P2"] = "P2-P1"
+    """Degrees of displacement and pressure; see docs/choose-a-formulation.md. `P2` has no pressure
+    and holds the volume by `bulk_modulus` alone."""
+    shear_modulus: PositivePressure | None = None
+    """Stiffness of the tissue under load, which scales the stabilisation of `P1-P1`; needed there,
+    and without effect elsewhere."""
+    bulk_modulus: PositivePressure = 5000.0
     """Resistance to a change of tissue volume."""
     viscosity: Annotated[Viscosity, Field(ge=0.0)] = 100.0
     """Kelvin–Voigt viscosity of the tissue."""
-    passive: Annotated[HolzapfelOgden | Guccione, Field(discriminator="law")] = HolzapfelOgden()
+    reference_state: Literal["image", "unloaded", "prestressed"] = "image"
+    """What the image shows. `image`: the heart free of load, which is then filled. `unloaded`: the
+    heart at end-diastole, whose shape without load is sought. `prestressed`: the same, whose wall
+    is given the stress that holds it, without a shape free of load."""
+    unloading: Literal["inverse", "fixed_point"] = "inverse"
+    """How the unloaded shape is found: by the inverse problem, or by repeated filling."""
+    fibres_of: Literal["unloaded", "image"] = "unloaded"
+    """Whose fibres the rule gives if the image is loaded. `unloaded`: those of the tissue without
+    load. `image`: those of the image, which turn with the tissue on its way back; closer to what
+    the electrical side assumes, and found at lower pressures only."""
+    image_pressure: ImagePressure | None = None
+    passive: Annotated[PassiveLaw, Field(discriminator="law")] = HolzapfelOgden()
     active: Land2017 = Land2017()
     pericardium: Pericardium = Pericardium()
     base: Base = Base()
+
+    @field_validator("formulation", mode="before")
+    @classmethod
+    def _serves(cls, name: Any) -> Any:
+        if isinstance(name, str) and name in UNFIT:
+            raise ValueError(f'"{name}" does not serve here: {UNFIT[name]}. Take "P2-P1".')
+        return name
+
+    @model_validator(mode="after")
+    def _stabilised(self) -> Self:
+        if self.formulation == "P1-P1" and self.shear_modulus is None:
+            raise ValueError(
+                'formulation = "P1-P1" needs shear_modulus, the stiffness of the tissue under '
+                'load. Write for example shear_modulus = "10 kPa".'
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _loaded(self) -> Self:
+        if self.reference_state == "image" and self.image_pressure is not None:
+            raise ValueError(
+                'image_pressure has no effect while reference_state = "image" takes the image as '
+                'free of load. Write reference_state = "unloaded", or leave it out.'
+            )
+        if self.reference_state != "unloaded" and self.unloading == "fixed_point":
+            raise ValueError(
+                'unloading has no effect without reference_state = "unloaded". Write that, or '
+                "leave it out."
+            )
+        return self
 
     @field_validator("passive", mode="before")
     @classmethod

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from organtwin.cells.tension import Land2017
 from organtwin.circulation.network import LV, RV, ClosedLoop
+from organtwin.coupling.reference import IMAGE, Reference
 from organtwin.coupling.transfer import NodalInjection, quadrature_space
 from organtwin.errors import SolverError
 from organtwin.materials.active import ActiveStress, AffineTension, fibre_stretch
 from organtwin.materials.kinematics import Directions
 from organtwin.mechanics.problem import STATIC, Mechanics
 from organtwin.mesh.domain import Domain
-from organtwin.process import Process
+from organtwin.process import Process, write_back
 from organtwin.solve import options
 from organtwin.solve.outcome import Outcome, Step
 
@@ -56,6 +57,7 @@ class Muscle:
         model: Tension model.
         cross_fibre_fraction: Share of the tension across the fibre.
         degree: Quadrature degree of the mechanics.
+        reference: Where the stretch is 1.
     """
 
     def __init__(
@@ -66,9 +68,11 @@ class Muscle:
         *,
         cross_fibre_fraction: float = 0.0,
         degree: int = 4,
+        reference: Reference = IMAGE,
     ) -> None:
         self.model = model
         self.directions = directions
+        self.reference = reference
         space = quadrature_space(domain.mesh, degree)
         self.points = space.element.interpolation_points
         self._cells = np.arange(domain.mesh.topology.index_map(3).size_local, dtype=np.int32)
@@ -101,10 +105,8 @@ class Muscle:
 
     def stretch_expression(self, u: ufl.core.expr.Expr) -> fem.Expression:
         """Fibre stretch at the points for a displacement."""
-        F = ufl.Identity(3) + ufl.grad(u)
-        return fem.Expression(
-            fibre_stretch(F, self.directions.f0), self.points, jit_options=options.jit()
-        )
+        F, f0 = self.reference.F(u), self.reference.directions(self.directions).f0
+        return fem.Expression(fibre_stretch(F, f0), self.points, jit_options=options.jit())
 
     @property
     def _stretch(self) -> Array:
@@ -162,12 +164,40 @@ class Electromechanics:
             "muscle": self.muscle.states,
             "stretch": self.muscle.stretch.x.array,
             "circulation": self.loop_state,
+            **self.muscle.reference.state,
         }
 
-    def fill(self, pressures: Array, *, duration: float = 200.0) -> None:
-        """Load the relaxed heart to the given cavity pressures.
+    def take_image(self, pressures: Array, p: fem.Function | None) -> None:
+        """Start from the image's shape, whose reference state has been found; collective.
 
-        The pressures grow over ``duration``; then they are held, in steps that become longer
+        Args:
+            pressures: Of the cavities (kPa), which hold the image where it is.
+            p: Hydrostatic pressure (kPa) in the wall, as a first guess.
+
+        Raises:
+            SolverError: they do not.
+        """
+        mechanics = self.mechanics
+        mechanics.w.x.array[:] = 0.0
+        if p is not None:
+            mechanics.w.sub(1).interpolate(p)
+            mechanics.w.x.scatter_forward()
+        mechanics.w_old.x.array[:] = mechanics.w.x.array
+        mechanics.dt.value = STATIC
+        solution = mechanics.solve(pressures=pressures)
+        if solution.outcome is not Outcome.CONVERGED:
+            raise SolverError(
+                "reference state",
+                f"the pressures do not hold the image where it is ({solution.outcome.name}).",
+                "It may be unstable: lower [mechanics] image_pressure, or take a stiffer tissue.",
+            )
+        mechanics.commit()
+        self._rest()
+
+    def fill(self, pressures: Array, *, duration: float = 200.0) -> None:
+        """Load the relaxed heart from its present cavity pressures to the given ones.
+
+        The pressures change over ``duration``; then they are held, in steps that become longer
         until nothing moves. Viscosity carries the tissue through the soft toe of its law, and
         a step that stalls is halved.
 
@@ -179,13 +209,14 @@ class Electromechanics:
             SolverError: no equilibrium is found.
         """
         mechanics = self.mechanics
+        start = mechanics.pressures.copy()
         t, dt = 0.0, duration / 20
         while dt < STATIC:
             if t < duration:
                 dt = min(dt, duration - t)
             mechanics.dt.value = dt
             share = min((t + dt) / duration, 1.0)
-            solution = mechanics.solve(pressures=pressures * share)
+            solution = mechanics.solve(pressures=start + share * (pressures - start))
             if solution.outcome is Outcome.CONVERGED:
                 mechanics.commit()
                 t += dt
@@ -199,9 +230,7 @@ class Electromechanics:
                     f"stalled at {100 * share:.1f} % of the pressure ({solution.outcome.name}).",
                     "Lower the filling pressure, or use a stiffer tissue or a finer mesh.",
                 )
-        self.muscle.stretch.x.array[: self.muscle.states.shape[1]] = self._present_stretch()
-        self._w_before[:] = mechanics.w.x.array
-        self._dt_before[0] = 0.0
+        self._rest()
 
     def fit_loop(self, settled: Array) -> float:
         """Scale the circulation to the filled left ventricle and start it from a settled state.
@@ -256,8 +285,7 @@ class Electromechanics:
 
     def restore(self, saved: Mapping[str, Array]) -> None:
         """Write a saved state back."""
-        for name, values in self.state.items():
-            values[...] = saved[name]
+        write_back(self.state, saved)
 
     def calcium(self) -> Array:
         """Calcium (µM) at the nodes of the mechanics' P2 space `node_space`."""
@@ -271,6 +299,12 @@ class Electromechanics:
     def node_space(self) -> fem.FunctionSpace:
         """Scalar P2 space of the mechanics mesh."""
         return self._injection.space
+
+    def _rest(self) -> None:
+        """Take the present state as one that has lasted."""
+        self.muscle.stretch.x.array[: self.muscle.states.shape[1]] = self._present_stretch()
+        self._w_before[:] = self.mechanics.w.x.array
+        self._dt_before[0] = 0.0
 
     def _extrapolate(self, dt: float) -> None:
         """First guess of the new displacement: constant velocity."""

@@ -13,8 +13,10 @@ from ufl.core.expr import Expr
 from organtwin.coupling.electromechanics import Electromechanics
 from organtwin.materials.active import ActiveStress, ConstantTension
 from organtwin.materials.kinematics import Directions, Material, first_piola
-from organtwin.parallel import total
+from organtwin.mechanics.problem import Mechanics
+from organtwin.mechanics.terms import Incompressibility
 from organtwin.solve import options
+from organtwin.solve.assembly import compiled, integral
 from organtwin.solve.outcome import Step
 from organtwin.units import ML, MMHG
 
@@ -44,7 +46,7 @@ class HeartScalars:
             "calcium": self._calcium * domain.dx(degree=4),
         }
         self._forms = {
-            name: fem.form(form, jit_options=options.jit()) for name, form in integrands.items()
+            name: compiled(form) for name, form in integrands.items()
         }
         self._rest_volume = domain.volume()
 
@@ -80,7 +82,7 @@ class HeartScalars:
         }
 
     def _integral(self, name: str) -> float:
-        return total(self.heart.mechanics.domain.comm, fem.assemble_scalar(self._forms[name]))
+        return integral(self._forms[name])
 
 
 #: Cell fields that follow from the deformation.
@@ -91,9 +93,10 @@ _NODAL = ("transmembrane_potential", "calcium", "active_tension", "pressure")
 class HeartFields:
     """Fields of the present state on the mechanics mesh.
 
-    At the nodes (quadratic): displacement (mm), transmembrane_potential (mV), calcium (µM),
-    active_tension and pressure (kPa). In the cells, at their midpoints: fibre_stress and
-    von_mises_stress (Cauchy, kPa) and fibre_strain (Green–Lagrange).
+    At the nodes (quadratic): displacement from the image (mm), transmembrane_potential (mV),
+    calcium (µM), active_tension and pressure (kPa). In the cells, at their midpoints: fibre_stress
+    and von_mises_stress (Cauchy, kPa) and fibre_strain (Green–Lagrange, from the reference state).
+    A pressure that is not continuous is shown by its mean around each node.
 
     Args:
         heart: The process.
@@ -118,9 +121,14 @@ class HeartFields:
         self._cell = {name: fem.Function(cells, name=name) for name in _DERIVED}
         self._tension = fem.Function(cells)
         self._weights = _NodalMean(heart.node_space)
-        expressions = self._stresses(passive, Directions(fibre, sheet, normal))
+        middle = cells.element.interpolation_points
+        F = heart.muscle.reference.F(heart.mechanics.displacement, in_cells=True)
+        self._pressure = fem.Expression(
+            hydrostatic(heart.mechanics, ufl.det(F)), middle, jit_options=options.jit()
+        )
+        expressions = self._stresses(passive, Directions(fibre, sheet, normal), F)
         self._expressions = {
-            name: fem.Expression(e, cells.element.interpolation_points, jit_options=options.jit())
+            name: fem.Expression(e, middle, jit_options=options.jit())
             for name, e in zip(_DERIVED, expressions, strict=True)
         }
 
@@ -132,23 +140,47 @@ class HeartFields:
         nodal["transmembrane_potential"].x.array[:] = heart.transmembrane_potential()
         nodal["calcium"].x.array[:] = heart.calcium()
         nodal["active_tension"].x.array[:] = self._weights(tension)
-        nodal["pressure"].interpolate(heart.mechanics.p)
         for name, expression in self._expressions.items():
             self._cell[name].interpolate(expression)
+        self._take_pressure(nodal["pressure"])
         return {"displacement": heart.mechanics.u, **nodal, **self._cell, **self._constant}
 
-    def _stresses(self, passive: Material, directions: Directions) -> tuple[Expr, Expr, Expr]:
-        u, p = ufl.split(self.heart.mechanics.w)
-        F = ufl.Identity(3) + ufl.grad(u)
-        share = self.heart.muscle.stress.cross_fibre_fraction
+    def _take_pressure(self, nodal: fem.Function) -> None:
+        mechanics = self.heart.mechanics
+        if mechanics.formulation.pressure == ("P", 1):
+            nodal.interpolate(mechanics.p)
+            return
+        mesh = mechanics.domain.mesh
+        cells = np.arange(mesh.topology.index_map(3).size_local, dtype=np.int32)
+        nodal.x.array[:] = self._weights(np.asarray(self._pressure.eval(mesh, cells)).ravel())
+
+    def _stresses(self, passive: Material, seen: Directions, F: Expr) -> tuple[Expr, Expr, Expr]:
+        muscle = self.heart.muscle
+        directions = muscle.reference.directions(seen, in_cells=True)
+        share = muscle.stress.cross_fibre_fraction
         active = ActiveStress(ConstantTension(self._tension), share)
         P = first_piola(passive, F, directions) + active.first_piola(F, directions)
+        p = hydrostatic(self.heart.mechanics, ufl.det(F))
         sigma = P * F.T / ufl.det(F) + p * ufl.Identity(3)
         deviator = sigma - ufl.tr(sigma) / 3 * ufl.Identity(3)
         f = F * directions.f0
         ff = ufl.inner(f, f)
         von_mises = ufl.sqrt(1.5 * ufl.inner(deviator, deviator))
         return ufl.inner(f, sigma * f) / ff, von_mises, (ff - 1) / 2
+
+
+def hydrostatic(mechanics: Mechanics, J: Expr) -> Expr:
+    """Pressure (kPa) that holds the volume, also where it is no unknown; tension is positive.
+
+    Args:
+        mechanics: With `Incompressibility` of the usual energy.
+        J: Volume ratio.
+    """
+    if mechanics.fields.p is not None:
+        return mechanics.fields.p
+    terms = (getattr(term, "term", term) for term in mechanics.terms)
+    moduli = (term.bulk_modulus for term in terms if isinstance(term, Incompressibility))
+    return next(modulus for modulus in moduli if modulus is not None) / 2 * (J - 1 / J)
 
 
 class _NodalMean:

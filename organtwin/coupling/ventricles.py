@@ -9,9 +9,11 @@ from dolfinx import fem
 
 from organtwin.cells.tension import Land2017
 from organtwin.coupling.electromechanics import Muscle
+from organtwin.coupling.reference import IMAGE, Reference
 from organtwin.materials.holzapfel_ogden import HolzapfelOgden
 from organtwin.materials.kinematics import Directions, Material, as_constants
 from organtwin.mechanics.cavity import Cavity
+from organtwin.mechanics.formulation import TAYLOR_HOOD, Formulation
 from organtwin.mechanics.problem import Mechanics
 from organtwin.mechanics.terms import (
     ActiveTension,
@@ -53,6 +55,7 @@ class Myocardium:
         viscosity: Kelvin–Voigt viscosity (kPa·ms).
         pericardium: Support of the epicardium, along its normal.
         base: Support of the cut base, in all directions.
+        shear_modulus: Stiffness under load (kPa), for stabilised formulations.
     """
 
     passive: Material
@@ -62,6 +65,7 @@ class Myocardium:
     viscosity: float
     pericardium: Support
     base: Support
+    shear_modulus: float | None = None
 
     @classmethod
     def human(cls) -> Myocardium:
@@ -83,6 +87,8 @@ def contracting_ventricles(
     tissue: Myocardium,
     *,
     cavities: Sequence[Cavity] = CAVITIES,
+    formulation: Formulation = TAYLOR_HOOD,
+    reference: Reference = IMAGE,
     degree: int = 4,
     tolerances: Tolerances = Tolerances(),
 ) -> tuple[Mechanics, Muscle, Material]:
@@ -93,6 +99,8 @@ def contracting_ventricles(
         directions: Fibre frame at the quadrature points of ``degree``.
         tissue: What they are made of.
         cavities: Blood cavities.
+        formulation: Finite elements.
+        reference: State that strain is measured from. Springs are at rest there.
         degree: Quadrature degree.
         tolerances: Of the nonlinear solver.
 
@@ -110,16 +118,25 @@ def contracting_ventricles(
         tissue.tension,
         cross_fibre_fraction=tissue.cross_fibre_fraction,
         degree=degree,
+        reference=reference,
     )
     passive = as_constants(tissue.passive, domain.mesh)
     outside, cut = tissue.pericardium, tissue.base
+    shear = None if tissue.shear_modulus is None else constant(tissue.shear_modulus)
     terms: list[Term] = [
         PassiveStress(passive, directions),
         ActiveTension(muscle.stress, directions),
         Viscosity(constant(tissue.viscosity)),
-        Incompressibility(constant(tissue.bulk_modulus)),
+        Incompressibility(constant(tissue.bulk_modulus), shear),
         Spring(("epi",), constant(outside.stiffness), constant(outside.damping), normal_only=True),
         Spring(("base",), constant(cut.stiffness), constant(cut.damping)),
     ]
-    mechanics = Mechanics(domain, terms, cavities=cavities, degree=degree, tolerances=tolerances)
+    mechanics = Mechanics(
+        domain,
+        [reference.term(term) for term in terms],
+        formulation=formulation,
+        cavities=cavities,
+        degree=degree,
+        tolerances=tolerances,
+    )
     return mechanics, muscle, passive

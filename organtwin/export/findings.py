@@ -154,6 +154,14 @@ _KNOWN: Mapping[str, tuple[str, Range | None, bool]] = {
         Range(0, 8, "0 – 8", "by catheter, textbook"),
         False,
     ),
+    "lv_unloaded_volume": ("LV volume without load", None, False),
+    "rv_unloaded_volume": ("RV volume without load", None, False),
+    "reference_displacement": (
+        "Largest distance of the unloaded shape from the image",
+        None,
+        False,
+    ),
+    "reference_residual": ("Distance from the image under its pressures", None, False),
     "activated_fraction": ("Part of the tissue activated", None, False),
     "cell_apd90": (
         "Action potential of the paced cell, 90 % duration",

@@ -106,7 +106,7 @@ class Corrections:
     step: float = 0.1
     smallest: float = 1e-3
     tolerance: float = 1e-4
-    most: int = 50
+    most: int = 1000
 
 
 def prestress(body: LoadedBody, corrections: Corrections = Corrections()) -> Prestress:

@@ -32,12 +32,15 @@ from organtwin.mechanics.terms import Fields, Term
 from organtwin.mesh.domain import Domain
 from organtwin.parallel import total
 from organtwin.solve import options, steward
-from organtwin.solve.assembly import matrix
+from organtwin.solve.assembly import integral, matrix
 from organtwin.solve.linear import DirectSolver
 from organtwin.solve.nonlinear import Tolerances
 from organtwin.solve.outcome import Outcome
 
 Vector = NDArray[np.float64]
+
+#: Times that a correction of the fixed point is halved before it is given up.
+HALVINGS = 5
 
 
 @dataclass(frozen=True)
@@ -209,10 +212,11 @@ def unload_by_fixed_point(body: LoadedBody, method: FixedPoint = FixedPoint()) -
     """Reference state by repeated forward solves; collective.
 
     Load the guess X, see how far from the image x it gets, and correct: X ← X − α (X + u(X) − x),
-    with Aitken's α. Needs nothing but forward solves.
+    with Aitken's α, halved while the new guess does not carry the load. Needs nothing but forward
+    solves.
 
     Raises:
-        SolverError: a guess does not carry the load, or the distance does not go to zero.
+        SolverError: no guess nearer to it carries the load, or the distance does not go to zero.
 
     Source:
         Sellier (2011), J. Fluids Struct. 27:1461–1470; relaxation after Rausch et al. (2017), J.
@@ -235,15 +239,31 @@ def unload_by_fixed_point(body: LoadedBody, method: FixedPoint = FixedPoint()) -
         if iteration > 0:
             relaxation *= _aitken(V.mesh.comm, before, off)
             relaxation = float(np.clip(relaxation, *method.bounds))
-        _correct(U, forward, relaxation)
-        _require_untangled(body.domain, U, body.degree)
-        if forward.solve().outcome is not Outcome.CONVERGED:
-            raise no_state("fixed point", 1.0, body.pressures, f"Guess {iteration + 1} fails.")
+        relaxation = _next_guess(U, forward, relaxation, body.degree)
+        if relaxation == 0.0:
+            raise SolverError(
+                "fixed point",
+                f"no shape nearer than {distance:.3g} mm to the reference state carries the load.",
+                "Lower the pressures, use a stiffer tissue, or solve the inverse problem.",
+            )
     raise SolverError(
         "fixed point",
         f"after {method.iterations} geometries the image is still missed by {distance:.3g} mm.",
         "Solve the inverse problem (`unload`), or take more iterations.",
     )
+
+
+def _next_guess(U: fem.Function, forward: Mechanics, relaxation: float, degree: int) -> float:
+    """Correct the guess as far as it carries the load; the share that was taken, 0 if none."""
+    domain, start = forward.domain, (U.x.array.copy(), forward.w.x.array.copy())
+    for _ in range(HALVINGS):
+        _correct(U, forward, relaxation)
+        sound = _smallest_volume(domain, U, degree) > 0
+        if sound and forward.solve().outcome is Outcome.CONVERGED:
+            return relaxation
+        U.x.array[:], forward.w.x.array[:] = start
+        relaxation /= 2
+    return 0.0
 
 
 def _correct(U: fem.Function, forward: Mechanics, relaxation: float) -> None:
@@ -343,17 +363,21 @@ def largest(u: fem.Function) -> float:
 
 def _require_untangled(domain: Domain, U: fem.Function, degree: int) -> None:
     """Refuse a reference state whose cells are turned inside out somewhere."""
-    points, _ = basix.make_quadrature(domain.mesh.basix_cell(), degree)
-    volume = fem.Expression(ufl.det(pull(domain, U).f), points, jit_options=options.jit())
-    cells = np.arange(domain.mesh.topology.index_map(3).size_local, dtype=np.int32)
-    smallest = float(np.min(volume.eval(domain.mesh, cells), initial=np.inf))
-    smallest = domain.comm.allreduce(smallest, op=MPI.MIN)
-    if smallest <= 0:
+    if _smallest_volume(domain, U, degree) <= 0:
         raise SolverError(
             "unloaded state",
             "it turns tetrahedra inside out, so the wall has collapsed.",
             "Lower the pressures, use a stiffer tissue or a finer mesh.",
         )
+
+
+def _smallest_volume(domain: Domain, U: fem.Function, degree: int) -> float:
+    """Smallest det(I + ∇U) at the quadrature points; collective."""
+    points, _ = basix.make_quadrature(domain.mesh.basix_cell(), degree)
+    volume = fem.Expression(ufl.det(pull(domain, U).f), points, jit_options=options.jit())
+    cells = np.arange(domain.mesh.topology.index_map(3).size_local, dtype=np.int32)
+    smallest = float(np.min(volume.eval(domain.mesh, cells), initial=np.inf))
+    return float(domain.comm.allreduce(smallest, op=MPI.MIN))
 
 
 # --- the inverse problem's terms ---------------------------------------------------------------
@@ -409,8 +433,7 @@ class _DeadCavity:
 def _area(domain: Domain, surface: str) -> Vector:
     """Vector area ∫ n ds (mm²)."""
     n, ds = ufl.FacetNormal(domain.mesh), domain.ds(surface, degree=4)
-    forms = (fem.form(n[i] * ds, jit_options=options.jit()) for i in range(3))
-    return np.array([total(domain.comm, fem.assemble_scalar(form)) for form in forms])
+    return np.array([integral(n[i] * ds) for i in range(3)])
 
 
 def _density(

@@ -1,15 +1,20 @@
 """Case files: what they say, and what is said about them when they are wrong."""
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from organtwin.case.build import passive_law
 from organtwin.case.load import CaseError, load_case
 from organtwin.case.quantities import Unit
 from organtwin.case.reference import case_reference
 from organtwin.case.schema import Case, Guccione, HolzapfelOgden
 from organtwin.errors import InputError
+from organtwin.materials import guccione as laws
+from organtwin.materials.catalogue import LAWS
+from organtwin.materials.holzapfel_ogden import HolzapfelOgden as HolzapfelOgdenLaw
 
 ROOT = Path(__file__).parents[2]
 MINIMAL = """
@@ -69,6 +74,44 @@ def test_law_chooses_the_section(write):
     case = load_case(write(MINIMAL), ['mechanics.passive={law = "guccione", b_f = 10.0}'])
     assert isinstance(case.mechanics.passive, Guccione)
     assert case.mechanics.passive.b_f == 10.0
+
+
+@pytest.mark.parametrize(
+    ("section", "law"),
+    [
+        ('law = "guccione"', laws.Guccione(2.0, 8.0, 2.0, 4.0)),
+        ("kappa_f = 0.1", replace(HolzapfelOgdenLaw.holzapfel_ogden_2009(), kappa_f=0.1)),
+        (
+            (
+                'law = "usyk", stiffness = "2 kPa", b_f = 8.0, b_s = 6.0, b_n = 3.0, b_fs = 12.0, '
+                "b_fn = 3.0, b_sn = 3.0"
+            ),
+            LAWS["Usyk"],
+        ),
+        (
+            (
+                'law = "fung", stiffness = "5 kPa", a_ff = 3.0, a_ss = 2.0, a_nn = 1.0, '
+                "a_fs = 0.5, a_fn = 0.2, a_sn = -0.1, b_fs = 1.0, b_fn = 0.8, b_sn = 0.6"
+            ),
+            LAWS["Fung"],
+        ),
+        ('law = "neo_hooke", mu = "2 kPa"', LAWS["neo-Hooke"]),
+        ('law = "mooney_rivlin", c_1 = "1.5 kPa", c_2 = "0.5 kPa"', LAWS["Mooney-Rivlin"]),
+    ],
+)
+def test_every_law_gets_its_numbers(write, section, law):
+    case = load_case(write(MINIMAL), [f"mechanics.passive={{{section}}}"])
+    assert passive_law(case.mechanics.passive) == law
+
+
+def test_image_pressures_are_read_with_their_units(write):
+    text = (
+        '[mechanics]\nreference_state = "unloaded"\nunloading = "fixed_point"\n'
+        '[mechanics.image_pressure]\nlv = "9 mmHg"\nrv = "0.5 kPa"\n'
+    )
+    pressures = load_case(write(MINIMAL + text)).mechanics.image_pressure
+    assert pressures.lv == pytest.approx(9 * 0.133322387415)
+    assert pressures.rv == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(
@@ -145,6 +188,35 @@ def test_resolved_case_reads_back_as_itself(write):
             "no cell model `stewart_2008`. Did you mean `stewart_2009`?",
         ),
         ('[mechanics.active]\ncross_fibre_fraction = "0.3"', "is not a plain number"),
+        ("[mechanics.passive]\nkappa_f = 0.4", "[mechanics.passive] kappa_f: 0.4 is not possible"),
+        ('[mechanics.passive]\nlaw = "neo_hook"', "Did you mean `neo_hooke`?"),
+        ('[mechanics.passive]\nlaw = "usyk"', "[mechanics.passive]: `stiffness` is missing."),
+        (
+            (
+                '[mechanics.passive]\nlaw = "fung"\nstiffness = "1 kPa"\na_ff = 1.0\na_ss = 1.0\n'
+                "a_nn = 1.0\nb_fs = 1.0\nb_fn = 1.0\nb_sn = 1.0\na_fs = -2.0"
+            ),
+            "is not positive definite",
+        ),
+        ('[mechanics]\nformulation = "P1"', "linear displacements alone lock"),
+        ('[mechanics]\nformulation = "Q2-DPC1"', "the mesh of an image has tetrahedra"),
+        ('[mechanics]\nformulation = "P3-P2"', 'unknown value "P3-P2"'),
+        ('[mechanics]\nformulation = "P1-P1"', "needs shear_modulus"),
+        ("[mechanics]\nshear_modulus = 10", '10 has no unit. Write for example "10 kPa".'),
+        ('[mechanics]\nshear_modulus = "0 kPa"', "it must be more than 0 kPa"),
+        ('[mechanics]\nreference_state = "unload"', "Did you mean `unloaded`?"),
+        (
+            '[mechanics.image_pressure]\nlv = "9 mmHg"\nrv = "4 mmHg"',
+            'image_pressure has no effect while reference_state = "image"',
+        ),
+        (
+            '[mechanics]\nreference_state = "unloaded"\n[mechanics.image_pressure]\nlv = "9 mmHg"',
+            "[mechanics.image_pressure]: `rv` is missing.",
+        ),
+        (
+            '[mechanics]\nreference_state = "prestressed"\nunloading = "fixed_point"',
+            'unloading has no effect without reference_state = "unloaded"',
+        ),
     ],
 )
 def test_mistakes_are_named_with_place_and_remedy(write, lines, message):
