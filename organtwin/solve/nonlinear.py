@@ -317,7 +317,9 @@ class _Iteration:
         self.seconds[part] += time.perf_counter() - start
 
     def _rms(self, a: Vector) -> float:
-        return float(np.sqrt(self.system.comm.allreduce(float(a @ a), op=MPI.SUM) / self.size))
+        with np.errstate(over="ignore"):  # then it is too long in any case
+            square = float(a @ a)
+        return float(np.sqrt(self.system.comm.allreduce(square, op=MPI.SUM) / self.size))
 
     def _account(self, outcome: Outcome) -> Solution:
         residual = self.norm / self.first_norm if self.first_norm > 0 else 0.0
