@@ -111,7 +111,7 @@ def main() -> None:
     say(
         comm,
         f"{'anatomy':18}{'size':>5}  {'law':16}{'factor':>7}{'unknowns':>10}{'steps':>7}"
-        f"{'retries':>8}{'passages':>9}{'iterations':>11}{'tangents':>9}{'time':>8}  outcome",
+        f"{'retries':>8}{'passages':>9}{'iterations':>11}{'tangents':>9}{'time':>10}  outcome",
     )
     for case in chosen:
         if case.anatomy not in writers:
@@ -141,7 +141,7 @@ def inflated(comm: MPI.Comm, case: Case, write: Writer, scratch: Path) -> tuple[
     path = follow(heart, fill)
     counts = (
         f"{unknowns:10d}{path.steps:7d}{path.retries:8d}{path.passages:9d}{path.iterations:11d}"
-        f"{path.factorisations:9d}{path.seconds['total']:6.1f} s"
+        f"{path.factorisations:9d}{path.seconds['total']:8.1f} s"
     )
     if not path.converged:
         return f"{head}{counts}  {path.reason}", False

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from dolfinx import fem
+from mpi4py import MPI
 from numpy.typing import NDArray
 from ufl.core.expr import Expr
 
@@ -119,6 +120,7 @@ class Levels:
         self.scheme = scheme
         self.velocity = fem.Function(V, name="velocity")
         self.acceleration = fem.Function(V, name="acceleration")
+        self._comm = V.mesh.comm
         self._dt = dt
         self._alpha_m, self._alpha_f, self._beta, self._gamma = (
             fem.Constant(V.mesh, float(value))
@@ -171,10 +173,16 @@ class Levels:
         self.set(0.0, 0.0, s.beta, s.gamma)
 
     def guess(self, u_old: Array) -> Array:
-        """Displacement at the end of the step if the acceleration stays."""
+        """Displacement at the end of the step if the acceleration stays; collective.
+
+        That of nodes which tremble leads astray: ``u_old``, if the largest acceleration would undo
+        the largest velocity within the step.
+        """
         dt = float(self._dt.value)
         v, a = self.velocity.x.array, self.acceleration.x.array
-        return np.asarray(u_old + dt * v + dt**2 / 2 * a)
+        largest = [float(np.abs(rate).max(initial=0.0)) for rate in (v, dt * a)]
+        fastest, change = self._comm.allreduce(np.array(largest), op=MPI.MAX)
+        return np.asarray(u_old + dt * v + dt**2 / 2 * a if change <= fastest else u_old)
 
     def take(self, u_new: Array, u_old: Array) -> None:
         """Move velocity and acceleration to the end of the step that led to ``u_new``."""
@@ -225,15 +233,14 @@ class SolidDynamics:
         saved = {name: values.copy() for name, values in self.state.items()}
         problem, levels = self.problem, self.problem.levels
         problem.dt.value = t1 - t0
+        if levels is not None and not self._started[0] and not self._start(t0, t1 - t0):
+            self.restore(saved)
+            return Step(t0, t1, Outcome.NOT_FINITE, detail="no acceleration at the start")
         if levels is not None:
-            if not self._started[0] and not self._start(t0, t1 - t0):
-                self.restore(saved)
-                return Step(t0, t1, Outcome.NOT_FINITE, detail="no acceleration at the start")
             u = levels.guess(problem.w_old.x.array[problem._u_dofs])
             problem.w.x.array[problem._u_dofs] = u
         solution = self._solve(t0, t1)
         if levels is not None and solution.outcome is not Outcome.CONVERGED:
-            # Where a few nodes tremble, their acceleration leads the guess astray.
             problem.w.x.array[:] = problem.w_old.x.array
             solution = together([solution, self._solve(t0, t1)])
         step = Step(
