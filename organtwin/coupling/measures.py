@@ -45,9 +45,7 @@ class HeartScalars:
             "tension": self._tension * domain.dx(degree=4),
             "calcium": self._calcium * domain.dx(degree=4),
         }
-        self._forms = {
-            name: compiled(form) for name, form in integrands.items()
-        }
+        self._forms = {name: compiled(form) for name, form in integrands.items()}
         self._rest_volume = domain.volume()
 
     def __call__(self, t: float, step: Step) -> dict[str, float]:
