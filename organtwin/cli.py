@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from organtwin import __version__, cli_ionic
+from organtwin import __version__, cli_deidentify, cli_image, cli_ionic
 from organtwin.errors import InputError, OrgantwinError
 
 if TYPE_CHECKING:
@@ -35,8 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-image_app = typer.Typer(no_args_is_help=True, help="Look at segmented images.")
-app.add_typer(image_app, name="image")
+app.add_typer(cli_image.app, name="image")
 app.add_typer(cli_ionic.app, name="ionic")
 
 CaseFile = Annotated[Path, typer.Argument(help="Case file (TOML).", metavar="CASE.toml")]
@@ -185,16 +184,7 @@ def verify(
             raise typer.Exit(1)
 
 
-@image_app.command("info")
-def image_info(
-    image: Annotated[Path, typer.Argument(help="NIfTI, NRRD or MHA label map.")],
-) -> None:
-    """Print the grid of a label map and the volume of each label."""
-    with _outcome() as comm:
-        from organtwin.image.summary import summary
-        from organtwin.parallel import on_root
-
-        _on_first(comm, on_root(comm, lambda: summary(image)))
+app.command("deidentify")(cli_deidentify.deidentify)
 
 
 def main() -> None:

@@ -230,6 +230,9 @@ def _film(name: str) -> Finding:
 def _packages(name: str) -> Finding:
     modules = (
         "SimpleITK",
+        "pydicom",
+        "highdicom",
+        "dicomanonymizer",
         "mmgpy",
         "sympy",
         "h5py",

@@ -14,7 +14,7 @@ ORDER = (
     "errors", "units", "parallel", "prerequisites",
     "image", "mesh", "solve", "anatomy", "process", "materials", "cells", "electrophysiology",
     "mechanics", "circulation", "coupling", "run", "export", "case", "verify", "doctor",
-    "cli_ionic", "cli", "__main__",
+    "cli_ionic", "cli_image", "cli_deidentify", "cli", "__main__",
 )  # fmt: skip
 #: Reports are made from files: nothing that steps through time belongs in there.
 EXPORT_IGNORES = {"cells", "electrophysiology", "mechanics", "circulation", "coupling", "run"}

@@ -1,10 +1,13 @@
-"""Label maps from and to files: NIfTI, NRRD, MetaImage."""
+"""Label maps and grey-value images from files: NIfTI, NRRD, MetaImage, DICOM."""
 
 from __future__ import annotations
 
 import gzip
+import logging
 import zlib
 from collections.abc import Mapping
+from collections.abc import Sequence as Several
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +16,80 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from organtwin.errors import InputError
-from organtwin.image.volume import LabelMap
+from organtwin.image.volume import Image, LabelMap, Sequence, check_extent
 
-#: Extent of the labelled voxels (mm) that a ventricular or whole-organ label map can have.
-PLAUSIBLE_EXTENT = (10.0, 2000.0)
+logger = logging.getLogger(__name__)
+
+#: Values below it (of HU: thin air) don't occur in images of other kinds than CT.
+CT_ONLY = -500
+#: NIfTI's codes of time units, as factors to ms.
+NIFTI_MILLISECONDS = {8: 1e3, 16: 1.0, 24: 1e-3}
 #: Larger ranges of values are those of grey-value images.
 LARGEST_LABEL = 4095
+
+
+def read_image(
+    path: str | Path, series: int | str | Several[int | str] | None = None
+) -> Image | Sequence:
+    """Read grey values: an image, or a sequence if the file has phases.
+
+    Args:
+        path: ``.nii``, ``.nii.gz``, ``.nrrd``, ``.mha``, ``.mhd`` or DICOM file, or DICOM folder.
+        series: Of a DICOM folder with several: number, or part of the description; several
+            parallel ones are joined.
+
+    Raises:
+        InputError: the file is missing, no image, not three-dimensional or a size that no body
+            has; for DICOM see `organtwin.image.dicom.read_dicom`.
+    """
+    file = Path(path)
+    if file.is_dir() or is_dicom(file):
+        from organtwin.image.dicom import read_dicom
+
+        return read_dicom(file, series)
+    image = read_sitk(file)
+    if image.GetDimension() not in (3, 4) or image.GetNumberOfComponentsPerPixel() != 1:
+        raise InputError(
+            str(file),
+            f"a {image.GetDimension()}-dimensional image with "
+            f"{image.GetNumberOfComponentsPerPixel()} value(s) per voxel; a scan has three "
+            "dimensions, or four with phases, and one value.",
+            "Give the scan as slices in one volume, not a picture of it.",
+        )
+    if image.GetDimension() == 4:
+        return _phases(file, image)
+    return _grey(file, image)
+
+
+def is_dicom(file: Path) -> bool:
+    """Whether a file is DICOM, by its beginning or, for old ones without it, by its suffix."""
+    if not file.is_file():
+        return False
+    with file.open("rb") as stream:
+        return stream.read(132)[128:] == b"DICM" or file.suffix.lower() in (".dcm", ".ima")
+
+
+def _grey(file: Path, image: sitk.Image) -> Image:
+    found = Image.from_sitk(image)
+    voxel = " x ".join(f"{length:.3g}" for length in found.grid.spacing)
+    check_extent(
+        str(file),
+        found.grid.extent,
+        what="the image",
+        written="the spacing",
+        remedy=f"Write the voxel spacing (now {voxel}) in mm into the file's header.",
+    )
+    return replace(found, quantity="HU") if found.values.min() <= CT_ONLY else found
+
+
+def _phases(file: Path, image: sitk.Image) -> Sequence:
+    """Phases of a four-dimensional file; without a time unit they are numbered."""
+    images = tuple(_grey(file, image[:, :, :, k]) for k in range(image.GetSize()[3]))
+    units = int(image.GetMetaData("xyzt_units")) if image.HasMetaDataKey("xyzt_units") else 0
+    step = image.GetSpacing()[3] * NIFTI_MILLISECONDS.get(units & 0b111000, 0.0)
+    if step == 0.0:
+        logger.warning("The file tells no times of its %d phases; taken 1 ms apart.", len(images))
+    return Sequence(images, np.arange(len(images)) * (step or 1.0))
 
 
 def read_labels(path: str | Path, names: Mapping[str, int]) -> LabelMap:
@@ -36,7 +107,7 @@ def read_labels(path: str | Path, names: Mapping[str, int]) -> LabelMap:
             empty, lacks a label, or has a size that no organ has.
     """
     file = Path(path)
-    image = _read_image(file)
+    image = read_sitk(file)
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
         raise InputError(
             str(file),
@@ -45,7 +116,7 @@ def read_labels(path: str | Path, names: Mapping[str, int]) -> LabelMap:
             "dimensions and one value.",
             "Export the segmentation as a single 3D label map.",
         )
-    values = _integers(file, sitk.GetArrayViewFromImage(image).transpose(2, 1, 0))
+    values = whole_numbers(file, sitk.GetArrayViewFromImage(image).transpose(2, 1, 0))
     _check_labels(file, values, names)
     _check_extent(file, values, np.array(image.GetSpacing()))
     compact = {name: position for position, name in enumerate(names, 1)}
@@ -68,9 +139,14 @@ def write_labels(labels: LabelMap, path: str | Path) -> None:
     sitk.WriteImage(labels.to_sitk(), str(path), useCompression=True)
 
 
-def _read_image(file: Path) -> sitk.Image:
+def read_sitk(file: Path) -> sitk.Image:
+    """Read a file as SimpleITK does, quietly.
+
+    Raises:
+        InputError: it is missing, cut off or no image.
+    """
     if not file.is_file():
-        raise InputError(str(file), "no such image file.", "Check the path in [image] file.")
+        raise InputError(str(file), "no such image file.", "Check the path.")
     _check_complete(file)
     warnings = sitk.ProcessObject.GetGlobalWarningDisplay()
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
@@ -103,7 +179,12 @@ def _check_complete(file: Path) -> None:
         ) from None
 
 
-def _integers(file: Path, values: NDArray[Any]) -> NDArray[Any]:
+def whole_numbers(file: Path, values: NDArray[Any]) -> NDArray[Any]:
+    """The values as integers, which labels are.
+
+    Raises:
+        InputError: there are fractions, or so many values that they are grey.
+    """
     if values.dtype.kind in "iu":
         numbers = values
     else:
@@ -164,14 +245,11 @@ def _check_labels(file: Path, values: NDArray[Any], names: Mapping[str, int]) ->
 def _check_extent(file: Path, values: NDArray[Any], spacing: NDArray[np.float64]) -> None:
     corner = [np.flatnonzero((values != 0).any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
     extent = np.array([places[-1] - places[0] + 1 for places in corner]) * spacing
-    low, high = PLAUSIBLE_EXTENT
-    if low <= extent.max() <= high:
-        return
-    guess = "metres" if extent.max() < low else "micrometres"
-    raise InputError(
+    voxel = " x ".join(f"{length:.3g}" for length in spacing)
+    check_extent(
         str(file),
-        f"the labelled part measures {extent[0]:.3g} x {extent[1]:.3g} x {extent[2]:.3g} mm "
-        f"(voxels of {spacing[0]:.3g} x {spacing[1]:.3g} x {spacing[2]:.3g} mm); is the spacing "
-        f"in {guess} instead of mm?",
-        "Write the voxel spacing in mm into the file's header.",
+        extent,
+        what="the labelled part",
+        written="the spacing",
+        remedy=f"Write the voxel spacing (now {voxel}) in mm into the file's header.",
     )
