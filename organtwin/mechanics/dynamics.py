@@ -180,8 +180,10 @@ class Levels:
         """
         dt = float(self._dt.value)
         v, a = self.velocity.x.array, self.acceleration.x.array
-        largest = [float(np.abs(rate).max(initial=0.0)) for rate in (v, dt * a)]
-        fastest, change = self._comm.allreduce(np.array(largest), op=MPI.MAX)
+        fastest, change = (
+            self._comm.allreduce(float(np.abs(rate).max(initial=0.0)), op=MPI.MAX)
+            for rate in (v, dt * a)
+        )
         return np.asarray(u_old + dt * v + dt**2 / 2 * a if change <= fastest else u_old)
 
     def take(self, u_new: Array, u_old: Array) -> None:
