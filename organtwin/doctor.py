@@ -233,6 +233,7 @@ def _packages(name: str) -> Finding:
         "pydicom",
         "highdicom",
         "dicomanonymizer",
+        "meshio",
         "mmgpy",
         "sympy",
         "h5py",
