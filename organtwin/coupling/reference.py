@@ -118,7 +118,7 @@ class Unloaded:
         cls, domain: Domain, formulation: Formulation, *, loaded_fibres: bool = False
     ) -> Unloaded:
         """Not yet found; collective."""
-        U = fem.Function(_displacements(domain, formulation), name="unloading")
+        U = fem.Function(formulation.displacements(domain.mesh), name="unloading")
         return cls(domain, U, loaded_fibres)
 
     @property
@@ -189,7 +189,7 @@ class Held:
         mean = fem.Function(fem.functionspace(domain.mesh, ("DG", 0, (3, 3))))
         for function in (F, mean):
             function.x.array.reshape(-1, 9)[:] = np.eye(3).ravel()
-        u = fem.Function(_displacements(domain, formulation))
+        u = fem.Function(formulation.displacements(domain.mesh))
         return cls(Prestress(F, u), mean, loaded_fibres)
 
     @property
@@ -253,9 +253,3 @@ def _body(mechanics: Mechanics, pressures: Sequence[float], loaded_fibres: bool)
         formulation=mechanics.formulation,
         degree=mechanics.fields.degree,
     )
-
-
-def _displacements(domain: Domain, formulation: Formulation) -> fem.FunctionSpace:
-    """Space of displacements, numbered as in every problem of this formulation."""
-    W = formulation.space(domain.mesh)
-    return W.sub(0).collapse()[0] if formulation.pressure else W

@@ -48,6 +48,11 @@ class Formulation:
         p = basix.ufl.element(family, cell, degree)
         return fem.functionspace(msh, basix.ufl.mixed_element([u, p]))
 
+    def displacements(self, msh: mesh.Mesh) -> fem.FunctionSpace:
+        """Space of u, numbered as in every problem of this formulation; collective."""
+        W = self.space(msh)
+        return W.sub(0).collapse()[0] if self.pressure else W
+
     def _check(self, cell: CellType) -> None:
         if cell.name not in self.cells:
             raise InputError(

@@ -92,8 +92,7 @@ class LoadedBody:
 
     def space(self) -> fem.FunctionSpace:
         """Space of displacements, numbered as in every problem of this body."""
-        W = self.formulation.space(self.domain.mesh)
-        return W.sub(0).collapse()[0] if self.formulation.pressure else W
+        return self.formulation.displacements(self.domain.mesh)
 
     def terms_from(self, U: fem.Function) -> list[Term]:
         """The terms for the reference state X = x + U, on the mesh of the image."""

@@ -16,6 +16,7 @@ from organtwin.mesh.repair import Repaired, repair
 from organtwin.mesh.surface import Surface
 from organtwin.mesh.surface_files import TriangleSurface, read_surface
 from organtwin.mesh.tetrahedra import fill
+from tests.bands import one_sided_band
 
 DATA = Path(__file__).parents[3] / "shared/data"
 RADIUS = 20.0
@@ -382,18 +383,8 @@ def test_surfaces_that_enclose_nothing_are_refused():
 
 
 def test_one_sided_band_is_refused_with_its_place():
-    n = 24
-    turn = np.arange(n) / n * 2 * np.pi
-    width = np.array([-4.0, 4.0])[:, None]
-    r = 20 + width * np.cos(turn / 2)
-    points = np.stack([r * np.cos(turn), r * np.sin(turn), width * np.sin(turn / 2)], axis=2)
-    low, high = np.arange(n), np.arange(n) + n
-    ahead = np.append(low[1:], high[0]), np.append(high[1:], low[0])
-    triangles = np.concatenate(
-        [np.column_stack([low, ahead[0], high]), np.column_stack([high, ahead[0], ahead[1]])]
-    )
     with pytest.raises(MeshError, match=r"band\.stl: has one side only, like a Möbius band, at \("):
-        repair(TriangleSurface(points.reshape(-1, 3), triangles), place="band.stl")
+        repair(one_sided_band(), place="band.stl")
 
 
 def test_rim_that_no_flat_cap_closes_is_refused():

@@ -11,6 +11,7 @@ from organtwin.errors import InputError
 from organtwin.mesh.defects import inspect
 from organtwin.mesh.intersections import box_pairs, intersecting_pairs, orientation_3d
 from organtwin.mesh.surface_files import TriangleSurface, read_surface, write_surface
+from tests.bands import one_sided_band
 
 DATA = Path(__file__).parents[3] / "shared/data"
 
@@ -234,17 +235,7 @@ def merged(surface: TriangleSurface) -> TriangleSurface:
 
 
 def test_band_with_one_side_is_recognised():
-    n = 24
-    turn = np.arange(n) / n * 2 * np.pi
-    width = np.array([-4.0, 4.0])[:, None]
-    r = 20 + width * np.cos(turn / 2)
-    points = np.stack([r * np.cos(turn), r * np.sin(turn), width * np.sin(turn / 2)], axis=2)
-    low, high = np.arange(n), np.arange(n) + n
-    ahead = np.append(low[1:], high[0]), np.append(high[1:], low[0])
-    triangles = np.concatenate(
-        [np.column_stack([low, ahead[0], high]), np.column_stack([high, ahead[0], ahead[1]])]
-    )
-    report = inspect(TriangleSurface(points.reshape(-1, 3), triangles))
+    report = inspect(one_sided_band())
     assert not report.components[0].orientable
     assert len(report.loops) == 1
     assert any("parts with one side only" in text for text in report.defects())
