@@ -113,18 +113,18 @@ def coordinates(domain: Domain, *, degree: int = 1) -> Coordinates:
     _check_surfaces(domain, (*endocardia, "epi", "base"))
     axis = long_axis(domain)
     V = fem.functionspace(domain.mesh, ("Lagrange", degree))
-    dofs = {name: _surface_dofs(V, domain.facets(name)) for name in (*endocardia, "epi", "base")}
+    dofs = {name: surface_dofs(V, domain.facets(name)) for name in (*endocardia, "epi", "base")}
     # A vertex of two surfaces (the rim of a base that is not flat) belongs to the endocardium.
-    lv = _laplace(V, {"lv": (dofs["epi"], 0.0)} | _ends(dofs, endocardia, "lv_endo"), "lv")
+    lv = laplace(V, {"lv": (dofs["epi"], 0.0)} | _ends(dofs, endocardia, "lv_endo"), "lv")
     rv = fem.Function(V, name="rv")
     if "rv_endo" in endocardia:
-        rv = _laplace(V, {"rv": (dofs["epi"], 0.0)} | _ends(dofs, endocardia, "rv_endo"), "rv")
+        rv = laplace(V, {"rv": (dofs["epi"], 0.0)} | _ends(dofs, endocardia, "rv_endo"), "rv")
     epi = fem.Function(V, name="epi")
     epi.x.array[:] = 1.0 - lv.x.array - rv.x.array
     apex = fem.locate_dofs_geometrical(
         V, lambda x: np.linalg.norm(x.T - axis.apex, axis=1) < 1e-6 * axis.length
     )
-    apicobasal = _laplace(V, {"base": (dofs["base"], 1.0), "apex": (apex, 0.0)}, "apicobasal")
+    apicobasal = laplace(V, {"base": (dofs["base"], 1.0), "apex": (apex, 0.0)}, "apicobasal")
     return Coordinates(lv, rv, epi, apicobasal, axis)
 
 
@@ -220,10 +220,19 @@ def _ends(
     return {name: (dofs[name], float(name == on)) for name in order}
 
 
-def _laplace(
+def laplace(
     V: fem.FunctionSpace, values: Mapping[str, tuple[NDArray[np.int32], float]], name: str
 ) -> fem.Function:
-    """Solution of Δu = 0 with values on sets of dofs (later ones win), no flux elsewhere."""
+    """Solution of Δu = 0 with values on sets of dofs, no flux elsewhere; collective.
+
+    Args:
+        V: Lagrange space.
+        values: Name → dofs and the value there; where sets overlap the later one wins.
+        name: Of the solution, also for messages.
+
+    Raises:
+        SolverError: the solve did not converge.
+    """
     u, v = ufl.TrialFunction(V), ufl.TestFunction(V)
     given = fem.Function(V)
     for dofs, value in values.values():
@@ -257,7 +266,8 @@ def _check_surfaces(domain: Domain, names: Sequence[str]) -> None:
             raise MeshError("coordinates", f"surface `{name}` has no facets.", "Mesh it again.")
 
 
-def _surface_dofs(V: fem.FunctionSpace, facets: NDArray[np.int32]) -> NDArray[np.int32]:
+def surface_dofs(V: fem.FunctionSpace, facets: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Dofs of a Lagrange space on facets, ghosts too."""
     return np.asarray(fem.locate_dofs_topological(V, 2, facets), dtype=np.int32)
 
 

@@ -6,14 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import ufl
 from dolfinx import fem
 from numpy.typing import NDArray
 
 from organtwin.anatomy.coordinates import Coordinates, coordinates, smooth_gradient
+from organtwin.anatomy.pointwise import any_across, at_points, dot, functions, unit
 from organtwin.errors import InputError, suggestion
 from organtwin.mesh.domain import Domain
-from organtwin.solve import options
 
 #: Shorter projections than this have no direction; any one across the axis is taken.
 _NO_DIRECTION = 1e-9
@@ -99,13 +98,8 @@ def fibres(
         raise InputError("fibres", f"no rule `{rule}`.", suggestion(rule, RULES))
     points = _evaluate(at or coordinates(domain, degree=degree), space)
     directions = RULES[rule](points, angles)
-    dofs = space.dofmap.list.ravel()
-    functions = []
-    for name, values in zip(("fibre", "sheet", "normal"), directions, strict=True):
-        function = fem.Function(space, name=name)
-        function.x.array.reshape(-1, 3)[dofs] = values
-        functions.append(function)
-    return Fibres(*functions)
+    named = dict(zip(("fibre", "sheet", "normal"), directions, strict=True))
+    return Fibres(*functions(named, space))
 
 
 def bayer(at: WallPoints, angles: FibreAngles) -> tuple[Vectors, Vectors, Vectors]:
@@ -134,13 +128,13 @@ def bayer(at: WallPoints, angles: FibreAngles) -> tuple[Vectors, Vectors, Vector
     Returns:
         f, s and n, each (n, 3), orthonormal to rounding for any input.
     """
-    e_l = _unit(at.grad_apicobasal)
-    across = _any_across(e_l)
+    e_l = unit(at.grad_apicobasal)
+    across = any_across(e_l)
     other = np.cross(e_l, across)
     phi = np.stack([at.lv, at.rv, np.clip(1.0 - at.lv - at.rv, 0.0, 1.0)])
     outward = (-at.grad_lv, -at.grad_rv, -(at.grad_lv + at.grad_rv))
     # Outward normals as unit complex numbers in the plane (across, other).
-    t = np.stack([_unit_complex(_dot(g, across) + 1j * _dot(g, other)) for g in outward])
+    t = np.stack([_unit_complex(dot(g, across) + 1j * dot(g, other)) for g in outward])
     mean = np.exp(0.5j * np.angle(np.sum(phi * t**2, axis=0)))
     side = phi * np.real(t * np.conj(mean))
     e_t = mean.real[:, None] * across + mean.imag[:, None] * other
@@ -167,19 +161,8 @@ RULES: Mapping[str, Callable[[WallPoints, FibreAngles], tuple[Vectors, Vectors, 
 
 def _evaluate(at: Coordinates, space: fem.FunctionSpace) -> WallPoints:
     """Fields at the points of the space, cell by cell in the order of its dofmap."""
-    points = np.asarray(space.element.interpolation_points)
-    if points.shape[0] != space.dofmap.list.shape[1] or space.dofmap.bs != 3:
-        raise InputError(
-            "fibres",
-            "the dofs of this function space are not three values at each point.",
-            "Use a DG0, quadrature or Lagrange space with shape (3,).",
-        )
     fields = (at.lv, at.rv, *(smooth_gradient(u) for u in (at.lv, at.rv, at.apicobasal)))
-    together = ufl.as_vector([f for field in fields for f in _components(field)])
-    cells = space.mesh.topology.index_map(3)
-    local = np.arange(cells.size_local + cells.num_ghosts, dtype=np.int32)
-    expression = fem.Expression(together, points, jit_options=options.jit())
-    values = np.asarray(expression.eval(space.mesh, local), dtype=np.float64).reshape(-1, 11)
+    values = at_points(fields, space)
     return WallPoints(
         np.clip(values[:, 0], 0.0, 1.0),
         np.clip(values[:, 1], 0.0, 1.0),
@@ -187,27 +170,6 @@ def _evaluate(at: Coordinates, space: fem.FunctionSpace) -> WallPoints:
         values[:, 5:8],
         values[:, 8:11],
     )
-
-
-def _components(field: fem.Function) -> list[ufl.core.expr.Expr]:
-    return [field[i] for i in range(3)] if field.ufl_shape else [field]
-
-
-def _dot(a: Vectors, b: Vectors) -> NDArray[np.float64]:
-    return np.asarray(np.einsum("ij,ij->i", a, b))
-
-
-def _unit(a: Vectors) -> Vectors:
-    """Rows of length one; the z axis for rows without a direction."""
-    length = np.linalg.norm(a, axis=1, keepdims=True)
-    safe = length > np.finfo(float).tiny
-    return np.where(safe, a / np.where(safe, length, 1.0), [0.0, 0.0, 1.0])
-
-
-def _any_across(axis: Vectors) -> Vectors:
-    """A unit vector perpendicular to each row, from the coordinate axis farthest from it."""
-    farthest = np.eye(3)[np.argmin(np.abs(axis), axis=1)]
-    return _unit(farthest - _dot(farthest, axis)[:, None] * axis)
 
 
 def _unit_complex(z: NDArray[np.complex128]) -> NDArray[np.complex128]:

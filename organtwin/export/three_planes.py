@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Sequence as Several
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
+from matplotlib.collections import LineCollection
 from matplotlib.colors import Colormap, ListedColormap, Normalize, hsv_to_rgb, to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -34,12 +36,16 @@ NEGLIGIBLE = 0.25
 MOST_PHASES = 8
 #: Below this share of its width a plane has no room for letters and ticks at its side.
 THIN = 0.12
-_CROSS = "#ffb000"
+_CROSS, _LINE = "#ffb000", "white"
 #: Colours of the largest labels; that many have room in a legend.
 _LARGE = (
     "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#8c510a",
     "#5ab4ac", "#762a83", "#b8e186", "#fb9a99", "#a6761d", "#bdbdbd",
 )  # fmt: skip
+
+
+#: Points (mm, LPS), shape (n, 3), and triangles, shape (m, 3), of surfaces.
+type Outlines = Several[tuple[NDArray[np.float64], NDArray[np.int64]]]
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,7 @@ def three_planes(
     *,
     at: NDArray[np.float64] | None = None,
     labels: Mapping[str, int] | None = None,
+    outlines: Outlines = (),
 ) -> Path:
     """Axial, coronal and sagittal plane at true aspect ratio, with letters, mm and grey values.
 
@@ -67,18 +74,22 @@ def three_planes(
         path: PNG file to write.
         at: Point (mm, LPS) that the planes go through; else the middle.
         labels: Name → integer, for a label map.
+        outlines: Surfaces whose sections are drawn over it: points (mm, LPS) and triangles.
     """
     with mpl.rc_context(STYLE | {"axes.grid": False, "font.size": 10}):
         if min(image.grid.shape) == 1:
             figure = _single_slice(image, labels)
         else:
             first = image.images[0] if isinstance(image, Sequence) else image
-            figure = _planes(first, at, labels)
+            figure = _planes(first, at, labels, outlines)
         return plates.save(figure, path)
 
 
 def _planes(
-    image: Image, at: NDArray[np.float64] | None, labels: Mapping[str, int] | None
+    image: Image,
+    at: NDArray[np.float64] | None,
+    labels: Mapping[str, int] | None,
+    outlines: Outlines,
 ) -> Figure:
     view = _upright(image)
     colours, norm = _colours(image.values, image.quantity, labels)
@@ -96,6 +107,9 @@ def _planes(
         (axes[0, 0], axes[0, 1], axes[1, 0]), ((0, 2), (1, 2), (0, 1)), names, strict=True
     ):
         _plane(ax, view, (across, up), cut, colours, norm)
+        for points, triangles in outlines:
+            ends = _section(view.grid, points, triangles, (across, up), cut)
+            ax.add_collection(LineCollection(ends, colors=_LINE, linewidths=0.9), autolim=False)
         ax.set_title(name, fontsize=12)
     if labels is None:
         _histogram(axes[1, 1], image.values, image.quantity, norm)
@@ -192,6 +206,41 @@ def _plane(
     place = _along(view.grid, across)[cut[across]], _along(view.grid, other)[cut[other]]
     ax.axvline(place[0], color=_CROSS, linewidth=0.6, alpha=0.8)
     ax.axhline(place[1], color=_CROSS, linewidth=0.6, alpha=0.8)
+
+
+def _section(
+    grid: Grid,
+    points: NDArray[np.float64],
+    triangles: NDArray[np.int64],
+    axes: tuple[int, int],
+    cut: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """Where triangles meet a plane: both ends of each segment on the page, shape (k, 2, 2)."""
+    through = 3 - axes[0] - axes[1]
+    corners = grid.index(points)[triangles]
+    # A vertex in the plane counts as above it, so that no segment is a point.
+    height = corners[:, :, through] - cut[through]
+    above = height >= 0.0
+    met = above.any(axis=1) & ~above.all(axis=1)
+    corners, height, above = corners[met], height[met], above[met]
+    alone = np.where(above.sum(axis=1) == 1, above.argmax(axis=1), (~above).argmax(axis=1))
+    rows = np.arange(len(corners))
+    ends = []
+    for step in (1, 2):
+        other = (alone + step) % 3
+        part = height[rows, alone] / (height[rows, alone] - height[rows, other])
+        start, stop = corners[rows, alone], corners[rows, other]
+        ends.append(start + part[:, None] * (stop - start))
+    place = np.stack(ends, axis=1)
+    pages = [_on_page(grid, axis, place[:, :, axis]) for axis in axes]
+    return np.stack(pages, axis=2)
+
+
+def _on_page(grid: Grid, axis: int, index: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Coordinates (mm) of fractional voxel indices along an axis, as `_along` has them."""
+    steps = _along(grid, axis)
+    step = steps[1] - steps[0] if len(steps) > 1 else 0.0
+    return np.asarray(steps[0] + step * index)
 
 
 def _show(

@@ -2,13 +2,17 @@
 
 import numpy as np
 import pytest
+import ufl
 from dolfinx import fem
 from mpi4py import MPI
 
 from organtwin.anatomy.coordinates import coordinates
 from organtwin.anatomy.fibres import FibreAngles, fibres
 from organtwin.anatomy.landmarks import SITES, activation_sites
+from organtwin.anatomy.segments import aha_segments
+from organtwin.anatomy.ventricular_coordinates import ventricular_coordinates
 from organtwin.parallel import on_root
+from organtwin.solve.assembly import integral
 from organtwin.verify.biventricle import biventricle
 
 
@@ -41,3 +45,14 @@ def test_axis_sites_and_fibres_do_not_depend_on_the_ranks(path):
     for here, there in ((found.f0, found_alone.f0), (found.s0, found_alone.s0)):
         difference = here.x.array.reshape(-1, 3) - there.x.array.reshape(-1, 3)[place[own]]
         assert comm.allreduce(np.abs(difference).max(), op=MPI.MAX) < 1e-7
+
+
+def test_ventricular_coordinates_and_segments_do_not_depend_on_the_ranks(path):
+    def integrals(comm):
+        domain = biventricle(comm, path)
+        found = ventricular_coordinates(domain)
+        x = ufl.SpatialCoordinate(domain.mesh)
+        fields = (found.apicobasal, found.transmural, found.rotational, aha_segments(domain))
+        return [integral(field * (1.0 + 0.1 * x[0]) * domain.dx()) for field in fields]
+
+    np.testing.assert_allclose(integrals(MPI.COMM_WORLD), integrals(MPI.COMM_SELF), rtol=1e-7)
