@@ -44,7 +44,7 @@ format: setup ## Let ruff lay out the code.
 verify: setup ## Run the verification problems and compare with their references.
 	$(bin)/organtwin verify
 
-docs: setup ## Write docs/case-file.md from the schema.
+docs: setup ## Write the pages of case files from their schemas.
 	$(bin)/python scripts/write_case_reference.py
 
 lock: setup ## Resolve pyproject.toml anew into requirements.lock.

@@ -18,7 +18,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from organtwin import __version__, cli_deidentify, cli_image, cli_ionic
+from organtwin import (
+    __version__,
+    cli_deidentify,
+    cli_image,
+    cli_ionic,
+    cli_landmarks,
+    cli_segment,
+    cli_surface,
+)
 from organtwin.errors import InputError, OrgantwinError
 
 if TYPE_CHECKING:
@@ -116,7 +124,24 @@ def run(
 
 @app.command()
 def mesh(case: CaseFile, settings: Settings = None, out: Out = None, fresh: Fresh = False) -> None:
-    """Image and mesh only. Runs on one rank: `organtwin mesh case.toml`."""
+    """Image and mesh only, or an organ's mesh. Runs on one rank: `organtwin mesh case.toml`.
+
+    A case file with a section `[source]` makes the mesh of any organ with its report; see
+    docs/meshes.md. Of a simulation's case file the first two stages are done.
+    """
+    from organtwin.case.load import is_organ_case, load_organ_case
+
+    with _outcome() as comm:
+        from organtwin.parallel import on_root
+
+        if on_root(comm, lambda: is_organ_case(case)):
+            from organtwin.case.meshing import mesh_organ
+
+            organ = on_root(comm, lambda: load_organ_case(case, settings or []))
+            directory = mesh_organ(organ, out=out, fresh=fresh, comm=comm)
+            _on_first(comm, f"\nReport:    {directory / 'report.html'}")
+            _on_first(comm, f"Mesh:      {directory / 'mesh.msh'}")
+            return
     _run(case, settings, out, fresh, only={"image", "mesh"})
 
 
@@ -185,6 +210,9 @@ def verify(
 
 
 app.command("deidentify")(cli_deidentify.deidentify)
+app.command("segment")(cli_segment.segment)
+app.command("landmarks")(cli_landmarks.find)
+app.command("surface")(cli_surface.surface)
 
 
 def main() -> None:

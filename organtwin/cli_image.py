@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from organtwin.errors import InputError, OrgantwinError
+from organtwin.cli_outcome import outcome
+from organtwin.errors import InputError
 
 if TYPE_CHECKING:
     from organtwin.image.volume import Image, Sequence
@@ -47,7 +47,7 @@ def info(
 
         organtwin image info SCAN --series 7 --series 8 --series 9
     """
-    with _outcome():
+    with outcome():
         from mpi4py import MPI
 
         from organtwin.parallel import on_root
@@ -150,16 +150,3 @@ def _draw(found: _Found, picture: Path) -> None:
     if names == {} and isinstance(found.image, Image):
         names = {str(k): int(k) for k in np.unique(found.image.values) if k > 0}
     three_planes(found.image, picture, labels=names)
-
-
-@contextmanager
-def _outcome() -> Iterator[None]:
-    """One message and an exit code for what a command raises."""
-    from mpi4py import MPI
-
-    try:
-        yield
-    except OrgantwinError as error:
-        if MPI.COMM_WORLD.rank == 0:
-            typer.echo(f"organtwin: {error}", err=True)
-        raise typer.Exit(2 if isinstance(error, InputError) else 1) from None

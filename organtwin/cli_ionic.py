@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from organtwin.errors import InputError, OrgantwinError
+from organtwin.cli_outcome import outcome
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -59,7 +58,7 @@ def import_(
 
         organtwin run case.toml --set electrophysiology.ionic_model=ionic_models/MODEL.toml
     """
-    with _outcome():
+    with outcome():
         from organtwin.cells.importing import ROUNDING, Wanted, import_model
 
         wanted = Wanted(potential, calcium, tuple(stimulus or ()), time_unit, potential_unit)
@@ -72,7 +71,7 @@ def import_(
 @app.command("list")
 def list_() -> None:
     """List the cell models of the library."""
-    with _outcome():
+    with outcome():
         from rich.table import Table
 
         from organtwin.cells.catalogue import library
@@ -98,7 +97,7 @@ def show(
 
     organtwin ionic show ionic_models/MODEL.toml
     """
-    with _outcome():
+    with outcome():
         from organtwin.cells.accuracy import step_errors
         from organtwin.cells.catalogue import is_own, library, own_entry
         from organtwin.cells.kernel import compile_kernel
@@ -113,16 +112,6 @@ def show(
 
 
 # --- output ---------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _outcome() -> Iterator[None]:
-    """Turn what a command raises into one message and an exit code."""
-    try:
-        yield
-    except OrgantwinError as error:
-        typer.echo(f"organtwin: {error}", err=True)
-        raise typer.Exit(2 if isinstance(error, InputError) else 1) from None
 
 
 def _print_import(found: Import) -> None:

@@ -1,9 +1,10 @@
-"""Write docs/case-file.md from the schema: make docs."""
+"""Write docs/case-file.md and docs/mesh-case-file.md from the schemas: make docs."""
 
 from pathlib import Path
 
-from organtwin.case.reference import case_reference
+from organtwin.case.reference import case_reference, organ_reference
 
 if __name__ == "__main__":
-    page = Path(__file__).parents[1] / "docs" / "case-file.md"
-    page.write_text(case_reference(), encoding="utf-8")
+    docs = Path(__file__).parents[1] / "docs"
+    (docs / "case-file.md").write_text(case_reference(), encoding="utf-8")
+    (docs / "mesh-case-file.md").write_text(organ_reference(), encoding="utf-8")

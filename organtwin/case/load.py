@@ -11,6 +11,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from organtwin.case.organ import OrganCase
 from organtwin.case.quantities import Unit, marks
 from organtwin.case.schema import Case
 from organtwin.errors import InputError, suggestion
@@ -37,7 +38,7 @@ class CaseError(InputError):
 
 
 def load_case(path: str | Path, overrides: Sequence[str] = ()) -> Case:
-    """Read and check a case file.
+    """Read and check the case file of a simulation.
 
     Args:
         path: TOML file.
@@ -51,15 +52,33 @@ def load_case(path: str | Path, overrides: Sequence[str] = ()) -> Case:
         InputError: the file is missing or not TOML, or an override is malformed.
         CaseError: keys or values are wrong; names all of them.
     """
-    file = Path(path)
+    return _load(Path(path), overrides, Case)
+
+
+def load_organ_case(path: str | Path, overrides: Sequence[str] = ()) -> OrganCase:
+    """Read and check the case file of an organ's mesh; see `load_case`."""
+    return _load(Path(path), overrides, OrganCase)
+
+
+def is_organ_case(path: str | Path) -> bool:
+    """Whether a case file is that of an organ's mesh: it has a section ``[source]``.
+
+    Raises:
+        InputError: the file is missing or not TOML.
+    """
+    return "source" in _read(Path(path))
+
+
+def _load[Schema: BaseModel](file: Path, overrides: Sequence[str], schema: type[Schema]) -> Schema:
     settings = _read(file)
     for override in overrides:
         _override(settings, override)
     try:
-        return Case.model_validate(settings, context={"folder": file.resolve().parent})
+        return schema.model_validate(settings, context={"folder": file.resolve().parent})
     except ValidationError as error:
         details = error.errors(include_url=False, include_context=True)
-        raise CaseError([_sentence(file.name, settings, detail) for detail in details]) from None
+        sentences = [_sentence(file.name, schema, settings, detail) for detail in details]
+        raise CaseError(sentences) from None
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -106,9 +125,11 @@ def _toml_value(text: str) -> Any:
 # --- from pydantic's account of an error to a sentence ------------------------------------------
 
 
-def _sentence(file: str, settings: Mapping[str, Any], detail: ErrorDetails) -> str:
+def _sentence(
+    file: str, schema: type[BaseModel], settings: Mapping[str, Any], detail: ErrorDetails
+) -> str:
     """The sentence that tells one error of validation, with its place."""
-    keys, model, unit = _follow(settings, detail["loc"])
+    keys, model, unit = _follow(schema, detail["loc"])
     kind = detail["type"]
     if kind == "extra_forbidden":
         known = model.model_fields if model else ()
@@ -154,14 +175,14 @@ def _problem(detail: ErrorDetails, value: Any, unit: Unit | None) -> str:
 
 
 def _follow(
-    settings: Mapping[str, Any], location: Location
+    schema: type[BaseModel], location: Location
 ) -> tuple[list[int | str], type[BaseModel] | None, Unit | None]:
     """Keys of the file behind pydantic's location, the section they end in, the value's unit.
 
     Pydantic's location also holds the tag of a union's member, which is no key of the file.
     """
     keys: list[int | str] = []
-    model: type[BaseModel] | None = Case
+    model: type[BaseModel] | None = schema
     candidates: tuple[Any, ...] = ()
     unit = None
     for step in location:

@@ -20,6 +20,7 @@ import psutil
 from mpi4py import MPI
 
 import organtwin
+from organtwin.case.organ import OrganCase
 from organtwin.case.schema import Case
 from organtwin.case.stages import StageAccount, sha256
 from organtwin.errors import InputError
@@ -79,7 +80,7 @@ class Manifest:
 
 @contextmanager
 def recording(
-    directory: Path, case: Case, inputs: Sequence[Path], comm: MPI.Comm
+    directory: Path, case: Case | OrganCase, inputs: Sequence[Path], comm: MPI.Comm
 ) -> Iterator[Manifest]:
     """Keep ``run.json`` while the block runs; its ``status`` tells how the block ended.
 
@@ -152,7 +153,7 @@ def _check_writable(directory: Path) -> None:
         ) from None
 
 
-def describe(case: Case, inputs: Sequence[Path], comm: MPI.Comm) -> dict[str, Any]:
+def describe(case: Case | OrganCase, inputs: Sequence[Path], comm: MPI.Comm) -> dict[str, Any]:
     """What is known of a run before it starts."""
     return {
         "status": "running",

@@ -113,6 +113,19 @@ def _existing_file(path: Path, info: ValidationInfo) -> Path:
 
 #: A file that must be there; relative paths start at the case file.
 InputFile = Annotated[Path, AfterValidator(_existing_file)]
+
+
+def _existing_path(path: Path, info: ValidationInfo) -> Path:
+    """Absolute path of a file or folder that is named relative to the case file."""
+    folder = Path((info.context or {}).get("folder", "."))
+    place = (folder / path).resolve()
+    if not place.exists():
+        raise ValueError(f'no such file or folder "{path}" (looked for {place}).')
+    return place
+
+
+#: A file or folder that must be there; relative paths start at the case file.
+InputPath = Annotated[Path, AfterValidator(_existing_path)]
 #: A number without unit.
 Number = Annotated[float, Field(strict=True)]
 #: A whole number.

@@ -1,4 +1,4 @@
-"""The case file's reference page, written from the schema."""
+"""The reference pages of case files, written from their schemas."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from organtwin.case.organ import OrganCase
 from organtwin.case.quantities import Unit, marks
 from organtwin.case.schema import Case
 
@@ -25,9 +26,25 @@ here. An unknown key, a wrong unit or an impossible value is refused before anyt
 """
 
 
+_ORGAN_HEAD = """# Case file of a mesh
+
+A case file with a section `[source]` makes the mesh of any organ, from an image, labels or
+surfaces: `organtwin mesh case.toml`. What it does is told in [meshes](meshes.md). Quantities are
+strings with a unit; `[source]` and `[mesh] size` must be there, every other key has the default
+shown here. `--set mesh.size="3 mm"` replaces a value for one run.
+
+*This page is written from the schema by `make docs`.*
+"""
+
+
 def case_reference() -> str:
-    """The page, as Markdown."""
+    """The page of simulations, as Markdown."""
     return "\n".join([_HEAD, *_section("", Case)]).rstrip() + "\n"
+
+
+def organ_reference() -> str:
+    """The page of meshes, as Markdown."""
+    return "\n".join([_ORGAN_HEAD, *_section("", OrganCase)]).rstrip() + "\n"
 
 
 def _section(name: str, model: type[BaseModel], *, several: bool = False) -> Iterator[str]:
@@ -43,6 +60,8 @@ def _section(name: str, model: type[BaseModel], *, several: bool = False) -> Ite
         yield ""
     for key, field in model.model_fields.items():
         inner = f"{name}.{key}".lstrip(".")
+        if get_origin(field.annotation) is dict:
+            inner += ".NAME"
         for choice in _models(field):
             yield from _section(inner, choice, several=get_origin(field.annotation) is tuple)
 
@@ -68,6 +87,8 @@ def _toml(value: Any, unit: Unit | None) -> str:
         return f'"{unit.text(value)}"'
     if isinstance(value, Mapping):
         return "{}"
+    if isinstance(value, bool):
+        return str(value).lower()
     return str(value) if isinstance(value, int | float) else f'"{value}"'
 
 

@@ -42,5 +42,5 @@ def test_impossible_groups_are_refused(groups: dict[str, tuple[str, ...]], messa
 
 
 def test_unknown_labels_are_refused() -> None:
-    with pytest.raises(InputError, match="no label `livr`. Did you mean `liver`"):
+    with pytest.raises(InputError, match=r"no label `livr`\. Did you mean `liver`"):
         kept(LABELS, ("livr",), "[labels] keep")

@@ -1,0 +1,124 @@
+"""First stage of an organ's mesh: the labels or surfaces that it is made from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from organtwin.case.organ import Labels, OrganCase, Source
+from organtwin.errors import InputError
+from organtwin.image.editing import kept, merged
+from organtwin.image.readers import read_image, read_labels
+from organtwin.image.segmentation import Segmentation
+from organtwin.image.segmentations import read_segmentation
+from organtwin.image.slicer import read_slicer, write_slicer
+from organtwin.image.volume import LabelMap
+from organtwin.image.walls import grow_wall
+from organtwin.mesh.repair import repair
+from organtwin.mesh.surface_files import TriangleSurface, read_surface, write_surface
+
+LABELS, ACCOUNT = "labels.seg.nrrd", "source.json"
+
+
+@dataclass(frozen=True)
+class Material:
+    """What is meshed: labels, or surfaces by region.
+
+    Attributes:
+        labels: Label map, if it is made from labels.
+        surfaces: Region → closed surface, else.
+        decisions: What was done to get it, one sentence each.
+    """
+
+    labels: LabelMap | None
+    surfaces: Mapping[str, TriangleSurface]
+    decisions: tuple[str, ...]
+
+
+def source_of(case: OrganCase) -> Material:
+    """Read, segment or repair what the case names.
+
+    Raises:
+        InputError: a file or a name can't be used.
+        MeshError: a surface can't be repaired.
+    """
+    if case.source.surfaces is not None:
+        return _surfaces(case.source.surfaces, mend=case.source.repair)
+    labels, told = _labels(case.source, case.labels)
+    if case.labels.merge:
+        labels = merged(labels, case.labels.merge, "[labels] merge")
+        told += [
+            f"`{new}` is {' + '.join(f'`{name}`' for name in members)}."
+            for new, members in case.labels.merge.items()
+        ]
+    if case.labels.keep:
+        wanted = [name for name in case.labels.keep if name not in case.labels.walls]
+        around = [label for wall in case.labels.walls.values() for label in wall.around]
+        labels = kept(labels, tuple(dict.fromkeys([*wanted, *around])), "[labels] keep")
+    for name, wall in case.labels.walls.items():
+        for label in wall.around:
+            grown = grow_wall(labels, label, wall.thickness, name, into=wall.into)
+            labels = grown.labels
+        told.append(
+            f"`{name}`, {wall.thickness:g} mm thick, was grown around "
+            f"`{'` and `'.join(wall.around)}`: {grown.volume_ml:.1f} mL."
+        )
+    if case.labels.keep:
+        labels = kept(labels, case.labels.keep, "[labels] keep")
+    return Material(labels, {}, tuple(told))
+
+
+def _labels(source: Source, section: Labels) -> tuple[LabelMap, list[str]]:
+    if section.corrected is not None:
+        told = [f"The labels are those of {section.corrected.name}, corrected by hand."]
+        return read_slicer(section.corrected).labels, told
+    if source.image is not None:
+        from organtwin.segment.catalogue import segment
+        from organtwin.segment.recipe import Options
+
+        image = read_image(source.image, source.series or None)
+        found = segment(image, source.recipe or "", Options(engine=source.engine))
+        return found.labels, [f"Segmented by `{found.recipe}` with {found.engine}.",
+                              *found.decisions]  # fmt: skip
+    if source.labels is None:
+        raise InputError("[source]", "nothing to read.", "Give `labels`.")
+    if source.names is not None:
+        return read_labels(source.labels, source.names), []
+    return read_segmentation(source.labels).labels, []
+
+
+def _surfaces(files: Mapping[str, Path], *, mend: bool) -> Material:
+    surfaces, told = {}, []
+    for name, file in files.items():
+        surface = read_surface(file)
+        if mend:
+            result = repair(surface, place=file.name)
+            surface = result.surface
+            told += [f"{file.name}: {change}" for change in result.changes]
+            if result.changes:
+                told.append(
+                    f"{file.name}: the repair moved the surface by {result.hausdorff:.3g} mm."
+                )
+        surfaces[name] = surface
+    return Material(None, surfaces, tuple(told))
+
+
+def write_source(material: Material, folder: Path) -> None:
+    """Write what is meshed into a stage's folder."""
+    if material.labels is not None:
+        write_slicer(Segmentation(material.labels), folder / LABELS)
+    for name, surface in material.surfaces.items():
+        write_surface(surface, folder / f"{name}.vtp")
+    account = {"surfaces": list(material.surfaces), "decisions": material.decisions}
+    (folder / ACCOUNT).write_text(json.dumps(account, indent=2) + "\n", encoding="utf-8")
+
+
+def read_source(folder: Path) -> Material:
+    """Read what `write_source` wrote."""
+    account = json.loads((folder / ACCOUNT).read_text(encoding="utf-8"))
+    names = account["surfaces"]
+    labels = None if names else read_slicer(folder / LABELS).labels
+    surfaces = {name: read_surface(folder / f"{name}.vtp") for name in names}
+    return Material(labels, surfaces, tuple(account["decisions"]))

@@ -1,0 +1,289 @@
+"""The command `organtwin segment`: labels from a scan, compared, drawn, corrected."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from organtwin.cli_outcome import outcome
+from organtwin.errors import InputError
+
+if TYPE_CHECKING:
+    from organtwin.image.volume import Image, LabelMap, Sequence
+    from organtwin.segment.agreement import Agreement
+    from organtwin.segment.correction import Change
+    from organtwin.segment.recipe import Segmented
+
+SUFFIX = ".seg.nrrd"
+
+
+def segment(
+    image: Annotated[
+        Path, typer.Argument(help="Scan, or `recipes` for a list of them.", metavar="IMAGE")
+    ],
+    recipe: Annotated[str, typer.Option(help="Name of the recipe.")] = "",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Where to write the labels (.seg.nrrd).")
+    ] = None,
+    series: Annotated[
+        list[str] | None,
+        typer.Option(metavar="N", help="DICOM series: number or part of the description."),
+    ] = None,
+    reference: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="LABELS", help="Labels to compare with; repeatable."),
+    ] = None,
+    names: Annotated[
+        Path | None,
+        typer.Option("--reference-names", metavar="FILE.json", help="Integer to name."),
+    ] = None,
+    corrected: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.seg.nrrd", help="Corrected labels: tell what was changed."),
+    ] = None,
+    picture: Annotated[
+        bool, typer.Option("--picture", help="Draw the contours on three planes (.png).")
+    ] = False,
+    engine: Annotated[str, typer.Option(help="auto, own, totalsegmentator or monai.")] = "auto",
+    threshold: Annotated[
+        float | None, typer.Option(help="HU, instead of the one that is found.")
+    ] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="MONAI bundle with weights.")
+    ] = None,
+) -> None:
+    """Segment a scan by a recipe; the labels open in 3D Slicer with names and colours.
+
+    What recipes there are, and one of them with a picture:
+
+        organtwin segment recipes
+
+        organtwin segment ct.nii.gz --recipe heart_and_aorta_ct -o heart.seg.nrrd --picture
+
+    Compare with labels that exist:
+
+        organtwin segment ct.nii.gz --recipe bone_ct -o bone.seg.nrrd --reference bones/
+
+    Open heart.seg.nrrd in 3D Slicer, correct it, save it, and see what you changed:
+
+        organtwin segment ct.nii.gz -o heart.seg.nrrd --corrected heart-mine.seg.nrrd
+
+    A report is written beside the labels (.json).
+    """
+    with outcome():
+        from mpi4py import MPI
+
+        from organtwin.parallel import on_root
+
+        asked = _Asked(
+            image, recipe, out, tuple(series or ()), tuple(reference or ()), names, corrected,
+            picture,
+        )  # fmt: skip
+        on_root(MPI.COMM_WORLD, lambda: _segment(asked, engine, threshold, bundle))
+
+
+# --- what it does ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Asked:
+    image: Path
+    recipe: str
+    out: Path | None
+    series: tuple[str, ...]
+    reference: tuple[Path, ...]
+    names: Path | None
+    corrected: Path | None
+    picture: bool
+
+
+def _segment(asked: _Asked, engine: str, threshold: float | None, bundle: Path | None) -> None:
+    if str(asked.image) == "recipes" and not asked.image.exists():
+        typer.echo(_listing())
+        return
+    out = _checked(asked)
+    if asked.corrected is not None and out.is_file() and not asked.recipe:
+        _tell_changes(out, asked.corrected)
+        return
+    from organtwin.segment.catalogue import segment as run
+    from organtwin.segment.recipe import Options
+
+    scan = _scan(asked)
+    start = time.perf_counter()
+    found = run(scan, asked.recipe, Options(engine, threshold, bundle=bundle))
+    seconds = time.perf_counter() - start
+    _write(found, out)
+    rows = _compared(found, asked)
+    changed = _changed(found.labels, asked.corrected)
+    report = _report(found, asked, seconds, rows, changed)
+    _beside(out, ".json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    _tell(found, seconds, rows, changed)
+    typer.echo(f"labels     {out}\nreport     {_beside(out, '.json')}")
+    if asked.picture:
+        typer.echo(f"picture    {_draw(scan, found, rows, asked, _beside(out, '.png'))}")
+
+
+def _listing() -> str:
+    from organtwin.segment.catalogue import RECIPES
+
+    return "\n".join(
+        f"{name:<20} {recipe.about}\n{'':<20} Needs: {recipe.needs}."
+        for name, recipe in RECIPES.items()
+    )
+
+
+def _checked(asked: _Asked) -> Path:
+    """The file to write, once the arguments fit together."""
+    if not asked.recipe and not (asked.corrected and asked.out and asked.out.is_file()):
+        raise InputError(
+            "segment", "no recipe chosen.", "See `organtwin segment recipes`; choose by --recipe."
+        )
+    stem = asked.image.name.removesuffix(".gz").rsplit(".", 1)[0]
+    out = asked.out or Path(f"{stem}-{asked.recipe}{SUFFIX}")
+    if not out.name.endswith(SUFFIX):
+        raise InputError(
+            str(out), f"3D Slicer knows segmentations by `{SUFFIX}`.", "Change the file name."
+        )
+    return out
+
+
+def _beside(out: Path, suffix: str) -> Path:
+    return out.with_name(out.name.removesuffix(SUFFIX) + suffix)
+
+
+def _scan(asked: _Asked) -> Image | Sequence | list[Sequence]:
+    from organtwin.image.readers import read_image
+    from organtwin.segment.catalogue import RECIPES
+
+    entry = RECIPES.get(asked.recipe)
+    if entry is not None and entry.run is None and asked.image.is_dir():
+        return _cines(asked)
+    return read_image(asked.image, list(asked.series) or None)
+
+
+def _cines(asked: _Asked) -> list[Sequence]:
+    """Every cine of a DICOM folder, or those that were chosen."""
+    from organtwin.image.dicom import choose, read_series
+    from organtwin.image.dicom_headers import scan
+    from organtwin.image.volume import Sequence
+
+    every = scan(asked.image)
+    chosen = [choose(every, _number(wanted), str(asked.image)) for wanted in asked.series]
+    images = [read_series(s, s.name) for s in chosen or every if s.kind == "image"]
+    return [image for image in images if isinstance(image, Sequence)]
+
+
+def _number(wanted: str) -> int | str:
+    return int(wanted) if wanted.isdigit() else wanted
+
+
+def _write(found: Segmented, out: Path) -> None:
+    from organtwin.image.slicer import write_slicer
+
+    write_slicer(found.labels, out)
+
+
+def _compared(found: Segmented, asked: _Asked) -> tuple[Agreement, ...]:
+    if not asked.reference:
+        return ()
+    from organtwin.segment.agreement import agreement, structures
+    from organtwin.segment.catalogue import RECIPES
+    from organtwin.segment.references import read_names, read_references
+
+    grid, wanted = found.labels.grid, RECIPES[found.recipe].wanted
+    reference = read_references(
+        asked.reference, grid,
+        names=read_names(asked.names) if asked.names else None,
+        unions=wanted.regions if wanted else None,
+    )  # fmt: skip
+    return agreement(structures(found.labels, found.wholes), reference, grid)
+
+
+def _changed(labels: LabelMap, corrected: Path | None) -> tuple[Change, ...]:
+    if corrected is None:
+        return ()
+    from organtwin.image.slicer import read_slicer
+    from organtwin.segment.correction import changes
+
+    return changes(labels, read_slicer(corrected, grid=labels.grid).labels)
+
+
+def _tell_changes(out: Path, corrected: Path) -> None:
+    """What a correction changed in labels that were written before."""
+    from organtwin.image.slicer import read_slicer
+    from organtwin.segment.correction import table
+
+    changed = _changed(read_slicer(out).labels, corrected)
+    report = _beside(out, ".json")
+    facts: dict[str, Any] = json.loads(report.read_text()) if report.is_file() else {}
+    facts["correction"] = [row.record() for row in changed]
+    report.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    typer.echo(f"{table(changed)}\nreport     {report}")
+
+
+def _report(
+    found: Segmented, asked: _Asked, seconds: float, rows: tuple[Agreement, ...],
+    changed: tuple[Change, ...],
+) -> dict[str, Any]:  # fmt: skip
+    return {
+        "scan": asked.image.name,
+        "recipe": found.recipe,
+        "engine": found.engine,
+        "seconds": round(seconds, 2),
+        "volumes_ml": {name: found.labels.volume_ml(name) for name in found.labels.names},
+        "thresholds": dict(found.thresholds),
+        "seeds": {name: list(place) for name, place in found.seeds.items()},
+        "decisions": list(found.decisions),
+        "agreement": [row.record() for row in rows],
+        "correction": [row.record() for row in changed],
+    }
+
+
+def _tell(
+    found: Segmented, seconds: float, rows: tuple[Agreement, ...], changed: tuple[Change, ...]
+) -> None:
+    from organtwin.segment.agreement import table
+    from organtwin.segment.correction import table as changes_table
+
+    typer.echo(f"recipe     {found.recipe}, {found.engine}, {seconds:.1f} s")
+    for decision in found.decisions:
+        typer.echo(f"           {decision}")
+    if rows:
+        typer.echo(table(rows))
+    if changed:
+        typer.echo(changes_table(changed))
+
+
+def _draw(
+    scan: Image | Sequence | list[Sequence], found: Segmented, rows: tuple[Agreement, ...],
+    asked: _Asked, path: Path,
+) -> Path:  # fmt: skip
+    from organtwin.export.overlays import overlay, overlay_slices
+    from organtwin.image.volume import Sequence
+    from organtwin.segment.catalogue import RECIPES
+    from organtwin.segment.references import read_names, read_references
+
+    every = scan if isinstance(scan, list) else [scan]
+    images = [
+        s.images[min(found.phase, len(s.images) - 1)] if isinstance(s, Sequence) else s
+        for s in every
+    ]
+    if min(images[0].grid.shape) == 1:
+        return overlay_slices(images, found.labels, path)
+    image = images[0]
+    masks = {}
+    if asked.reference and rows:
+        wanted = RECIPES[found.recipe].wanted
+        masks = read_references(
+            asked.reference, image.grid,
+            names=read_names(asked.names) if asked.names else None,
+            unions=wanted.regions if wanted else None,
+        )  # fmt: skip
+    compared = {row.name: masks[row.name] for row in rows if row.name in masks}
+    notes = {row.name: f"(Dice {row.dice:.2f})" for row in rows}
+    return overlay(image, found.labels, path, reference=compared, notes=notes)

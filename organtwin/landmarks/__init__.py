@@ -1,0 +1,1 @@
+"""Points, planes and axes of anatomy, found in labels and surfaces."""

@@ -1,0 +1,255 @@
+"""The lumen of an aortic root unrolled: distance of its wall by height and angle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from organtwin.errors import InputError
+from organtwin.image.volume import Grid, Image
+from organtwin.landmarks.fits import frame, unit
+
+type Vector = NDArray[np.float64]
+type Mask = NDArray[np.bool_]
+
+#: Directions in a section.
+ANGLES = 72
+#: Heights looked at around the end of the vessel (mm).
+RANGE = (-32.0, 55.0)
+#: Smoothing of label maps before their border is taken (voxels).
+BLUR = 1.0
+#: Rays that go on beyond this many median radii have left through an ostium or into a ventricle.
+LEAK = 1.5
+#: Length of the rays (mm).
+REACH = 34.0
+#: Share of directions in which a wall must be seen for a section to count.
+SEEN = 0.6
+#: Rounds in which the centres of the sections settle.
+ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class Lumen:
+    """A field that is above a level inside a vessel.
+
+    Attributes:
+        values: Field, indexed ``[i, j, k]``.
+        grid: Where it lies.
+        level: Value at the wall.
+        grey: Whether the field is a scan, in which leaflets show, not labels.
+    """
+
+    values: NDArray[np.float32]
+    grid: Grid
+    level: float
+    grey: bool = False
+
+    def at(self, points: Vector) -> Vector:
+        """Field minus level at points (mm), shape (..., 3); outside the grid it is far below."""
+        index = self.grid.index(points.reshape(-1, 3)).T
+        found = ndimage.map_coordinates(self.values, index, order=1, cval=-1e4)
+        return np.asarray(found.reshape(points.shape[:-1]) - self.level, float)
+
+    def shifted(self, share: float) -> Lumen:
+        """The same field with the wall at another level, by a share of the level of its blood."""
+        high = float(np.percentile(self.values[self.values > self.level], 50.0))
+        return replace(self, level=self.level + share * (high - self.level))
+
+    @classmethod
+    def of_labels(cls, mask: Mask, grid: Grid) -> Lumen:
+        """Blurred mask, half of it at the wall."""
+        return cls(ndimage.gaussian_filter(mask.astype(np.float32), BLUR), grid, 0.5)
+
+    @classmethod
+    def of_image(cls, image: Image, core: Mask) -> Lumen:
+        """Grey values, the wall half-way between blood and what surrounds it.
+
+        Args:
+            image: Scan with contrast medium.
+            core: Voxels of the vessel near its root, on the same grid.
+
+        Raises:
+            InputError: the blood is no brighter than what surrounds it.
+        """
+        ball = ndimage.generate_binary_structure(3, 1)
+        inner = ndimage.binary_erosion(core, ball, 2)
+        shell = ndimage.binary_dilation(core, ball, 3) & ~ndimage.binary_dilation(core, ball, 1)
+        inside = image.values[inner if inner.any() else core]
+        blood, noise = float(np.median(inside)), float(np.std(inside))
+        around = image.values[shell]
+        # Neighbouring chambers are as bright as the vessel; they are no wall.
+        dark = around[around < blood - 3.0 * noise]
+        wall = float(np.median(dark)) if dark.size > 0.1 * around.size else blood
+        if not blood > wall:
+            raise InputError(
+                "aortic root",
+                f"blood ({blood:.0f}) is no brighter than its surroundings ({wall:.0f}).",
+                "Take a scan with contrast medium, or landmarks from labels alone.",
+            )
+        return cls(image.values.astype(np.float32), image.grid, 0.5 * (blood + wall), grey=True)
+
+
+@dataclass(frozen=True)
+class Root:
+    """Wall of a root by height and angle.
+
+    Attributes:
+        axes: Rows are the directions of angle 0 and 90° and upwards along the vessel, shape (3, 3).
+        heights: Height of each section above the vessel's end (mm), shape (n,).
+        centres: Middle of each section (mm), shape (n, 3).
+        radii: Distance of the wall in each direction (mm), NaN where none is seen, shape (n, m).
+        open: Where a ray left the lumen without a wall near by, shape (n, m).
+        raw: The radii before single rays were evened out (mm), shape (n, m).
+        grey: Whether it was seen in a scan.
+    """
+
+    axes: Vector
+    heights: Vector
+    centres: Vector
+    radii: Vector
+    open: Mask
+    raw: Vector
+    grey: bool = False
+
+    @property
+    def angles(self) -> Vector:
+        """Directions (radians), shape (m,)."""
+        return np.arange(self.radii.shape[1]) * 2.0 * np.pi / self.radii.shape[1]
+
+    @property
+    def areas(self) -> Vector:
+        """Area of each section (mm²), NaN where too little of its wall is seen, shape (n,)."""
+        step = 2.0 * np.pi / self.radii.shape[1]
+        after = np.roll(self.radii, -1, axis=1)
+        return np.asarray(0.5 * np.sin(step) * np.sum(self.radii * after, axis=1))
+
+    def place(self, height: float, angle: float) -> Vector:
+        """Point of the wall at a height and an angle, among those seen (mm), shape (3,)."""
+        curve = self.curve(angle)
+        seen = np.isfinite(curve)
+        radius = float(np.interp(height, self.heights[seen], curve[seen]))
+        centre = [np.interp(height, self.heights, self.centres[:, k]) for k in range(3)]
+        return np.asarray(np.array(centre) + radius * self.direction(angle))
+
+    def direction(self, angle: float) -> Vector:
+        """Unit vector of an angle, shape (3,)."""
+        return np.asarray(np.cos(angle) * self.axes[0] + np.sin(angle) * self.axes[1])
+
+    def curve(self, angle: float, half_width: float = np.radians(7.6)) -> Vector:
+        """Radius over height in a direction, averaged over a few neighbours (mm), shape (n,)."""
+        off = np.abs((self.angles - angle + np.pi) % (2.0 * np.pi) - np.pi)
+        near = off <= half_width
+        weights = np.maximum(1.0 - off[near] / (half_width * 1.5), 0.0)
+        return np.asarray(np.average(self.radii[:, near], axis=1, weights=weights))
+
+    def harmonic(self, order: int) -> NDArray[np.complex128]:
+        """Fourier coefficient of the radius: real amplitude times its phase, shape (n,)."""
+        turn = np.exp(-1j * order * self.angles)
+        return np.asarray(2.0 * np.mean(self.radii * turn, axis=1))
+
+
+def unroll(lumen: Lumen, end: Vector, beyond: Vector) -> Root:
+    """Wall of a root around the axis that leaves the heart.
+
+    Args:
+        lumen: Blood.
+        end: Where the vessel begins (mm), shape (3,).
+        beyond: A place further along it (mm), shape (3,).
+
+    Raises:
+        InputError: there is no lumen around the axis.
+    """
+    up = unit(beyond - end)
+    step = 0.5 * float(lumen.grid.spacing.min())
+    heights = np.arange(RANGE[0], RANGE[1] + step, step)
+    axes = frame(up, np.array([0.0, -1.0, 0.0]) if abs(up[1]) < 0.9 else None)
+    centres = end + heights[:, None] * up
+    for _ in range(ROUNDS):
+        radii, left = _radii(lumen, centres, axes, step)
+        good = np.isfinite(radii).all(axis=1)
+        if np.count_nonzero(good) < 10:
+            raise InputError(
+                "aortic root", "no lumen was found around the axis.", "Check the labels."
+            )
+        centres = _recentred(radii, good, centres, heights, axes)
+    radii, left = _radii(lumen, centres, axes, step)
+    return Root(axes, heights, centres, _smooth(radii), left, radii, lumen.grey)
+
+
+def _radii(lumen: Lumen, centres: Vector, axes: Vector, step: float) -> tuple[Vector, Mask]:
+    """First border along each ray; NaN rows where too few are seen, and where rays leaked."""
+    turn = np.arange(ANGLES) * 2.0 * np.pi / ANGLES
+    way = np.cos(turn)[:, None] * axes[0] + np.sin(turn)[:, None] * axes[1]
+    reach = np.arange(0.0, REACH, step)
+    radii = np.full((len(centres), ANGLES), np.nan)
+    for first in range(0, len(centres), 16):  # in portions, for memory
+        points = centres[first : first + 16, None, None] + reach[:, None] * way[None, :, None]
+        radii[first : first + 16] = _crossing(lumen.at(points), reach)
+    middle = np.nanmedian(np.where(np.isfinite(radii), radii, REACH), axis=1)
+    left = np.isnan(radii) | (radii > LEAK * middle[:, None])
+    inside = lumen.at(centres) > 0.0
+    seen = inside & (np.mean(~left, axis=1) >= SEEN) & (middle > 3.0)
+    filled = np.full_like(radii, np.nan)
+    for row in np.flatnonzero(seen):
+        known = ~left[row]
+        filled[row] = np.interp(turn, turn[known], radii[row, known], period=2.0 * np.pi)
+    return filled, left
+
+
+def _crossing(field: Vector, reach: Vector) -> Vector:
+    """Distance at which a field along the last axis first falls to zero; NaN if it doesn't."""
+    below = field <= 0.0
+    first = np.argmax(below, axis=-1)
+    found = below.any(axis=-1) & (first > 0)
+    before = np.maximum(first - 1, 0)
+    a = np.take_along_axis(field, before[..., None], -1)[..., 0]
+    b = np.take_along_axis(field, first[..., None], -1)[..., 0]
+    share = a / np.where(found, a - b, 1.0)
+    return np.where(found, reach[before] + share * (reach[1] - reach[0]), np.nan)
+
+
+def _recentred(radii: Vector, good: Mask, centres: Vector, heights: Vector, axes: Vector) -> Vector:
+    """Centroids of the sections, along a parabola over the height."""
+    turn = np.arange(ANGLES) * 2.0 * np.pi / ANGLES
+    # Moments of triangles around the centre: r³/3 over r²/2.
+    weight = radii[good] ** 3
+    size = 1.5 * np.sum(radii[good] ** 2, axis=1)
+    x = np.sum(weight * np.cos(turn), axis=1) / size
+    y = np.sum(weight * np.sin(turn), axis=1) / size
+    middles = centres[good] + x[:, None] * axes[0] + y[:, None] * axes[1]
+    terms = np.vander(heights, 3)
+    solved = np.linalg.lstsq(terms[good], middles - heights[good, None] * axes[2])[0]
+    # Beyond what was seen the parabola must not run away.
+    low, high = heights[good].min(), heights[good].max()
+    inner = np.vander(np.clip(heights, low, high), 3) @ solved
+    return np.asarray(inner + heights[:, None] * axes[2])
+
+
+def _smooth(radii: Vector) -> Vector:
+    """Median of three by three neighbours, all the way round; single wrong rays vanish."""
+    ring = np.concatenate([radii[:, -1:], radii, radii[:, :1]], axis=1)
+    stack = [np.roll(ring, (i, j), axis=(0, 1))[:, 1:-1] for i in (-1, 0, 1) for j in (-1, 0, 1)]
+    middle = np.median(np.array(stack), axis=0)
+    return np.where(np.isfinite(middle), middle, radii)
+
+
+def section_diameter(lumen: Lumen, centre: Vector, normal: Vector) -> tuple[Vector, float]:
+    """Centroid of the lumen's section by a plane, and the diameter of a disc of its area (mm).
+
+    Where the plane misses the lumen, the centre comes back with a diameter of 0.
+    """
+    axes = frame(normal)
+    step = 0.5 * float(lumen.grid.spacing.min())
+    turn = np.arange(ANGLES) * 2.0 * np.pi / ANGLES
+    for _ in range(ROUNDS):
+        radii = _radii(lumen, centre[None, :], axes, step)[0][0]
+        if not np.isfinite(radii).all():
+            return centre, 0.0
+        size = 1.5 * np.sum(radii**2)
+        centre = centre + (np.sum(radii**3 * np.cos(turn)) / size) * axes[0]
+        centre = centre + (np.sum(radii**3 * np.sin(turn)) / size) * axes[1]
+    area = 0.5 * np.sin(turn[1]) * float(np.sum(radii * np.roll(radii, -1)))
+    return centre, 2.0 * float(np.sqrt(area / np.pi))

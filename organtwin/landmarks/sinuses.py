@@ -1,0 +1,211 @@
+"""The three sinuses of an unrolled aortic root: their lobes, hinge points and upper border."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from organtwin.errors import InputError
+from organtwin.landmarks.fits import angle, fit_plane, fit_plane_robustly, unit
+from organtwin.landmarks.knees import Knee, knee
+from organtwin.landmarks.record import Plane
+from organtwin.landmarks.root import Lumen, Root, unroll
+
+type Vector = NDArray[np.float64]
+
+#: Heights around the end of the centreline in which the sinuses are widest (mm).
+SINUSES = (-18.0, 22.0)
+#: Lengths of profile that are looked at below and above a sinus (mm).
+BELOW, ABOVE = 22.0, 20.0
+#: A first look's normals farther off than this are not believed (degrees).
+STEEPEST = 35.0
+#: How far a lobe may be from where three even ones would lie (degrees).
+SWAY = 40.0
+#: Fall of the radius within a length (mm) that no wall makes: share of the radius.
+STEP, SUDDEN = 2.0, 0.22
+
+
+@dataclass(frozen=True)
+class Lobe:
+    """A sinus.
+
+    Attributes:
+        angle: Its direction (radians).
+        height: Height where it is widest (mm).
+        bend: Its lower end; none where the vessel ends.
+        hinge: Lowest point of the leaflet's attachment (mm), shape (3,).
+        kind: What the end is: a ``bend`` of the wall, the step at a ``leaflet``, or the ``end`` of
+            the vessel.
+    """
+
+    angle: float
+    height: float
+    bend: Knee | None
+    hinge: Vector
+    kind: str
+
+
+@dataclass(frozen=True)
+class Sinuses:
+    """What one look at a root gives.
+
+    Attributes:
+        root: The unrolled root.
+        widest: Height where the sinuses are widest (mm).
+        lobes: The three sinuses.
+        junction: Plane through their upper bends; its diameter is not known yet.
+        junction_residual: Distance of the bends from it (mm).
+        junction_rise: Mean height of the sinus wall over the bends (mm).
+    """
+
+    root: Root
+    widest: float
+    lobes: tuple[Lobe, ...]
+    junction: Plane
+    junction_residual: float
+    junction_rise: float
+
+
+def look_at(root: Root) -> Sinuses:
+    """Sinuses, hinge points and upper border of an unrolled root.
+
+    Raises:
+        InputError: too little of it was seen, or nothing bends.
+    """
+    widest = _widest(root)
+    lobes = tuple(_lobe(root, turn, widest) for turn in _thirds(root, widest))
+    plane, residual, rise = _junction_plane(root, widest)
+    return Sinuses(root, widest, lobes, plane, residual, rise)
+
+
+def straightened(lumen: Lumen, found: Sinuses) -> Sinuses:
+    """A second look along the middle of both planes' normals: sections then cut neither askew."""
+    middle = np.array([np.interp(found.widest, found.root.heights, c)
+                       for c in found.root.centres.T])  # fmt: skip
+    up = unit(hinge_normal(found) + found.junction.normal)
+    if angle(up, found.root.axes[2]) > STEEPEST:
+        return found
+    try:
+        return look_at(unroll(lumen, middle, middle + up))
+    except InputError:
+        return found
+
+
+def again(lumen: Lumen, root: Root) -> Root:
+    """The same root along the same axis, in another lumen."""
+    start = np.array([np.interp(0.0, root.heights, c) for c in root.centres.T])
+    return unroll(lumen, start, start + root.axes[2])
+
+
+def _widest(root: Root) -> float:
+    """Height where the sinuses are widest: the highest local maximum of the area."""
+    inside = (root.heights >= SINUSES[0]) & (root.heights <= SINUSES[1])
+    inside &= np.isfinite(root.areas)
+    if np.count_nonzero(inside) < 5:
+        raise InputError(
+            "aortic root", "too little of the root was seen.", "Check the label of the aorta."
+        )
+    areas, heights = ndimage.gaussian_filter1d(root.areas[inside], 2.0), root.heights[inside]
+    peaks = np.flatnonzero((areas[1:-1] >= areas[:-2]) & (areas[1:-1] > areas[2:])) + 1
+    best = peaks[np.argmax(areas[peaks])] if len(peaks) else int(np.argmax(areas))
+    return float(heights[best])
+
+
+def _thirds(root: Root, widest: float) -> Vector:
+    """Directions of three even lobes, from the phase of the third harmonic (radians)."""
+    near = np.abs(root.heights - widest) < 6.0
+    total = np.nansum(root.harmonic(3)[near])
+    return np.asarray(-np.angle(total) / 3.0 + np.arange(3) * 2.0 * np.pi / 3.0)
+
+
+def _lobe(root: Root, turn: float, widest: float) -> Lobe:
+    """The sinus near a direction: where its wall is farthest, and the bend below."""
+    rows = np.flatnonzero((np.abs(root.heights - widest) < 12.0) & np.isfinite(root.areas))
+    off = (root.angles - turn + np.pi) % (2.0 * np.pi) - np.pi
+    columns = np.flatnonzero(np.abs(off) <= np.radians(SWAY))
+    wall = ndimage.gaussian_filter(root.radii[rows], (2.0, 2.0), mode=("nearest", "wrap"))
+    # Towards the edges of its sector a lobe counts less, so that it isn't its neighbour's flank.
+    wall = wall[:, columns] - 0.02 * wall.max() * (off[columns] / np.radians(SWAY)) ** 2
+    row, column = np.unravel_index(int(np.argmax(wall)), wall.shape)
+    top, direction = rows[row], float(root.angles[columns[column]])
+    return _hinge(root, direction, int(top))
+
+
+def _hinge(root: Root, direction: float, top: int) -> Lobe:
+    """Lower end of a sinus: the step where a leaflet leaves its wall, else the bend of the wall."""
+    step = root.heights[1] - root.heights[0]
+    count = int(BELOW / step)
+    down = slice(top, max(top - count, 0) if top > count else None, -1)
+    heights, curve = root.heights[down], root.curve(direction)[down]
+    rung = _leaflet(curve, max(round(STEP / step), 1))
+    if rung is not None:
+        at = root.place(float(heights[rung[0]]), direction)
+        height = 0.5 * float(heights[rung[0]] + heights[rung[1]])
+        hinge = at + (height - heights[rung[0]]) * root.axes[2]
+        fall = Knee(height, float(curve[0] - curve[rung[0]]), np.inf, 0.0,
+                    float(curve[rung[0]] - curve[rung[1]]))  # fmt: skip
+        if not root.grey:  # a label that ends there looks the same
+            return Lobe(direction, float(heights[0]), None, hinge, "end")
+        return Lobe(direction, float(heights[0]), fall, hinge, "leaflet")
+    bend = knee(heights, _falling(curve))
+    if bend is None or bend.turn <= 0.0:
+        last = float(heights[np.isfinite(curve)][-1])
+        return Lobe(direction, float(heights[0]), None, root.place(last, direction), "end")
+    return Lobe(direction, float(heights[0]), bend, root.place(bend.place, direction), "bend")
+
+
+def _leaflet(curve: Vector, window: int) -> tuple[int, int] | None:
+    """First sudden fall of a radius: the samples before and behind its steepest part."""
+    if len(curve) <= window + 1:
+        return None
+    fall = curve[:-window] - curve[window:]
+    sudden = np.flatnonzero(fall > SUDDEN * curve[0])
+    if not len(sudden):
+        return None
+    first = int(sudden[0])
+    single = -np.diff(curve[first : first + window + 1])
+    steepest = first + int(np.argmax(single))
+    return max(steepest - 1, first), min(steepest + 2, first + window)
+
+
+def _falling(curve: Vector) -> Vector:
+    """The curve up to where it rises again by a part of its fall, no number beyond."""
+    seen = np.where(np.isfinite(curve), curve, np.inf)
+    lowest = np.minimum.accumulate(seen)
+    again = seen - lowest > 0.15 * (seen[0] - lowest)
+    again &= (seen[0] - lowest > 1.0) & (np.arange(len(curve)) > 0)
+    if not again.any():
+        return curve
+    end = int(np.argmax(again))
+    return np.where(np.arange(len(curve)) < end, curve, np.nan)
+
+
+def _junction_plane(root: Root, widest: float) -> tuple[Plane, float, float]:
+    """Plane through the upper bends in all directions; its residual and the mean rise."""
+    step = root.heights[1] - root.heights[0]
+    count = int(ABOVE / step)
+    points, weights = [], []
+    for turn in root.angles[::2]:
+        curve = root.curve(turn)
+        near = np.flatnonzero((np.abs(root.heights - widest) < 8.0) & np.isfinite(curve))
+        top = int(near[np.argmax(curve[near])])
+        bend = knee(root.heights[top : top + count], curve[top : top + count])
+        if bend is not None and bend.turn > 0.0 and bend.rise > 0.0:
+            points.append(root.place(bend.place, turn))
+            weights.append(bend.rise)
+    if len(points) < 6:
+        raise InputError(
+            "aortic root", "the sinuses bend nowhere into a tube.", "Place `sinotubular_junction`."
+        )
+    fit = fit_plane_robustly(np.array(points), np.array(weights))
+    normal = fit.normal if fit.normal @ root.axes[2] > 0.0 else -fit.normal
+    return Plane(fit.centre, normal), fit.residual, float(np.mean(weights))
+
+
+def hinge_normal(found: Sinuses) -> Vector:
+    """Upward unit normal of the plane through the three hinge points, shape (3,)."""
+    normal = fit_plane(np.array([lobe.hinge for lobe in found.lobes])).normal
+    return np.asarray(normal if normal @ found.root.axes[2] > 0.0 else -normal)

@@ -1,0 +1,209 @@
+"""Interfaces with triangles of the size that is wanted, their curves and corners kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from organtwin.errors import MeshError
+from organtwin.mesh.conforming.collapse import collapse
+from organtwin.mesh.conforming.flipping import flip, smallest_angles
+from organtwin.mesh.conforming.interfaces import Interfaces
+from organtwin.mesh.conforming.original import Original
+from organtwin.mesh.conforming.region_volumes import keep_volumes
+from organtwin.mesh.conforming.relaxing import balance, relax
+from organtwin.mesh.conforming.sizes import SizeField
+from organtwin.mesh.conforming.splitting import split
+from organtwin.mesh.conforming.topology import FROZEN, Flags, Index, Net, Points, net_of, unit
+from organtwin.mesh.intersections import intersecting_pairs
+
+#: Smallest angle (degrees) below which sizes are reduced, and what they then are, in parts of the
+#: triangle's least height.
+_NARROW, _ACROSS = 22.0, 1.5
+
+
+@dataclass(frozen=True)
+class Remeshing:
+    """How interfaces are remeshed.
+
+    Attributes:
+        sweeps: Rounds of splitting, collapsing, flipping and relaxing, first time.
+        again: The same, each time after sizes were reduced.
+        attempts: How often sizes may be reduced where triangles cross, are narrow, or lie too far
+            away, and how often the surface may then be kept as it was where they still cross.
+        reduction: By what sizes are multiplied.
+        gradation: Growth of sizes with the distance from there.
+        crease: Angle between triangles (degrees) from which an edge inside a patch is kept, where
+            such edges close a ring; none without it.
+    """
+
+    sweeps: int = 4
+    again: int = 2
+    attempts: tuple[int, int] = (1, 3)
+    reduction: float = 0.6
+    gradation: float = 0.3
+    crease: float | None = None
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """Sizes of a field, reduced around places but not below ``least``."""
+
+    field: SizeField
+    places: Points
+    sizes: NDArray[np.float64]
+    gradation: float
+    least: float
+
+    def at(self, points: Points) -> NDArray[np.float64]:
+        size = self.field.at(points)
+        if not len(self.places):
+            return size
+        count = min(4, len(self.places))
+        distance, near = cKDTree(self.places).query(points, k=count)
+        reduced = np.maximum(self.sizes, self.least)[near] + self.gradation * distance
+        return np.minimum(size, reduced.reshape(len(points), count).min(axis=1))
+
+    def reduced(self, places: Points, sizes: NDArray[np.float64]) -> _Wanted:
+        return replace(
+            self,
+            places=np.concatenate([self.places, places]),
+            sizes=np.concatenate([self.sizes, sizes]),
+        )
+
+
+def remesh(
+    interfaces: Interfaces,
+    size: SizeField,
+    *,
+    deviation: float,
+    options: Remeshing = Remeshing(),
+) -> Interfaces:
+    """Triangles of about equal sides, as large as the field says, near the surface.
+
+    Curves where regions meet stay curves, and vertices where curves end or bodies touch stay where
+    they are. Sizes are reduced where triangles would otherwise cross each other or lie further
+    from the surface than allowed. Volumes of the regions are restored at the end.
+
+    Args:
+        interfaces: Borders of regions, finer or coarser than wanted.
+        size: Edge length (mm).
+        deviation: Distance from the surface that triangles may have (mm); chords of a sphere of
+            radius R have s² / (8 R).
+        options: Rounds and attempts.
+
+    Source:
+        Botsch & Kobbelt (2004), Symp Geometry Processing, 189-196, for the order of the steps.
+    """
+    net = net_of(interfaces.points, interfaces.triangles, interfaces.sides, options.crease)
+    original = Original(net, deviation)
+    sides = np.zeros((net.sheet.max() + 1, 2), np.int64)
+    sides[net.sheet] = interfaces.sides
+    least = 0.5 * float(np.median(net.lengths))
+    wanted = _Wanted(size, np.empty((0, 3)), np.empty(0), options.gradation, least)
+    fine, soft = net, options.attempts[0]
+    for attempt in range(sum(options.attempts) + 1):
+        sweeps = options.again if attempt else options.sweeps
+        net = _remeshed(net, wanted, original, sweeps)
+        result = keep_volumes(balance(net, original, deviation), interfaces, sides)
+        crossed = np.unique(crossing(result))
+        if attempt < soft:
+            wanted, number = _refined(wanted, result, crossed, original, options.reduction)
+            if not number:
+                break
+        elif not len(crossed):
+            break
+        else:
+            fine, wanted = _frozen(fine, wanted, result, crossed)
+            net = fine
+    else:
+        raise _refusal(result, crossed)
+    result, _ = result.compacted()
+    return replace(
+        interfaces,
+        points=result.points,
+        triangles=result.triangles,
+        sides=sides[result.sheet],
+    )
+
+
+def _refined(
+    wanted: _Wanted, net: Net, crossed: Index, original: Original, reduction: float
+) -> tuple[_Wanted, int]:
+    """Sizes reduced where triangles cross or are far or narrow, and the number of such places."""
+    bad = far(net, original)
+    bad[crossed] = True
+    corners = net.points[net.triangles]
+    middles = corners.mean(axis=1)
+    now = wanted.at(middles)
+    sizes = np.where(bad, reduction * now, now)
+    # Short edges that can't go need small triangles around them.
+    longest = np.linalg.norm(corners - np.roll(corners, -1, axis=1), axis=2).max(axis=1)
+    height = np.linalg.norm(net.normals, axis=1) / np.maximum(longest, 1e-300)
+    narrow = smallest_angles(corners) < _NARROW
+    across = np.maximum(_ACROSS * height, reduction * now)
+    sizes = np.where(narrow, np.minimum(sizes, across), sizes)
+    smaller = np.maximum(sizes, wanted.least) < 0.99 * now
+    return wanted.reduced(middles[smaller], sizes[smaller]), int(smaller.sum())
+
+
+def _frozen(fine: Net, wanted: _Wanted, net: Net, crossed: Index) -> tuple[Net, _Wanted]:
+    """The original with its vertices frozen around crossing triangles, and sizes for its edges."""
+    corners = net.points[net.triangles[crossed]]
+    reach = np.linalg.norm(corners - np.roll(corners, -1, axis=1), axis=2).max(axis=1)
+    middles = corners.mean(axis=1)
+    tree = cKDTree(fine.points)
+    found = tree.query_ball_point(middles, reach + wanted.least)
+    near = np.unique(np.concatenate([np.array(row, np.int64) for row in found]))
+    kind = fine.kind.copy()
+    kind[near] = FROZEN
+    length = np.zeros(len(kind))
+    for k in range(2):
+        np.maximum.at(length, fine.edges.ends[:, k], fine.lengths)
+    return replace(fine, kind=kind), wanted.reduced(fine.points[near], length[near])
+
+
+def _refusal(net: Net, crossed: Index) -> MeshError:
+    x, y, z = net.points[net.triangles[crossed[0]]].mean(axis=0)
+    return MeshError(
+        "remeshing",
+        f"{len(crossed)} triangles cross others, one at ({x:.1f}, {y:.1f}, {z:.1f}) mm.",
+        "Ask for smaller edges or a smaller deviation.",
+    )
+
+
+def _remeshed(net: Net, wanted: _Wanted, original: Original, sweeps: int) -> Net:
+    """Split, collapse, flip and relax, then enlarge the angles."""
+    net = _collapsed(net, wanted, original)
+    for sweep in range(sweeps):
+        net = split(net, wanted.at(net.points))[0]
+        net = _collapsed(net, wanted, original)
+        net = flip(net, original, even=True)[0]
+        net = relax(net, wanted.at(net.points), original)
+        if sweep >= sweeps - 2:
+            net = flip(net, original, even=False)[0]
+            net = relax(net, wanted.at(net.points), original)
+    return flip(net, original, even=False)[0]
+
+
+def _collapsed(net: Net, wanted: _Wanted, original: Original) -> Net:
+    net, number = collapse(net, wanted.at(net.points), original)
+    return net.compacted()[0] if number else net
+
+
+def far(net: Net, original: Original) -> Flags:
+    """Triangles too far from their sheets, at their centres or the middles of their edges."""
+    corners = net.points[net.triangles]
+    units = unit(net.normals)
+    middles = [0.5 * (corners[:, k] + corners[:, (k + 1) % 3]) for k in range(3)]
+    places = (corners.mean(axis=1), *middles)
+    found = [original.on_sheets(x, net.sheet, units).distances for x in places]
+    return np.asarray(np.max(found, axis=0) > original.deviation)
+
+
+def crossing(net: Net) -> Index:
+    """Pairs of triangles that cross, shape (k, 2)."""
+    return intersecting_pairs(net.points, net.triangles)

@@ -1,0 +1,208 @@
+"""One way from labels or interfaces to tetrahedra, and what ways have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from organtwin.errors import MeshError
+from organtwin.image.volume import Grid, LabelMap
+from organtwin.mesh.conforming.delaunay import HXT
+from organtwin.mesh.conforming.improvement import improve
+from organtwin.mesh.conforming.interfaces import Interfaces
+from organtwin.mesh.conforming.remeshing import remesh
+from organtwin.mesh.conforming.sizes import SizeField, Sizes, size_field
+from organtwin.mesh.conforming.tetrahedra import fill
+from organtwin.mesh.conforming.wild import fill_wild
+from organtwin.mesh.conforming.wrapping import Wrapping, wrap_and_tell
+
+type Points = NDArray[np.float64]
+type Index = NDArray[np.int64]
+
+#: Distance from the smooth borders that triangles may have, in parts of the smallest spacing.
+DEVIATION = 0.25
+#: How far improving may move vertices of borders, in parts of that distance.
+MOVE = 0.5
+#: By what sizes are multiplied near places that failed, and how far this reaches, in sizes.
+FINER, REACH = 0.5, 4.0
+#: Points of the grid that sizes near places are kept on, at most.
+GRID = 1_000_000
+#: How many degrees more than the threshold improving aims at.
+MARGIN = 3.0
+
+
+@dataclass(frozen=True)
+class MeshOptions:
+    """How a conforming mesh is made.
+
+    Attributes:
+        sizes: Edge lengths.
+        wrapping: Which labels, and how their borders are smoothed.
+        deviation: Distance that triangles may have from the smooth borders (mm); a quarter of the
+            smallest voxel edge, or of the mean edge of interfaces, without it.
+        min_dihedral: Smallest dihedral angle (degrees) that is good.
+        attempts: Ways that are tried at most.
+        polished: Whether MMG makes the cells rounder, which takes longer than all else.
+    """
+
+    sizes: Sizes | SizeField
+    wrapping: Wrapping = field(default_factory=Wrapping)
+    deviation: float | None = None
+    min_dihedral: float = 10.0
+    attempts: int = 8
+    polished: bool = False
+
+
+@dataclass(frozen=True)
+class Way:
+    """How one attempt differs from what was asked for.
+
+    Attributes:
+        what: In words.
+        reach: Part of the bound that smoothing may use.
+        remeshed: Whether the borders are remeshed.
+        finer: Places (mm) near which sizes are halved, one array for each time.
+        algorithm: gmsh's 3D algorithm.
+        library: ``gmsh`` or ``tetwild``.
+    """
+
+    what: str
+    reach: float = 1.0
+    remeshed: bool = True
+    finer: tuple[Points, ...] = ()
+    algorithm: int = HXT
+    library: str = "gmsh"
+
+
+@dataclass(frozen=True)
+class Filled:
+    """Tetrahedra at the end of a way.
+
+    Attributes:
+        points: Vertices (mm), shape (n, 3).
+        cells: Positive tetrahedra, shape (m, 4).
+        regions: Region of each, shape (m,).
+        decisions: What was done, one sentence each.
+        min_dihedral: Smallest dihedral angle (degrees).
+    """
+
+    points: Points
+    cells: Index
+    regions: Index
+    decisions: tuple[str, ...]
+    min_dihedral: float = 0.0
+
+
+@dataclass
+class Route:
+    """Runs ways from one source; what ways share is made once.
+
+    Attributes:
+        source: Label map or interfaces.
+        options: What was asked for.
+    """
+
+    source: LabelMap | Interfaces
+    options: MeshOptions
+    _wrapped: dict[float, tuple[Interfaces, str]] = field(default_factory=dict)
+    _last: tuple[tuple[object, ...], Interfaces] | None = None
+
+    @property
+    def names(self) -> dict[str, int]:
+        """Region → its number, for the regions that got one."""
+        known = next(iter(self._wrapped.values()))[0].names
+        return dict(known)
+
+    def run(self, way: Way) -> Filled:
+        """Wrap, remesh, fill and improve.
+
+        Raises:
+            InputError: unknown labels or nothing labelled.
+            MeshError: a step failed.
+        """
+        wrapped, told = self._borders(way.reach)
+        deviation = self.options.deviation or DEVIATION * self._detail(wrapped)
+        asked = self.options.sizes
+        sizes = asked if isinstance(asked, SizeField) else size_field(wrapped, asked)
+        for places in way.finer:
+            sizes = _finer(sizes, places, wrapped)
+        borders = self._remeshed(wrapped, sizes, deviation, way) if way.remeshed else wrapped
+        if way.library == "tetwild":
+            points, cells, regions = fill_wild(borders, sizes, deviation)
+        else:
+            points, cells, regions = fill(
+                borders, sizes, algorithm=way.algorithm, polished=self.options.polished
+            )
+        better = improve(
+            points, cells, regions, shift=np.full(len(points), MOVE * deviation),
+            target=self.options.min_dihedral + MARGIN,
+        )  # fmt: skip
+        moved = f"Improving moved the borders by at most {better.shifted:.3f} mm."
+        return Filled(better.points, better.cells, better.regions, (told, moved))
+
+    def _borders(self, reach: float) -> tuple[Interfaces, str]:
+        """Smooth borders within a part of the bound, and what was done for them."""
+        if reach not in self._wrapped:
+            self._wrapped[reach] = self._wrap(reach)
+        return self._wrapped[reach]
+
+    def _remeshed(
+        self, wrapped: Interfaces, sizes: SizeField, deviation: float, way: Way
+    ) -> Interfaces:
+        """Remeshed borders; those of the last way if only the mesher differs."""
+        key: tuple[object, ...] = (way.reach, *(places.tobytes() for places in way.finer))
+        if self._last is not None and self._last[0] == key:
+            return self._last[1]
+        made = remesh(wrapped, sizes, deviation=deviation)
+        self._last = key, made
+        return made
+
+    def _wrap(self, reach: float) -> tuple[Interfaces, str]:
+        if isinstance(self.source, Interfaces):
+            if reach < 1.0:
+                raise MeshError("smoothing", "interfaces are taken as they are.")
+            return self.source, "The interfaces were taken as they are."
+        smoothing = self.options.wrapping.smoothing
+        tighter = replace(smoothing, reach=reach * smoothing.reach)
+        made = wrap_and_tell(self.source, replace(self.options.wrapping, smoothing=tighter))
+        error = max(made.volume_error.items(), key=lambda item: abs(item[1]))
+        told = (
+            f"The borders of the voxels were smoothed by shifts of at most {made.shift:.2f} mm "
+            f"(bound {made.bound:.2f} mm); volumes changed by {error[1]:+.2%} at most, "
+            f"`{error[0]}`."
+        )
+        return made.interfaces, told
+
+    def _detail(self, borders: Interfaces) -> float:
+        """Length (mm) of the smallest detail of the source."""
+        if isinstance(self.source, LabelMap):
+            return float(self.source.spacing.min())
+        corners = borders.corners
+        return float(np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2).mean())
+
+
+def _finer(sizes: SizeField, places: Points, borders: Interfaces) -> SizeField:
+    """Sizes that are halved near places and grow back to what they were.
+
+    At the distance d from a place the size is at most s (1/2 + d / (2 · 4 s)).
+    """
+    grid = _grid_around(borders, sizes)
+    index = np.indices(grid.shape).reshape(3, -1).T
+    points = grid.origin + index * grid.spacing
+    values = sizes.at(points)
+    distance = cKDTree(places).query(points)[0]
+    local = values * FINER + distance * (1.0 - FINER) / REACH
+    return SizeField(np.minimum(values, local).reshape(grid.shape), grid)
+
+
+def _grid_around(borders: Interfaces, sizes: SizeField) -> Grid:
+    """A grid fine enough for changes of size near places."""
+    low, high = borders.points.min(axis=0), borders.points.max(axis=0)
+    step = max(
+        float(sizes.at(borders.points).min()), float(np.prod(high - low) / GRID) ** (1.0 / 3.0)
+    )
+    i, j, k = (np.ceil((high - low) / step).astype(int) + 2).tolist()
+    return Grid((i, j, k), np.full(3, step), low - 0.5 * step, np.eye(3))

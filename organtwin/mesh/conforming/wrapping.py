@@ -1,0 +1,118 @@
+"""Labels to interfaces: nets around the voxels, smoothed within bounds, volumes kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from organtwin.image.volume import LabelMap
+from organtwin.mesh.conforming.coarsening import coarsened
+from organtwin.mesh.conforming.interfaces import Interfaces
+from organtwin.mesh.conforming.islands import Dropped, components, select, without_islands
+from organtwin.mesh.conforming.net import Net, net_around
+from organtwin.mesh.conforming.smoothing import Smoothed, Smoothing, smooth
+
+
+@dataclass(frozen=True)
+class Wrapping:
+    """How labels become interfaces.
+
+    Attributes:
+        labels: Names of the labels that become regions, all without it; the rest is background.
+        islands_below: Components smaller than this (mm³) are given to what is nearest.
+        resolution: Shortest edge (mm) of the voxels to work on, which should not be longer than
+            half of the thinnest wall; the given voxels without it.
+        smoothing: How far and how long vertices move.
+    """
+
+    labels: Sequence[str] | None = None
+    islands_below: float = 0.0
+    resolution: float | None = None
+    smoothing: Smoothing = field(default_factory=Smoothing)
+
+
+@dataclass(frozen=True)
+class Wrapped:
+    """Interfaces and what was done for them.
+
+    Attributes:
+        interfaces: The smooth borders.
+        shift: Largest distance between a vertex and the voxel corner that it comes from (mm); the
+            Hausdorff distance to the surface of the voxels is not larger.
+        bound: What ``shift`` was allowed to be (mm).
+        volume_error: Name of each region → relative error of its volume against its voxels.
+        dropped: Components that were too small, the largest first.
+    """
+
+    interfaces: Interfaces
+    shift: float
+    bound: float
+    volume_error: Mapping[str, float]
+    dropped: tuple[Dropped, ...]
+
+
+def wrap(labels: LabelMap, options: Wrapping = Wrapping()) -> Interfaces:
+    """Smooth borders of all labels; `wrap_and_tell` does the same and tells what it did."""
+    return wrap_and_tell(labels, options).interfaces
+
+
+def wrap_and_tell(labels: LabelMap, options: Wrapping = Wrapping()) -> Wrapped:
+    """Smooth borders of all labels, and what was done for them.
+
+    A vertex is made at each corner of the voxel grid where labels differ and a square at each
+    voxel face between them; vertices then move within boxes around their corners, see
+    `organtwin.mesh.conforming.smoothing`. Behind the image's border lies the outside.
+
+    Args:
+        labels: Any label map: anisotropic, oblique or mirrored.
+        options: What to keep and how to smooth.
+
+    Raises:
+        InputError: an unknown label, or nothing is labelled.
+    """
+    given, dropped = without_islands(select(labels, options.labels), options.islands_below)
+    work = given if options.resolution is None else coarsened(given, options.resolution)
+    box = ndimage.find_objects((work.values > 0).view(np.uint8))[0]
+    bodies, kinds = components(work.values[box])
+    net = net_around(bodies, kinds)
+    result = smooth(net, work.spacing, _sizes(bodies, kinds, given), options.smoothing)
+    # Corner c lies half a voxel below voxel c.
+    low = np.array([part.start for part in box]) - 0.5
+    interfaces = _interfaces(work.points(net.corners + result.moved + low), result, net, work)
+    shift = float(np.linalg.norm(result.moved * work.spacing, axis=1).max())
+    bound = options.smoothing.reach * float(np.linalg.norm(work.spacing))
+    error = {n: interfaces.volume(n) / _volume(given, c) - 1 for n, c in interfaces.names.items()}
+    return Wrapped(interfaces, shift, bound, error, dropped)
+
+
+def _volume(labels: LabelMap, code: int) -> float:
+    """Volume of a label's voxels (mm³)."""
+    return float(np.count_nonzero(labels.values == code) * labels.voxel_volume)
+
+
+def _sizes(
+    bodies: NDArray[np.int32], kinds: NDArray[np.uint8], given: LabelMap
+) -> NDArray[np.float64]:
+    """Volume (mm³) that each body has to have: its share of its label's in the given voxels."""
+    voxels = np.bincount(bodies.ravel(), minlength=len(kinds)).astype(np.float64)
+    wanted = np.bincount(given.values.ravel(), minlength=256) * given.voxel_volume
+    wanted[0] = 0.0
+    share = wanted / np.maximum(np.bincount(kinds, voxels, 256), 1.0)
+    share[0] = share[share > 0].mean()  # hollows, whose volume nothing else tells
+    return np.asarray(voxels * share[kinds])
+
+
+def _interfaces(
+    points: NDArray[np.float64], result: Smoothed, net: Net, labels: LabelMap
+) -> Interfaces:
+    triangles = result.triangles
+    if np.linalg.det(labels.direction) < 0:
+        triangles = triangles[:, ::-1]
+    sides = np.concatenate([net.kinds[net.bodies]] * 2).astype(np.int64)
+    found = set(net.kinds[1:].tolist())
+    names = {name: code for name, code in labels.names.items() if code in found}
+    return Interfaces(points, triangles, sides, names)

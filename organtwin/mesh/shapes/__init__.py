@@ -1,0 +1,1 @@
+"""Parametric shapes, meshed by gmsh's CAD kernel."""

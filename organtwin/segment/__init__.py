@@ -1,0 +1,1 @@
+"""Labels from grey values: operators and the recipes made of them."""

@@ -1,0 +1,172 @@
+"""The aortic root: hinge points, annulus and junction of a phantom that has them exactly."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from organtwin.errors import InputError
+from organtwin.image.volume import Grid, Image, LabelMap
+from organtwin.landmarks.aorta import HINGES, aorta_landmarks
+from organtwin.landmarks.knees import knee
+from organtwin.landmarks.record import Landmark, Point, find
+
+#: Radius of the tube, bulge of the sinuses, heights of commissures and junction (mm).
+TUBE, BULGE, COMMISSURE, JUNCTION = 12.0, 5.0, 16.0, 20.0
+#: Directions of the sinuses in the phantom's frame (degrees): right, left, non-coronary.
+SINUSES = (-90.0, 30.0, 150.0)
+TILT = Rotation.from_euler("xyz", [12.0, -18.0, 0.0], degrees=True)
+PLACE = np.array([10.0, -20.0, 300.0])
+
+
+def wall(height, turn):
+    """Radius of the phantom; each sinus begins at a parabola with its lowest point at height 0."""
+    radius = np.full(np.broadcast(height, turn).shape, TUBE)
+    for middle in np.radians(SINUSES):
+        off = (turn - middle + np.pi) % (2.0 * np.pi) - np.pi
+        low = COMMISSURE * (off / np.radians(60.0)) ** 2
+        share = (height - low) / (JUNCTION - low)
+        inside = (np.abs(off) < np.radians(60.0)) & (share > 0.0) & (share < 1.0)
+        bump = BULGE * np.sin(np.pi * share) * np.cos(1.5 * off) ** 2
+        radius += np.where(inside, bump, 0.0)
+    return radius
+
+
+def phantom(spacing):
+    """Signed distance, roughly, from the wall and the height of each voxel, on a tilted grid."""
+    shape = (np.array([56.0, 56.0, 92.0]) / spacing).astype(int)
+    grid = Grid(tuple(int(n) for n in shape), np.full(3, spacing), np.zeros(3), np.eye(3))
+    index = np.indices(grid.shape).reshape(3, -1).T
+    local = TILT.inv().apply(grid.points(index) - grid.points(shape[None] / 2.0 - 0.5))
+    local[:, 2] += 10.0
+    inside = wall(local[:, 2], np.arctan2(local[:, 1], local[:, 0])) - np.hypot(*local.T[:2])
+    shift = PLACE - TILT.apply([0.0, 0.0, 10.0]) - grid.points(shape[None] / 2.0 - 0.5)[0]
+    return (
+        replace(grid, origin=np.round(shift + TILT.apply([0, 0, 20.0]), 9)),
+        inside.reshape(grid.shape),
+        local[:, 2].reshape(grid.shape),
+    )
+
+
+def labelled(spacing, *, outflow=True, ends=0.0):
+    grid, inside, height = phantom(spacing)
+    values = np.where(inside > 0.0, np.where(height > ends, 1, 2), 0).astype(np.uint8)
+    values[np.abs(height - 12.0) > 34.0] = 0
+    names = {"aorta": 1, "lv_blood" if outflow else "heart": 2}
+    return LabelMap(values, names, grid.spacing, grid.origin, grid.direction)
+
+
+def scan(spacing, noise=0.0):
+    grid, inside, _ = phantom(spacing)
+    share = np.clip(inside / spacing + 0.5, 0.0, 1.0)  # partial volume
+    grey = 50.0 + 400.0 * share
+    grey += noise * np.random.default_rng(1).standard_normal(grey.shape)
+    return Image(grey.astype(np.float32), grid, "HU")
+
+
+def centre_of(labels):
+    """Where the phantom's height and radius are 0."""
+    shape = np.array(labels.values.shape)
+    return labels.points((shape / 2.0 - 0.5)[None])[0] - TILT.apply([0.0, 0.0, 10.0])
+
+
+def truth(labels):
+    turns = np.radians(SINUSES)
+    ring = TUBE * np.column_stack([np.cos(turns), np.sin(turns), np.zeros(3)])
+    return centre_of(labels) + TILT.apply(ring)
+
+
+def tilt_of(normal):
+    return np.degrees(np.arccos(np.clip(normal @ TILT.apply([0, 0, 1.0]), -1.0, 1.0)))
+
+
+@pytest.fixture(scope="module")
+def fine():
+    labels = labelled(1.0)
+    return labels, aorta_landmarks(labels)
+
+
+def errors(labels, found):
+    points = np.array([find(found, name).geometry.at for name in HINGES])
+    return np.linalg.norm(points - truth(labels), axis=1)
+
+
+def test_hinge_points_lie_within_a_voxel(fine):
+    assert errors(*fine).max() < 1.0
+
+
+def test_annulus_and_junction(fine):
+    labels, found = fine
+    annulus, junction = (find(found, n) for n in ("aortic_annulus", "sinotubular_junction"))
+    assert tilt_of(annulus.geometry.normal) < 2.0
+    assert np.linalg.norm(annulus.geometry.centre - centre_of(labels)) < 1.0
+    assert annulus.geometry.diameter == pytest.approx(2.0 * TUBE, rel=0.05)
+    above = centre_of(labels) + TILT.apply([0.0, 0.0, JUNCTION])
+    assert tilt_of(junction.geometry.normal) < 2.0
+    assert abs(junction.geometry.height(above)) < 1.0
+    assert junction.geometry.diameter == pytest.approx(2.0 * TUBE, rel=0.03)
+    assert annulus.confidence.value > 0.5 and junction.confidence.value > 0.7
+
+
+def test_grey_values_do_as_well():
+    labels = labelled(1.5, ends=3.0)
+    found = aorta_landmarks(labels, scan(1.5, noise=20.0))
+    assert errors(labels, found).max() < 1.0
+    assert tilt_of(find(found, "aortic_annulus").geometry.normal) < 3.0
+
+
+def test_confidence_falls_without_an_outflow_tract_and_with_coarse_voxels(fine):
+    sure = find(fine[1], "aortic_annulus").confidence.value
+    cut = aorta_landmarks(labelled(1.5, outflow=False))
+    assert find(cut, "aortic_annulus").confidence.value < 0.5 * sure
+    coarse = find(aorta_landmarks(labelled(3.0)), "aortic_annulus").confidence.value
+    assert coarse < 0.8 * sure
+
+
+def test_a_smooth_wall_has_no_ostia(fine):
+    assert not [m for m in fine[1] if m.name.startswith("coronary") and m.confidence.value > 0.1]
+
+
+def test_a_branch_on_the_wall_is_a_candidate():
+    grid, inside, _ = phantom(1.5)
+    labels = labelled(1.5, ends=3.0)
+    root = centre_of(labels) + TILT.apply([0.0, 0.0, 11.0])
+    way = TILT.apply([np.cos(np.radians(30.0)), np.sin(np.radians(30.0)), 0.0])
+    away = grid.points(np.indices(grid.shape).reshape(3, -1).T) - root
+    along = away @ way
+    off = np.linalg.norm(away - along[:, None] * way, axis=1).reshape(grid.shape)
+    inside = np.maximum(inside, np.where(along.reshape(grid.shape) > 0.0, 2.2 - off, -9.0))
+    grey = (50.0 + 400.0 * np.clip(inside / 1.5 + 0.5, 0.0, 1.0)).astype(np.float32)
+    found = aorta_landmarks(labels, Image(grey, grid, "HU"))
+    best = find(found, "coronary_ostium_left")
+    assert best.confidence.value > 0.3
+    assert np.linalg.norm(best.geometry.at - (root + 17.0 * way)) < 2.5
+
+
+def test_a_placed_hinge_point_moves_the_annulus():
+    labels = labelled(2.0)
+    at = truth(labels)[1] + TILT.apply([0.0, 0.0, 6.0])
+    mine = Landmark("hinge_left", Point(at), source="markups mine.mrk.json")
+    again = aorta_landmarks(labels, given={"hinge_left": mine})
+    assert find(again, "hinge_left") is mine
+    plane = find(again, "aortic_annulus")
+    assert abs(plane.geometry.height(at)) < 1e-9
+    assert tilt_of(plane.geometry.normal) > 5.0
+    assert plane.source == "automatic"
+
+
+def test_a_knee_between_two_lines():
+    x = np.arange(20.0, 0.0, -0.5)
+    found = knee(x, np.where(x > 7.3, 10.0 + 0.8 * (x - 7.3), 10.0))
+    assert found.place == pytest.approx(7.3, abs=0.1)
+    assert found.beyond == pytest.approx(6.8, abs=0.2)
+    assert knee(x[:3], x[:3]) is None
+
+
+def test_what_is_no_aorta_is_refused():
+    labels = labelled(3.0)
+    with pytest.raises(InputError, match="no label `aorta`"):
+        aorta_landmarks(replace(labels, names={"vein": 1}))
+    with pytest.raises(InputError, match="different grids"):
+        aorta_landmarks(labels, scan(1.5))
