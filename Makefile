@@ -10,7 +10,7 @@ export VENV PYTHON
 # Ranks are the parallelism; threads below them only fight for cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test test-all test-parallel lint format verify docs lock clean
+.PHONY: help setup demo test test-all test-parallel lint format verify docs gallery lock clean
 
 help: ## List the targets.
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "%-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ verify: setup ## Run the verification problems and compare with their references
 
 docs: setup ## Write the pages of case files from their schemas.
 	$(bin)/python scripts/write_case_reference.py
+
+gallery: setup ## Make the meshes of the gallery in meshes/ anew.
+	$(bin)/python scripts/make_gallery.py
 
 lock: setup ## Resolve pyproject.toml anew into requirements.lock.
 	$(bin)/uv pip compile pyproject.toml --extra wheel --extra dev --universal \

@@ -1,1 +1,1 @@
-"""Anatomy of the ventricles: coordinates, fibres, landmarks."""
+"""Anatomy on a mesh: coordinates, segments, directions in ventricles, atria, vessels and bone."""

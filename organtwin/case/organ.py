@@ -75,7 +75,11 @@ class Wall(Section):
 
 
 class Labels(Section):
-    """What is done to the labels before they are meshed, in this order."""
+    """What is done to the labels before they are meshed.
+
+    They are corrected, merged, surrounded by walls, which grow into no other label, and then only
+    those that are kept stay.
+    """
 
     corrected: InputFile | None = None
     """A `.seg.nrrd` that takes the place of all labels: what was corrected in 3D Slicer."""

@@ -15,7 +15,7 @@ from organtwin.image.segmentation import Segmentation
 from organtwin.image.segmentations import read_segmentation
 from organtwin.image.slicer import read_slicer, write_slicer
 from organtwin.image.volume import LabelMap
-from organtwin.image.walls import grow_wall
+from organtwin.image.walls import grow_wall_around
 from organtwin.mesh.repair import repair
 from organtwin.mesh.surface_files import TriangleSurface, read_surface, write_surface
 
@@ -53,14 +53,9 @@ def source_of(case: OrganCase) -> Material:
             f"`{new}` is {' + '.join(f'`{name}`' for name in members)}."
             for new, members in case.labels.merge.items()
         ]
-    if case.labels.keep:
-        wanted = [name for name in case.labels.keep if name not in case.labels.walls]
-        around = [label for wall in case.labels.walls.values() for label in wall.around]
-        labels = kept(labels, tuple(dict.fromkeys([*wanted, *around])), "[labels] keep")
     for name, wall in case.labels.walls.items():
-        for label in wall.around:
-            grown = grow_wall(labels, label, wall.thickness, name, into=wall.into)
-            labels = grown.labels
+        grown = grow_wall_around(labels, wall.around, wall.thickness, name, into=wall.into)
+        labels = grown.labels
         told.append(
             f"`{name}`, {wall.thickness:g} mm thick, was grown around "
             f"`{'` and `'.join(wall.around)}`: {grown.volume_ml:.1f} mL."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,6 +12,7 @@ from scipy.spatial import cKDTree
 from skimage import measure
 
 from organtwin.errors import InputError, suggestion
+from organtwin.image.editing import merged
 from organtwin.image.volume import LabelMap
 from organtwin.units import ML
 
@@ -60,10 +61,10 @@ def grow_wall(
     """Grow a wall around a label, into background and the labels that are named, no others.
 
     The indicator of the label is convolved with a Gaussian of 1.25 voxels and sampled on a grid
-    whose voxels are integer parts of the given ones. The surface of the label is the level of that
+    whose voxels are integer parts of the given ones. The surface of the label is the level of its
     indicator that encloses the volume of its voxels; the wall is what lies nearer to it than the
-    thickness, measured to the plane of the nearest vertex of that surface. Other labels keep their
-    voxels, and so does the label where it touches them.
+    thickness, measured to the plane of the nearest vertex of that surface. Next to it the
+    largest indicator of the others wins; elsewhere these keep their voxels.
 
     Args:
         labels: Label map.
@@ -106,6 +107,42 @@ def grow_wall(
     grown = _on_parts(labels, values, {**labels.names, name: number}, parts)
     volume = float(np.count_nonzero(wall)) * part.voxel_volume / ML
     return WallMap(grown, volume, taken)
+
+
+def grow_wall_around(
+    labels: LabelMap, several: Sequence[str], thickness: float, name: str, *,
+    into: Sequence[str] = (),
+) -> WallMap:  # fmt: skip
+    """Grow one wall around labels that touch; inside it they stay as they are.
+
+    Args:
+        labels: Label map.
+        several: Labels to grow around, as the parts of a vessel.
+        thickness: Of the wall (mm).
+        name: Name of the wall.
+        into: Labels that may become wall.
+
+    Raises:
+        InputError: as `grow_wall`.
+    """
+    if len(several) == 1:
+        return grow_wall(labels, several[0], thickness, name, into=into)
+    whole = " and ".join(several)  # no label is called so
+    together = merged(labels, {whole: several}, "grow_wall")
+    grown = grow_wall(together, whole, thickness, name, into=into)
+    own = labels.mask(*several)
+    nearest = ndimage.distance_transform_edt(
+        ~own, sampling=labels.spacing, return_distances=False, return_indices=True
+    )
+    parted = labels.values[tuple(nearest)]
+    values = grown.labels.values
+    inside = np.argwhere(values == together.names[whole])
+    wall = values == grown.labels.names[name]
+    parts = np.array(values.shape) // labels.values.shape
+    values[tuple(inside.T)] = parted[tuple((inside // parts).T)]
+    number = labels.names.get(name, max(labels.names.values()) + 1)
+    values[wall] = number
+    return replace(grown, labels=replace(grown.labels, names={**labels.names, name: number}))
 
 
 @dataclass(frozen=True)
@@ -181,11 +218,26 @@ def _refined(labels: LabelMap, around: str, parts: NDArray[np.int64]) -> LabelMa
     own = labels.mask(around)
     others = (labels.values > 0) & ~own
     touched = ndimage.binary_dilation(others, np.ones((3, 3, 3)))
-    values, free = (_repeated(v, parts) for v in (labels.values, ~touched))
+    contact = touched & ndimage.binary_dilation(own, np.ones((3, 3, 3)), iterations=2)
+    values, free, shared = (_repeated(v, parts) for v in (labels.values, ~touched, contact))
+    values[shared] = _prevailing(labels, labels.names[around], parts)[shared]
+    values[free] = 0
     share = _share(labels, own, parts)
-    smooth = np.where(share >= _level(share, own, parts), labels.names[around], 0)
-    values[free] = smooth[free]
+    inside = (share >= _level(share, own, parts)) & (free | shared)
+    values[inside] = labels.names[around]
     return _on_parts(labels, values, labels.names, parts)
+
+
+def _prevailing(labels: LabelMap, without: int, parts: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Label, other than one, whose blurred indicator is largest in each part of a voxel."""
+    values = np.zeros(tuple(parts * labels.values.shape), np.uint8)
+    best = np.zeros(values.shape, np.float32)
+    for code in np.setdiff1d(labels.values, without):
+        share = _share(labels, labels.values == code, parts)
+        wins = share > best
+        best[wins] = share[wins]
+        values[wins] = code
+    return values
 
 
 def _on_parts(

@@ -6,13 +6,17 @@ import ufl
 from dolfinx import fem
 from mpi4py import MPI
 
+from organtwin.anatomy.atria import atrial_fibres, bundles
+from organtwin.anatomy.atria_bundles import RightAtrium
 from organtwin.anatomy.coordinates import coordinates
 from organtwin.anatomy.fibres import FibreAngles, fibres
 from organtwin.anatomy.landmarks import SITES, activation_sites
 from organtwin.anatomy.segments import aha_segments
 from organtwin.anatomy.ventricular_coordinates import ventricular_coordinates
+from organtwin.mesh.domain import cellwise_vectors
 from organtwin.parallel import on_root
 from organtwin.solve.assembly import integral
+from organtwin.verify.atria import RIGHT, idealised_atrium
 from organtwin.verify.biventricle import biventricle
 
 
@@ -56,3 +60,19 @@ def test_ventricular_coordinates_and_segments_do_not_depend_on_the_ranks(path):
         return [integral(field * (1.0 + 0.1 * x[0]) * domain.dx()) for field in fields]
 
     np.testing.assert_allclose(integrals(MPI.COMM_WORLD), integrals(MPI.COMM_SELF), rtol=1e-7)
+
+
+def test_atrial_fibres_and_bundles_do_not_depend_on_the_ranks(path):
+    comm, atrium = MPI.COMM_WORLD, RightAtrium(appendage=tuple(RIGHT.pipes["appendage"].tip))
+
+    def in_cells(comm):
+        domain = idealised_atrium(comm, RIGHT, path.with_name("atrium.msh"), 5.0)
+        found = atrial_fibres(domain, cellwise_vectors(domain), atrium)
+        columns = (u.x.array.reshape(-1, 3) for u in (found.f0, found.s0, found.n0))
+        number = bundles(domain, atrium).x.array
+        return domain.mesh.topology.original_cell_index, np.column_stack([*columns, number])
+
+    here, values = in_cells(comm)
+    there, alone = in_cells(MPI.COMM_SELF)
+    difference = values - alone[np.argsort(there)[here]]
+    assert comm.allreduce(np.abs(difference).max(), op=MPI.MAX) < 1e-6

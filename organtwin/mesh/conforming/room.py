@@ -54,7 +54,8 @@ def room_of(net: Net, reach: float, gap: float) -> Room:
     """Boxes around the corners, smaller where another sheet is near.
 
     That is so at corners with several vertices, and where one voxel lies between two sheets: both
-    of two neighbouring corners have a vertex, but no edge joins them.
+    of two neighbouring corners have a vertex, but no edge joins them; or two squares are opposite
+    faces of a voxel, as all around a bar of one voxel.
     """
     low = np.where(net.away > 0, 0.5 * gap, -reach)
     high = np.where(net.away < 0, -0.5 * gap, reach)
@@ -69,6 +70,9 @@ def room_of(net: Net, reach: float, gap: float) -> Room:
         apart = joined[np.searchsorted(joined, wanted).clip(max=len(joined) - 1)] != wanted
         high[one[apart], axis] = np.minimum(high[one[apart], axis], half)
         low[two[apart], axis] = np.maximum(low[two[apart], axis], -half)
+        one, two = _opposite(net, place, axis, int(np.prod(shape[axis + 1 :])))
+        high[one, axis] = np.minimum(high[one, axis], half)
+        low[two, axis] = np.maximum(low[two, axis], -half)
     low[net.pinned] = high[net.pinned] = 0.0
     return Room(low, high)
 
@@ -80,3 +84,12 @@ def _pairs(place: Index, step: int) -> tuple[Index, Index]:
     one = np.repeat(np.arange(len(place)), number)
     within = np.arange(len(one)) - np.repeat(np.cumsum(number) - number, number)
     return one, first[one] + within
+
+
+def _opposite(net: Net, place: Index, axis: int, step: int) -> tuple[Index, Index]:
+    """Vertices of squares normal to an axis one voxel in front of another, and behind another."""
+    squares = net.quads[net.axes == axis]
+    first = place[squares].min(axis=1)
+    return squares[np.isin(first + step, first)].ravel(), squares[
+        np.isin(first - step, first)
+    ].ravel()

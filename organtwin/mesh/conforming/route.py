@@ -13,7 +13,7 @@ from organtwin.image.volume import Grid, LabelMap
 from organtwin.mesh.conforming.delaunay import HXT
 from organtwin.mesh.conforming.improvement import improve
 from organtwin.mesh.conforming.interfaces import Interfaces
-from organtwin.mesh.conforming.remeshing import remesh
+from organtwin.mesh.conforming.remeshing import Remeshing, remesh
 from organtwin.mesh.conforming.sizes import SizeField, Sizes, size_field
 from organtwin.mesh.conforming.tetrahedra import fill
 from organtwin.mesh.conforming.wild import fill_wild
@@ -41,8 +41,11 @@ class MeshOptions:
     Attributes:
         sizes: Edge lengths.
         wrapping: Which labels, and how their borders are smoothed.
-        deviation: Distance that triangles may have from the smooth borders (mm); a quarter of the
-            smallest voxel edge, or of the mean edge of interfaces, without it.
+        deviation: Distance that triangles may have from the smooth borders (mm); without it a
+            quarter of the smallest voxel edge; of interfaces, of the mean edge or of the mean
+            size wanted on them, whichever is shorter.
+        crease: Angle between triangles of interfaces (degrees) from which edges that close a ring
+            are kept, as those of devices; none without it.
         min_dihedral: Smallest dihedral angle (degrees) that is good.
         attempts: Ways that are tried at most.
         polished: Whether MMG makes the cells rounder, which takes longer than all else.
@@ -51,6 +54,7 @@ class MeshOptions:
     sizes: Sizes | SizeField
     wrapping: Wrapping = field(default_factory=Wrapping)
     deviation: float | None = None
+    crease: float | None = None
     min_dihedral: float = 10.0
     attempts: int = 8
     polished: bool = False
@@ -124,9 +128,9 @@ class Route:
             MeshError: a step failed.
         """
         wrapped, told = self._borders(way.reach)
-        deviation = self.options.deviation or DEVIATION * self._detail(wrapped)
         asked = self.options.sizes
         sizes = asked if isinstance(asked, SizeField) else size_field(wrapped, asked)
+        deviation = self.options.deviation or DEVIATION * self._detail(wrapped, sizes)
         for places in way.finer:
             sizes = _finer(sizes, places, wrapped)
         borders = self._remeshed(wrapped, sizes, deviation, way) if way.remeshed else wrapped
@@ -156,7 +160,8 @@ class Route:
         key: tuple[object, ...] = (way.reach, *(places.tobytes() for places in way.finer))
         if self._last is not None and self._last[0] == key:
             return self._last[1]
-        made = remesh(wrapped, sizes, deviation=deviation)
+        crease = self.options.crease if isinstance(self.source, Interfaces) else None
+        made = remesh(wrapped, sizes, deviation=deviation, options=Remeshing(crease=crease))
         self._last = key, made
         return made
 
@@ -176,12 +181,14 @@ class Route:
         )
         return made.interfaces, told
 
-    def _detail(self, borders: Interfaces) -> float:
+    def _detail(self, borders: Interfaces, sizes: SizeField) -> float:
         """Length (mm) of the smallest detail of the source."""
         if isinstance(self.source, LabelMap):
             return float(self.source.spacing.min())
         corners = borders.corners
-        return float(np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2).mean())
+        edge = float(np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2).mean())
+        # Flat faces of devices have long edges, which tell nothing of their details.
+        return min(edge, float(sizes.at(borders.points).mean()))
 
 
 def _finer(sizes: SizeField, places: Points, borders: Interfaces) -> SizeField:

@@ -32,7 +32,7 @@ class Smoothing:
     """
 
     reach: float = 0.499
-    gap: float = 0.2
+    gap: float = 0.5
     rounds: int = 200
     still: float = 1e-3
     volume: float = 1e-4

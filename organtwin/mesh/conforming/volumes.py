@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
@@ -16,19 +19,34 @@ type Index = NDArray[np.int64]
 
 #: Rounds of Newton's method.
 _ROUNDS = 30
-#: Part of the excess that a step must not leave, and the shortest part of a step that is tried.
-_PROGRESS, _SHORTEST = 0.98, 0.02
+#: Part of its promise that a step has to keep, and the shortest part of a step that is tried.
+_PROGRESS, _SHORTEST = 0.02, 0.02
 #: Relative error of the volume of one of several bodies with a label.
 _BODY = 0.02
 #: Tries of a step, without what was stuck in those before.
 _TRIES = 4
 #: Longest shift of a vertex in a round (voxels).
 _LONGEST = 0.25
+#: Part of the volume that shifts of this length sweep which a body gets in a round.
+_WITHIN = 0.5
 #: Relative residual and most steps of the conjugate gradients; Newton's method does the rest.
 _RESIDUAL, _STEPS = 1e-3, 100
 
 #: Part of the largest diagonal entry below which a body counts as stuck.
 _STUCK = 1e-12
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What rounds of Newton's method aim at.
+
+    Attributes:
+        wanted: Volumes (mm³) that bodies are to get, from those that they lack.
+        reached: Whether what they lack is little enough.
+    """
+
+    wanted: Callable[[Points], Points]
+    reached: Callable[[Points], bool]
 
 
 class Keeper:
@@ -65,36 +83,44 @@ class Keeper:
             tolerance: Relative error of a label's volume at which it ends; that of a body may be
                 `_BODY`.
         """
+        bodies = Goal(lambda x: x, lambda x: bool((np.abs(x) <= _BODY * self.sizes[1:]).all()))
+        labels = Goal(self._of_labels, lambda x: self._labels_near(x, tolerance))
+        for goal in (bodies, labels):
+            moved = self._nearer(moved, triangles, room, goal)
+        return moved
+
+    def _nearer(self, moved: Points, triangles: Index, room: Room, goal: Goal) -> Points:
+        """Newton's method while what is wanted gets less; what is stuck adds the same each time."""
         missing = self.missing(moved, triangles)
-        excess, part = self._excess(missing, tolerance), 1.0
-        step = self._step(moved, room, missing) if excess else np.zeros_like(moved)
+        part, step = 1.0, np.empty(0)
         for _ in range(_ROUNDS):
-            if excess == 0.0 or part < _SHORTEST:
+            if goal.reached(missing) or part < _SHORTEST:
                 break
+            if not len(step):
+                step = self._step(moved, room, goal.wanted(missing))
             there = room.clip(moved + part * step)
             left = self.missing(there, triangles)
-            found = self._excess(left, tolerance)
-            if found < _PROGRESS * excess:
-                moved, missing, excess, part = there, left, found, min(1.0, 2.0 * part)
-                step = self._step(moved, room, missing)
+            before, after = (float(np.abs(goal.wanted(x)).sum()) for x in (missing, left))
+            if after < (1.0 - _PROGRESS * part) * before:
+                moved, missing, part, step = there, left, min(1.0, 2.0 * part), np.empty(0)
             else:
                 part *= 0.5
         return moved
 
     def near(self, moved: Points, triangles: Index, tolerance: float) -> bool:
-        """Whether the volumes are those wanted."""
-        return self._excess(self.missing(moved, triangles), tolerance) == 0.0
+        """Whether the volumes of labels are those wanted."""
+        return self._labels_near(self.missing(moved, triangles), tolerance)
 
-    def _excess(self, missing: Points, tolerance: float) -> float:
-        """Sum of what the errors of labels and bodies are in excess, in parts of what they may be.
-
-        What is stuck adds the same in each round, so that the rest still makes progress.
-        """
+    def _labels_near(self, missing: Points, tolerance: float) -> bool:
         sizes, kinds = self.sizes[1:], self.net.kinds[1:]
         size, error = np.bincount(kinds, sizes)[1:], np.abs(np.bincount(kinds, missing))[1:]
-        of_labels = error[size > 0] / (tolerance * size[size > 0])
-        of_bodies = np.abs(missing) / (_BODY * sizes)
-        return float(sum((x - 1.0).clip(min=0.0).sum() for x in (of_labels, of_bodies)))
+        return bool((error <= tolerance * size).all())
+
+    def _of_labels(self, missing: Points) -> Points:
+        """What labels lack, shared out among their bodies by size."""
+        sizes, kinds = self.sizes[1:], self.net.kinds[1:]
+        label = np.bincount(kinds, missing) / np.maximum(np.bincount(kinds, sizes), 1e-300)
+        return np.asarray(np.where(kinds > 0, sizes * label[kinds], 0.0))
 
     def missing(self, moved: Points, triangles: Index) -> Points:
         """Volumes (mm³) that the bodies lack, the outside left out, shape (b - 1,)."""
@@ -110,6 +136,10 @@ class Keeper:
         normal = area / np.maximum(size, 1e-300)[:, None] / self.spacing
         flux = self.signs @ self._matrix(area * self.spacing)
         weight = 1.0 / np.maximum(np.bincount(self.patch, size, self.signs.shape[1]), 1e-300)
+        # Steps that had to be cut afterwards would not fit each other any more.
+        swept = np.bincount(self.patch, np.linalg.norm(area * self.spacing, axis=1))
+        most = _WITHIN * _LONGEST * (abs(self.signs) @ swept)
+        missing = np.clip(missing, -most, most)
         step = np.zeros_like(moved)
         for _ in range(_TRIES):
             motion = self._matrix(normal)
