@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from organtwin.errors import MeshError
+from organtwin.mesh.closest import on_triangles
 from organtwin.mesh.domain import Domain
 from organtwin.parallel import on_root
 
@@ -150,7 +151,7 @@ class Triangles:
         tree, radius = self._centroids
         bound = float(self._vertices.query(x)[0]) + radius
         candidates = np.array(sorted(tree.query_ball_point(x, bound * (1 + 1e-12))))
-        closest = _closest_points(x, self.points[self.corners[candidates]])
+        closest = on_triangles(x, self.points[self.corners[candidates]])
         best = int(np.argmin(np.round(np.linalg.norm(closest - x, axis=1), 12)))
         return int(candidates[best]), closest[best]
 
@@ -220,18 +221,3 @@ def _numbered(x: Points) -> Triangles:
     first = np.argmin(corners, axis=1)
     corners = np.take_along_axis(corners, (first[:, None] + np.arange(3)) % 3, axis=1)
     return Triangles(points, corners[np.lexsort(corners.T[::-1])])
-
-
-def _closest_points(x: Points, corners: Points) -> Points:
-    """Point of each triangle (m, 3, 3) that is nearest to ``x`` (3,): inside, or on an edge."""
-    a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
-    n = np.cross(b - a, c - a)
-    n /= np.linalg.norm(n, axis=1, keepdims=True)
-    foot = x - np.sum((x - a) * n, axis=1, keepdims=True) * n
-    starts, sides = corners, np.roll(corners, -1, axis=1) - corners
-    inside = np.cross(sides, foot[:, None, :] - starts)
-    inside = (np.einsum("mei,mi->me", inside, n) >= 0.0).all(axis=1)
-    share = np.sum((x - starts) * sides, axis=2) / np.sum(sides**2, axis=2)
-    on_edges = starts + np.clip(share, 0.0, 1.0)[:, :, None] * sides
-    best = np.argmin(np.linalg.norm(on_edges - x, axis=2), axis=1)
-    return np.asarray(np.where(inside[:, None], foot, on_edges[np.arange(len(best)), best]))

@@ -9,8 +9,12 @@ from scipy.spatial import cKDTree
 type Points = NDArray[np.float64]
 type Triangles = NDArray[np.int64]
 
-#: Triangles looked at for each place: those with the nearest middles.
+#: Samples whose triangles are looked at for each place.
 CANDIDATES = 12
+#: Samples are at most this many times the triangles, and this many more.
+SAMPLES = (2.0, 100_000)
+#: Squared sine of an angle below which a triangle has no inside.
+FLAT = 1e-24
 #: Places handled at once, which bounds the memory.
 BATCH = 200_000
 
@@ -18,29 +22,32 @@ BATCH = 200_000
 def closest_on_triangles(
     places: Points, points: Points, triangles: Triangles, candidates: int = CANDIDATES
 ) -> tuple[Points, NDArray[np.int64]]:
-    """Nearest place on a surface, searched on the triangles with the nearest middles.
+    """Nearest place on a surface, searched on the triangles of the nearest samples.
 
-    Where triangles are of very different size the nearest one may not be among these; the distance
-    then found is too large, never too small.
+    Samples stand all over the triangles, a typical edge length apart, so that large triangles are
+    found, too. Where very many samples would be needed they are further apart; the distance then
+    found may be too large, never too small.
 
     Args:
         places: Where from (mm), shape (n, 3).
         points: Vertices of the surface (mm), shape (v, 3).
         triangles: Vertex indices, shape (m, 3), at least one.
-        candidates: Triangles looked at for each place.
+        candidates: Samples looked at for each place.
 
     Returns:
         Places on the surface (mm), (n, 3), and their triangles, (n,).
     """
     corners = points[triangles]
-    tree = cKDTree(corners.mean(axis=1))
-    number = min(candidates, len(triangles))
+    stand, home = samples(corners)
+    tree = cKDTree(stand)
+    number = min(candidates, len(home))
     found, owner = np.empty_like(places), np.empty(len(places), np.int64)
     for first in range(0, len(places), BATCH):
         part = slice(first, first + BATCH)
-        near = np.asarray(tree.query(places[part], number)[1]).reshape(-1, number)
-        feet = _on_triangles(places[part, None], corners[near])
-        best = np.argmin(np.sum((feet - places[part, None]) ** 2, axis=2), axis=1)
+        near = home[np.asarray(tree.query(places[part], number)[1]).reshape(-1, number)]
+        feet = on_triangles(places[part, None], corners[near])
+        away = feet - places[part, None]
+        best = np.argmin(_dot(away, away), axis=1)
         rows = np.arange(len(best))
         found[part], owner[part] = feet[rows, best], near[rows, best]
     return found, owner
@@ -52,46 +59,59 @@ def distances(places: Points, points: Points, triangles: Triangles) -> NDArray[n
     return np.asarray(np.linalg.norm(places - nearest, axis=1))
 
 
-def _on_triangles(p: Points, corners: Points) -> Points:
-    """Nearest place of triangles, by the regions of Voronoi of vertices, edges and the inside.
-
-    Args:
-        p: Places, shape (..., 3), broadcast against the triangles.
-        corners: Vertices of the triangles, shape (..., 3, 3).
-
-    Source:
-        Ericson (2005), Real-Time Collision Detection, section 5.1.5.
-    """
+def on_triangles(x: Points, corners: Points) -> Points:
+    """Nearest places of triangles; x broadcasts against corners[..., 0, :]."""
     a, b, c = (corners[..., k, :] for k in range(3))
-    ab, ac = b - a, c - a
-    d1, d2 = _dot(ab, p - a), _dot(ac, p - a)
-    d3, d4 = _dot(ab, p - b), _dot(ac, p - b)
-    d5, d6 = _dot(ab, p - c), _dot(ac, p - c)
-    va, vb, vc = d3 * d6 - d5 * d4, d5 * d2 - d1 * d6, d1 * d4 - d3 * d2
-    # Barycentric weights (v, w) of b and c; each case overwrites those tested after it.
-    total = va + vb + vc
-    inside = np.where(total > 0.0, total, 1.0)
-    v, w = vb / inside, vc / inside
-    beyond_bc = (va <= 0.0) & (d4 >= d3) & (d5 >= d6) | (total <= 0.0)
-    t = _part(d4 - d3, d5 - d6)
-    v, w = np.where(beyond_bc, 1.0 - t, v), np.where(beyond_bc, t, w)
-    beyond_ac = (vb <= 0.0) & (d2 >= 0.0) & (d6 <= 0.0)
-    v, w = np.where(beyond_ac, 0.0, v), np.where(beyond_ac, _part(d2, -d6), w)
-    at_c = (d6 >= 0.0) & (d5 <= d6)
-    v, w = np.where(at_c, 0.0, v), np.where(at_c, 1.0, w)
-    beyond_ab = (vc <= 0.0) & (d1 >= 0.0) & (d3 <= 0.0)
-    v, w = np.where(beyond_ab, _part(d1, -d3), v), np.where(beyond_ab, 0.0, w)
-    at_b = (d3 >= 0.0) & (d4 <= d3)
-    v, w = np.where(at_b, 1.0, v), np.where(at_b, 0.0, w)
-    at_a = (d1 <= 0.0) & (d2 <= 0.0)
-    v, w = np.where(at_a, 0.0, v), np.where(at_a, 0.0, w)
-    return np.asarray(a + v[..., None] * ab + w[..., None] * ac)
+    u, v, w = b - a, c - a, x - a
+    uu, uv, vv = _dot(u, u), _dot(u, v), _dot(v, v)
+    wu, wv = _dot(w, u), _dot(w, v)
+    det = uu * vv - uv * uv
+    flat = det <= FLAT * uu * vv
+    det = np.where(flat, 1.0, det)
+    s, t = (vv * wu - uv * wv) / det, (uu * wv - uv * wu) / det
+    inside = (s >= 0) & (t >= 0) & (s + t <= 1) & ~flat
+    result = a + s[..., None] * u + t[..., None] * v
+    out = np.nonzero(~inside)
+    x = np.broadcast_to(x, a.shape)[out]
+    feet = np.stack(
+        [on_segments(x, corners[out][:, [i, j]]) for i, j in ((0, 1), (1, 2), (2, 0))], axis=1
+    )
+    away = feet - x[:, None]
+    result[out] = feet[np.arange(len(x)), _dot(away, away).argmin(axis=1)]
+    return np.asarray(result)
 
 
-def _part(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Part of x in x + y, 0 where both vanish, kept within 0 and 1."""
-    total = x + y
-    return np.clip(x / np.where(total == 0.0, 1.0, total), 0.0, 1.0)
+def on_segments(x: Points, ends: Points) -> Points:
+    """Nearest places of segments; x broadcasts against ends[..., 0, :]."""
+    start, along = ends[..., 0, :], ends[..., 1, :] - ends[..., 0, :]
+    part = _dot(x - start, along) / np.maximum(_dot(along, along), 1e-300)
+    return np.asarray(start + part.clip(0.0, 1.0)[..., None] * along)
+
+
+def samples(corners: Points) -> tuple[Points, NDArray[np.int64]]:
+    """Places all over triangles, no two neighbours far apart, and the triangles they are on."""
+    longest = np.linalg.norm(corners - np.roll(corners, -1, axis=1), axis=2).max(axis=1)
+    spacing = max(1.5 * float(np.median(longest)), 1e-300)
+    allowed = SAMPLES[0] * len(corners) + SAMPLES[1]
+    while (np.ceil(longest / spacing) ** 2).sum() > allowed:
+        spacing *= 1.3
+    parts = np.maximum(np.ceil(longest / spacing), 1).astype(np.int64)
+    places, home = [], []
+    for number in np.unique(parts):
+        chosen = np.flatnonzero(parts == number)
+        weights = _weights(int(number))
+        places.append(np.einsum("wk,mkx->mwx", weights, corners[chosen]).reshape(-1, 3))
+        home.append(np.repeat(chosen, len(weights)))
+    return np.concatenate(places), np.concatenate(home)
+
+
+def _weights(number: int) -> Points:
+    """Barycentric coordinates of the centres of number² equal parts of a triangle."""
+    i, j = np.indices((number, number)).reshape(2, -1)
+    upright = np.stack([i, j], axis=1)[i + j < number] + 1.0 / 3.0
+    turned = np.stack([i, j], axis=1)[i + j < number - 1] + 2.0 / 3.0
+    two = np.concatenate([upright, turned]) / number
+    return np.column_stack([1.0 - two.sum(axis=1), two])
 
 
 def _dot(x: Points, y: Points) -> NDArray[np.float64]:

@@ -31,6 +31,8 @@ from organtwin.mesh.surface_files import Points, Triangles
 
 #: Walls and flaps that are looked at, and dropped, at most.
 LARGEST_SHEETS = 30
+#: Rounds of handing over corners of degenerate triangles at most.
+ROUNDS = 100
 
 
 def merge(work: Patchwork, options: RepairOptions, place: str) -> Step:
@@ -61,7 +63,7 @@ def remove_degenerate(work: Patchwork, options: RepairOptions, place: str) -> St
     is cut in two.
     """
     count, places = 0, []
-    while len(work.triangles):
+    for _ in range(ROUNDS):
         flat = degenerate(work.points, work.triangles)
         if not flat.any():
             break
@@ -75,31 +77,32 @@ def remove_degenerate(work: Patchwork, options: RepairOptions, place: str) -> St
 
 def _without_flat(work: Patchwork, flat: NDArray[np.bool_]) -> Patchwork:
     edges = edges_of(work.triangles)
-    kept = ~flat
-    taken = np.zeros(len(flat), bool)
     owners = np.argsort(edges.of.ravel(), kind="stable")
     starts = np.concatenate([[0], np.cumsum(edges.count)])
-    new: list[tuple[int, int, int]] = []
-    origin = np.empty(0, np.int64)
+    beside: dict[int, list[int]] = {}
     for t in np.flatnonzero(flat).tolist():
-        if len(set(work.triangles[t].tolist())) < 3:
+        edge = edges.of[t, _longest_side(work, t)]
+        around = owners[starts[edge] : starts[edge + 1]].tolist()
+        if len(set(work.triangles[t].tolist())) == 3:
+            beside[t] = [side for side in around if side // 3 != t]
+    sound = {t: [s for s in sides if not flat[s // 3]] for t, sides in beside.items()}
+    # Flat ones beside flat ones wait for those, unless all of them wait.
+    chosen = sound if any(sound.values()) else beside
+    kept, taken = ~flat, np.zeros(len(flat), bool)
+    new: list[tuple[int, int, int]] = []
+    origin: list[int] = []
+    for t, sides in chosen.items():
+        free = [side for side in sides if not taken[side // 3]]
+        if not free or taken[t]:
+            kept[t] = bool(beside[t]) and not taken[t]  # at a rim it goes
             continue
-        side = _longest_side(work, t)
-        edge = edges.of[t, side]
-        around = owners[starts[edge] : starts[edge + 1]]
-        beside = [s for s in around.tolist() if not flat[s // 3]]
-        if not beside:
-            continue  # it hangs at a rim, or beside another flat one that goes first
-        other = beside[0] // 3
-        if taken[other]:
-            kept[t] = True  # its turn comes when the neighbour has settled
-            continue
-        taken[other] = True
+        other = free[0] // 3
+        taken[[t, other]] = True
         kept[other] = False
-        a, b, c = np.roll(work.triangles[other], -(beside[0] % 3)).tolist()
-        corner = int(work.triangles[t, (side + 2) % 3])
+        a, b, c = np.roll(work.triangles[other], -(free[0] % 3)).tolist()
+        corner = int(work.triangles[t, (_longest_side(work, t) + 2) % 3])
         new += [(a, corner, c), (corner, b, c)]
-        origin = np.append(origin, [other, other])
+        origin += [other, other]
     grown = Patchwork(
         work.points,
         np.concatenate([work.triangles[kept], np.array(new, np.int64).reshape(-1, 3)]),

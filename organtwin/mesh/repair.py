@@ -10,9 +10,9 @@ import pyvista as pv
 import vtk
 from numpy.typing import NDArray
 
-from organtwin.errors import MeshError
+from organtwin.errors import InputError, MeshError
 from organtwin.mesh.closing import close
-from organtwin.mesh.defects import SurfaceReport, inspect
+from organtwin.mesh.defects import SurfaceReport, inspect, places_of
 from organtwin.mesh.mending import (
     drop_sheets,
     drop_small,
@@ -73,9 +73,10 @@ def repair(
         place: File or surface, for messages.
 
     Raises:
-        InputError: a cap has no open end.
+        InputError: a cap has no open end, or a vertex is not finite.
         MeshError: a defect can't be repaired; the message names it and its place.
     """
+    _refuse_no_numbers(surface, place)
     before = inspect(surface)
     work = Patchwork(
         surface.points,
@@ -101,8 +102,9 @@ def repair(
     dropped[np.setdiff1d(work.triangle_from, done.triangle_from)] = True
     work = done
     changes += made
-    # A cap between an inner and an outer wall joins parts that faced one way each for itself.
-    for finish in (face_one_way, face_outwards, without_intersections):
+    # Caps have flat triangles where rims run straight. A cap between an inner and an outer wall
+    # joins parts that faced one way each for itself.
+    for finish in (remove_degenerate, face_one_way, face_outwards, without_intersections):
         work, made = finish(work, options, place)
         changes += made
     result = _finished(surface, work, names)
@@ -111,6 +113,20 @@ def repair(
     united = any(change.what == UNITED for change in changes)
     distance = _hausdorff(surface, work, dropped, united)
     return Repaired(result, tuple(changes), distance, before, after)
+
+
+def _refuse_no_numbers(surface: TriangleSurface, place: str) -> None:
+    bad = ~np.isfinite(surface.points).all(axis=1)
+    if not bad.any():
+        return
+    around = surface.triangles[bad[surface.triangles].any(axis=1)]
+    beside = np.unique(around[~bad[around]])
+    near = f", beside {places_of(surface.points[beside])}" if len(beside) else ""
+    raise InputError(
+        place,
+        f"{int(bad.sum())} vertices are not finite, the first is number {np.argmax(bad)}{near}.",
+        "Export it again.",
+    )
 
 
 def _finished(

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from organtwin.mesh.closest import on_segments
 from organtwin.mesh.conforming.course import Course
-from organtwin.mesh.conforming.original import Original, on_segments
+from organtwin.mesh.conforming.original import Original
 from organtwin.mesh.conforming.topology import (
     ALONG,
     CORNER,
@@ -103,11 +104,17 @@ def _candidates(
     free &= ~_among(_directed(net, one, two), refused)
     one, two, rank = one[free], two[free], rank[free]
     mixed = (one * 2654435761 + two * 40503 + turn * 97) % 1048573
-    order = np.lexsort((one, two, mixed, np.floor(_STEPS * rank)))
-    one, two = one[order], two[order]
+    # One sorted number, the place in its last bits, is several times faster than sorted columns.
+    bits = len(one).bit_length()
+    key = (np.floor(_STEPS * rank).astype(np.int64) << 20) + mixed
+    order = np.sort((key << bits) | np.arange(len(one))) & (2**bits - 1)
     # Each vertex that goes has one way to go.
-    first = np.sort(np.unique(one, return_index=True)[1])
+    best = np.full(len(net.points), _NONE)
+    np.minimum.at(best, one[order], np.arange(len(one)))
+    first = order[np.sort(best[best < _NONE])]
     chosen = first[_apart(edges, one[first])]
+    # Neighbours stand near each other in memory then.
+    chosen = chosen[np.argsort(one[chosen])]
     return one[chosen], two[chosen]
 
 
@@ -204,12 +211,12 @@ def _near_surface(net: Net, one: Index, two: Index, course: Course, original: Or
     owner, triangle, corners = _changed(net, one, two)
     places = net.points[corners]
     sheet, normals = net.sheet[triangle], unit(normals_of(places))
-    near = original.on_sheets(places.mean(axis=1), sheet, normals).near
+    near = original.are_near(places.mean(axis=1), sheet, normals)
     of = corners == two[owner][:, None]
     turn = (of.argmax(axis=1)[:, None] + np.arange(2)) % 3
     side = net.points[np.take_along_axis(corners, turn, axis=1)].mean(axis=1)
     left = np.flatnonzero(near)
-    near[left] = original.on_sheets(side[left], sheet[left], normals[left]).near
+    near[left] = original.are_near(side[left], sheet[left], normals[left])
     result = np.ones(len(one), bool)
     result[owner[~near]] = False
     return result

@@ -171,7 +171,7 @@ def _near(net: Net, pair: _Pair, original: Original) -> Flags:
     old, new = (original.on_sheets(0.5 * (p + q), sheet, normals) for p, q in ((a, b), (c, d)))
     near = new.near
     for end in (a, b):
-        near &= original.on_sheets((end + c + d) / 3.0, sheet, normals).near
+        near &= original.are_near((end + c + d) / 3.0, sheet, normals)
     return np.asarray(near | (new.distances < 0.5 * old.distances))
 
 

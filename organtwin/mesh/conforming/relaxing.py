@@ -134,15 +134,21 @@ def leaving(before: Net, after: Net, original: Original) -> Index:
     suspect |= course.lean(after.triangles, after.sheet, units) < LEAN
     suspect |= (before.kind[before.triangles] != INSIDE).any(axis=1)
     looked = np.flatnonzero(suspect)
-    sheet, units = after.sheet[looked], units[looked]
-    result = np.zeros(len(looked), bool)
-    for k in range(3):
-        ends = after.triangles[looked][:, [k, (k + 1) % 3]]
-        feet = original.on_sheets(after.points[ends].mean(axis=1), sheet, units)
-        out = np.flatnonzero(~feet.near)
-        then = original.on_sheets(before.points[ends[out]].mean(axis=1), sheet[out], units[out])
-        result[out[feet.distances[out] > then.distances]] = True
-    return looked[result]
+    # Each edge once for each sheet that it borders.
+    edge, sheets = before.edges.within[looked], int(after.sheet.max()) + 1
+    keys, first, which = np.unique(
+        edge * sheets + after.sheet[looked, None], return_index=True, return_inverse=True
+    )
+    ends, sheet = before.edges.ends[keys // sheets], keys % sheets
+    normals = units[looked[first // 3]]
+    result = np.zeros(len(keys), bool)
+    out = np.flatnonzero(~original.are_near(after.points[ends].mean(axis=1), sheet, normals))
+    now, then = (
+        original.on_sheets(net.points[ends[out]].mean(axis=1), sheet[out], normals[out]).distances
+        for net in (after, before)
+    )
+    result[out] = now > then
+    return looked[result[which.reshape(-1, 3)].any(axis=1)]
 
 
 def _inside(net: Net) -> tuple[Index, Index]:

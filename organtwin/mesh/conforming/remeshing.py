@@ -10,6 +10,7 @@ from scipy.spatial import cKDTree
 
 from organtwin.errors import MeshError
 from organtwin.mesh.conforming.collapse import collapse
+from organtwin.mesh.conforming.cutouts import Cutout
 from organtwin.mesh.conforming.flipping import flip, smallest_angles
 from organtwin.mesh.conforming.interfaces import Interfaces
 from organtwin.mesh.conforming.original import Original
@@ -17,7 +18,16 @@ from organtwin.mesh.conforming.region_volumes import keep_volumes
 from organtwin.mesh.conforming.relaxing import balance, relax
 from organtwin.mesh.conforming.sizes import SizeField
 from organtwin.mesh.conforming.splitting import split
-from organtwin.mesh.conforming.topology import FROZEN, Flags, Index, Net, Points, net_of, unit
+from organtwin.mesh.conforming.topology import (
+    FROZEN,
+    Flags,
+    Index,
+    Net,
+    Points,
+    lengths_of,
+    net_of,
+    unit,
+)
 from organtwin.mesh.intersections import intersecting_pairs
 
 #: Smallest angle (degrees) below which sizes are reduced, and what they then are, in parts of the
@@ -33,7 +43,9 @@ class Remeshing:
         sweeps: Rounds of splitting, collapsing, flipping and relaxing, first time.
         again: The same, each time after sizes were reduced.
         attempts: How often sizes may be reduced where triangles cross, are narrow, or lie too far
-            away, and how often the surface may then be kept as it was where they still cross.
+            away, how often again where they cross, and how often the surface may then be kept as
+            it was where they still cross.
+        around: Distance from such places, in sizes, up to which the surface is remeshed again.
         reduction: By what sizes are multiplied.
         gradation: Growth of sizes with the distance from there.
         crease: Angle between triangles (degrees) from which an edge inside a patch is kept, where
@@ -42,7 +54,8 @@ class Remeshing:
 
     sweeps: int = 4
     again: int = 2
-    attempts: tuple[int, int] = (1, 3)
+    attempts: tuple[int, int, int] = (1, 3, 3)
+    around: float = 3.0
     reduction: float = 0.6
     gradation: float = 0.3
     crease: float | None = None
@@ -104,21 +117,24 @@ def remesh(
     sides[net.sheet] = interfaces.sides
     least = 0.5 * float(np.median(net.lengths))
     wanted = _Wanted(size, np.empty((0, 3)), np.empty(0), options.gradation, least)
-    fine, soft = net, options.attempts[0]
+    fine, (soft, local, _) = net, options.attempts
+    net = _remeshed(net, wanted, original, options.sweeps)
     for attempt in range(sum(options.attempts) + 1):
-        sweeps = options.again if attempt else options.sweeps
-        net = _remeshed(net, wanted, original, sweeps)
         result = keep_volumes(balance(net, original, deviation), interfaces, sides)
         crossed = np.unique(crossing(result))
-        if attempt < soft:
-            wanted, number = _refined(wanted, result, crossed, original, options.reduction)
-            if not number:
+        if attempt < soft + local:
+            bad = _poor(result, crossed, original) if attempt < soft else _only(result, crossed)
+            places, now, sizes = _smaller(wanted, result, bad, options.reduction, attempt < soft)
+            if not len(places):
                 break
+            wanted = wanted.reduced(places, sizes)
+            cut = Cutout.around(net, places, options.around * now)
+            net = cut.put_back(_remeshed(cut.part, wanted, original, options.again))
         elif not len(crossed):
             break
         else:
             fine, wanted = _frozen(fine, wanted, result, crossed)
-            net = fine
+            net = _remeshed(fine, wanted, original, options.again)
     else:
         raise _refusal(result, crossed)
     result, _ = result.compacted()
@@ -130,24 +146,34 @@ def remesh(
     )
 
 
-def _refined(
-    wanted: _Wanted, net: Net, crossed: Index, original: Original, reduction: float
-) -> tuple[_Wanted, int]:
-    """Sizes reduced where triangles cross or are far or narrow, and the number of such places."""
-    bad = far(net, original)
-    bad[crossed] = True
+def _only(net: Net, triangles: Index) -> Flags:
+    result = np.zeros(len(net.triangles), bool)
+    result[triangles] = True
+    return result
+
+
+def _poor(net: Net, crossed: Index, original: Original) -> Flags:
+    """Triangles that cross others or are far from the surface."""
+    return far(net, original) | _only(net, crossed)
+
+
+def _smaller(
+    wanted: _Wanted, net: Net, bad: Flags, reduction: float, narrow: bool
+) -> tuple[Points, NDArray[np.float64], NDArray[np.float64]]:
+    """Places of bad triangles, sizes there now, and what they should be; of narrow ones, too."""
     corners = net.points[net.triangles]
     middles = corners.mean(axis=1)
     now = wanted.at(middles)
     sizes = np.where(bad, reduction * now, now)
-    # Short edges that can't go need small triangles around them.
-    longest = np.linalg.norm(corners - np.roll(corners, -1, axis=1), axis=2).max(axis=1)
-    height = np.linalg.norm(net.normals, axis=1) / np.maximum(longest, 1e-300)
-    narrow = smallest_angles(corners) < _NARROW
-    across = np.maximum(_ACROSS * height, reduction * now)
-    sizes = np.where(narrow, np.minimum(sizes, across), sizes)
+    if narrow:
+        # Short edges that can't go need small triangles around them.
+        longest = lengths_of(corners - np.roll(corners, -1, axis=1)).max(axis=1)
+        height = lengths_of(net.normals) / np.maximum(longest, 1e-300)
+        slim = smallest_angles(corners) < _NARROW
+        across = np.maximum(_ACROSS * height, reduction * now)
+        sizes = np.where(slim, np.minimum(sizes, across), sizes)
     smaller = np.maximum(sizes, wanted.least) < 0.99 * now
-    return wanted.reduced(middles[smaller], sizes[smaller]), int(smaller.sum())
+    return middles[smaller], now[smaller], sizes[smaller]
 
 
 def _frozen(fine: Net, wanted: _Wanted, net: Net, crossed: Index) -> tuple[Net, _Wanted]:

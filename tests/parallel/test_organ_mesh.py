@@ -1,0 +1,40 @@
+"""An organ's mesh is made on rank 0 and read on all."""
+
+import numpy as np
+import pytest
+from mpi4py import MPI
+
+from organtwin.case.load import load_organ_case
+from organtwin.case.meshing import mesh_organ
+from organtwin.image.slicer import write_slicer
+from organtwin.image.volume import LabelMap
+from organtwin.mesh.domain import read_domain
+from organtwin.parallel import on_root
+from organtwin.solve.assembly import integral
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory):
+    def write():
+        path = tmp_path_factory.mktemp("organ")
+        x = np.stack(np.indices((20, 20, 20)), axis=3) - 9.5
+        values = (np.linalg.norm(x, axis=3) < 8).astype(np.uint8)
+        values[(values > 0) & (x[..., 0] > 0)] = 2
+        labels = LabelMap(values, {"a": 1, "b": 2}, np.full(3, 2.0), np.zeros(3), np.eye(3))
+        write_slicer(labels, path / "labels.seg.nrrd")
+        text = '[source]\nlabels = "labels.seg.nrrd"\n[mesh]\nsize = "6 mm"\n'
+        (path / "case.toml").write_text(text)
+        return path
+
+    comm = MPI.COMM_WORLD
+    folder = on_root(comm, write)
+    return mesh_organ(load_organ_case(folder / "case.toml"), out=folder / "out", comm=comm)
+
+
+def test_volumes_and_interfaces_do_not_depend_on_the_ranks(result):
+    def measured(comm):
+        domain = read_domain(result / "mesh.msh", comm)
+        volumes = [integral(1.0 * domain.dx(name)) for name in ("a", "b")]
+        return [*volumes, domain.area("a-outside"), domain.area("b-outside")]
+
+    np.testing.assert_allclose(measured(MPI.COMM_WORLD), measured(MPI.COMM_SELF), rtol=1e-10)
