@@ -16,6 +16,7 @@ from organtwin.errors import InputError
 if TYPE_CHECKING:
     from organtwin.image.volume import Image, LabelMap, Sequence
     from organtwin.segment.agreement import Agreement
+    from organtwin.segment.cine import Cine
     from organtwin.segment.correction import Change
     from organtwin.segment.recipe import Segmented
 
@@ -36,7 +37,10 @@ def segment(
     ] = None,
     reference: Annotated[
         list[Path] | None,
-        typer.Option(metavar="LABELS", help="Labels to compare with; repeatable."),
+        typer.Option(
+            metavar="LABELS",
+            help="Labels to compare with, or of a cine a folder of surfaces; repeatable.",
+        ),
     ] = None,
     names: Annotated[
         Path | None,
@@ -68,6 +72,10 @@ def segment(
     Compare with labels that exist:
 
         organtwin segment ct.nii.gz --recipe bone_ct -o bone.seg.nrrd --reference bones/
+
+    The left ventricle through the beat: volumes, their curve, a surface for each phase:
+
+        organtwin segment dicom/ --recipe lv_cine_mr -o lv.seg.nrrd --reference surfaces/
 
     Open heart.seg.nrrd in 3D Slicer, correct it, save it, and see what you changed:
 
@@ -121,8 +129,12 @@ def _segment(asked: _Asked, engine: str, threshold: float | None, bundle: Path |
     rows = _compared(found, asked)
     changed = _changed(found.labels, asked.corrected)
     report = _report(found, asked, seconds, rows, changed)
+    if found.cine is not None:
+        report["beat"] = _beat(found.cine, asked, _beside(out, ""))
     _beside(out, ".json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     _tell(found, seconds, rows, changed)
+    if "beat" in report:
+        typer.echo(_beat_lines(report["beat"], _beside(out, "")))
     typer.echo(f"labels     {out}\nreport     {_beside(out, '.json')}")
     if asked.picture:
         typer.echo(f"picture    {_draw(scan, found, rows, asked, _beside(out, '.png'))}")
@@ -161,25 +173,11 @@ def _scan(asked: _Asked) -> Image | Sequence | list[Sequence]:
     from organtwin.segment.catalogue import RECIPES
 
     entry = RECIPES.get(asked.recipe)
-    if entry is not None and entry.run is None and asked.image.is_dir():
-        return _cines(asked)
+    if entry is not None and entry.run is None:
+        from organtwin.segment.cine_reading import read_cine
+
+        return list(read_cine(asked.image, asked.series))
     return read_image(asked.image, list(asked.series) or None)
-
-
-def _cines(asked: _Asked) -> list[Sequence]:
-    """Every cine of a DICOM folder, or those that were chosen."""
-    from organtwin.image.dicom import choose, read_series
-    from organtwin.image.dicom_headers import scan
-    from organtwin.image.volume import Sequence
-
-    every = scan(asked.image)
-    chosen = [choose(every, _number(wanted), str(asked.image)) for wanted in asked.series]
-    images = [read_series(s, s.name) for s in chosen or every if s.kind == "image"]
-    return [image for image in images if isinstance(image, Sequence)]
-
-
-def _number(wanted: str) -> int | str:
-    return int(wanted) if wanted.isdigit() else wanted
 
 
 def _write(found: Segmented, out: Path) -> None:
@@ -189,7 +187,8 @@ def _write(found: Segmented, out: Path) -> None:
 
 
 def _compared(found: Segmented, asked: _Asked) -> tuple[Agreement, ...]:
-    if not asked.reference:
+    labelled = _labelled(found, asked)
+    if not labelled:
         return ()
     from organtwin.segment.agreement import agreement, structures
     from organtwin.segment.catalogue import RECIPES
@@ -197,11 +196,20 @@ def _compared(found: Segmented, asked: _Asked) -> tuple[Agreement, ...]:
 
     grid, wanted = found.labels.grid, RECIPES[found.recipe].wanted
     reference = read_references(
-        asked.reference, grid,
+        labelled, grid,
         names=read_names(asked.names) if asked.names else None,
         unions=wanted.regions if wanted else None,
     )  # fmt: skip
     return agreement(structures(found.labels, found.wholes), reference, grid)
+
+
+def _labelled(found: Segmented, asked: _Asked) -> tuple[Path, ...]:
+    """The references that are labels; those of a cine may be folders of surfaces."""
+    if found.cine is None:
+        return asked.reference
+    from organtwin.segment.cine_quality import surface_files
+
+    return tuple(path for path in asked.reference if not surface_files(path))
 
 
 def _changed(labels: LabelMap, corrected: Path | None) -> tuple[Change, ...]:
@@ -244,6 +252,38 @@ def _report(
     }
 
 
+def _beat(cine: Cine, asked: _Asked, stem: Path) -> dict[str, Any]:
+    """Write what belongs to a beat, and compare its volumes with a folder of surfaces."""
+    from organtwin.export.cine_results import write_beat
+    from organtwin.segment.cine_quality import reference_volumes, surface_files, volume_errors
+
+    folders = [path for path in asked.reference if surface_files(path)]
+    errors = volume_errors(cine, reference_volumes(folders[0])) if folders else None
+    return write_beat(cine, errors, stem)
+
+
+def _beat_lines(beat: dict[str, Any], stem: Path) -> str:
+    """The figures and files in words."""
+    full, empty = beat["end_diastole"], beat["end_systole"]
+    volumes = (
+        f"volumes    ED {full['volume_ml']:.1f} mL at {full['time_ms']:.0f} ms, "
+        f"ES {empty['volume_ml']:.1f} mL at {empty['time_ms']:.0f} ms, "
+        f"EF {100.0 * beat['ejection_fraction']:.1f} %"
+    )
+    told = [volumes]
+    other = beat["reference"]
+    if other is not None:
+        told.append(
+            f"reference  ED {other['edv_ml']:.1f} mL ({100.0 * other['edv_error']:+.1f} %), "
+            f"ES {other['esv_ml']:.1f} mL ({100.0 * other['esv_error']:+.1f} %), "
+            f"EF {100.0 * other['ejection_fraction']:.1f} % "
+            f"({100.0 * other['ejection_fraction_error']:+.1f} points)"
+        )
+    told.append(f"surfaces   {stem.with_name(stem.name + '-surfaces')}")
+    told.append(f"curve      {stem.with_name(beat['picture'])}")
+    return "\n".join(told)
+
+
 def _tell(
     found: Segmented, seconds: float, rows: tuple[Agreement, ...], changed: tuple[Change, ...]
 ) -> None:
@@ -264,26 +304,35 @@ def _draw(
     asked: _Asked, path: Path,
 ) -> Path:  # fmt: skip
     from organtwin.export.overlays import overlay, overlay_slices
-    from organtwin.image.volume import Sequence
     from organtwin.segment.catalogue import RECIPES
     from organtwin.segment.references import read_names, read_references
 
-    every = scan if isinstance(scan, list) else [scan]
-    images = [
-        s.images[min(found.phase, len(s.images) - 1)] if isinstance(s, Sequence) else s
-        for s in every
-    ]
+    images = [_still(s, found) for s in (scan if isinstance(scan, list) else [scan])]
     if min(images[0].grid.shape) == 1:
         return overlay_slices(images, found.labels, path)
     image = images[0]
     masks = {}
-    if asked.reference and rows:
+    if rows:
         wanted = RECIPES[found.recipe].wanted
         masks = read_references(
-            asked.reference, image.grid,
+            _labelled(found, asked), image.grid,
             names=read_names(asked.names) if asked.names else None,
             unions=wanted.regions if wanted else None,
         )  # fmt: skip
     compared = {row.name: masks[row.name] for row in rows if row.name in masks}
     notes = {row.name: f"(Dice {row.dice:.2f})" for row in rows}
     return overlay(image, found.labels, path, reference=compared, notes=notes)
+
+
+def _still(scan: Image | Sequence, found: Segmented) -> Image:
+    """The image at the share of the beat that the labels belong to."""
+    import numpy as np
+
+    from organtwin.image.volume import Image
+    from organtwin.segment.cine_planes import at_phases
+
+    if isinstance(scan, Image):
+        return scan
+    cine = found.cine
+    share = 0.0 if cine is None else float(cine.times[found.phase]) / (cine.cycle or 1.0)
+    return at_phases(scan, np.array([share])).images[0]

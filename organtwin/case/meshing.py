@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,17 @@ from organtwin.case.organ import OrganCase, OrganMesh, Threshold
 from organtwin.case.organ_source import LABELS, Material, read_source, source_of, write_source
 from organtwin.case.progress import Progress, showing
 from organtwin.case.stages import Stage, Work, memory_peak, run_stage
+from organtwin.errors import InputError, suggestion
 from organtwin.export.mesh_pictures import draw_mesh
 from organtwin.export.mesh_report import write_mesh_report
 from organtwin.mesh.conforming.from_surfaces import from_surfaces
+from organtwin.mesh.conforming.islands import Dropped, without_islands
 from organtwin.mesh.conforming.ladder import Conforming, conform
 from organtwin.mesh.conforming.route import MeshOptions
 from organtwin.mesh.conforming.sizes import Near, Sizes
 from organtwin.mesh.conforming.wrapping import Wrapping
 from organtwin.mesh.mesh_files import write_mesh
-from organtwin.mesh.proof import Proof, Requirements, missed, prove, prove_surfaces, refuse
+from organtwin.mesh.proof import Proof, Requirements, missed, prove, prove_interfaces, refuse
 from organtwin.parallel import on_root
 from organtwin.units import ML
 
@@ -31,6 +34,8 @@ from organtwin.units import ML
 SUFFIX = {"vtu": ".vtu", "xdmf": ".xdmf", "carp": ".pts", "inp": ".inp", "exo": ".exo"}
 #: Voxel edge worth keeping, in parts of the smallest edge length.
 VOXELS_PER_EDGE = 1.0 / 3.0
+#: The same in parts of the thickness of a grown wall.
+VOXELS_PER_WALL = 1.0 / 3.0
 #: Smallest dihedral angle (degrees) that the mesher aims at; the threshold may ask for more.
 GOOD_ANGLE = 10.0
 
@@ -112,18 +117,27 @@ def _mesh(
     case: OrganCase, material: Material, directory: Path, folder: Path, progress: Progress
 ) -> None:
     section = case.mesh
-    source = from_surfaces(material.surfaces) if material.labels is None else material.labels
+    _check_names(case, material.labels.names if material.labels else material.surfaces)
     options = MeshOptions(
         sizes=_sizes(section),
-        wrapping=Wrapping(islands_below=case.labels.islands_below, resolution=_resolution(section)),
-        min_dihedral=max(GOOD_ANGLE, section.threshold.min_dihedral),
+        wrapping=Wrapping(
+            islands_below=case.labels.islands_below,
+            resolution=section.resolution or _wanted_edge(case),
+        ),
+        # The threshold is proven after the mesh is made: aim a little higher.
+        min_dihedral=max(GOOD_ANGLE, 1.05 * section.threshold.min_dihedral),
     )
-    made = conform(source, options, "[source]")
-    progress(0.8, "measuring")
     if material.labels is None:
-        proof = prove_surfaces(made.mesh, material.surfaces)
+        borders = from_surfaces(material.surfaces)
+        made = conform(borders, options, "[source]")
+        progress(0.8, "measuring")
+        proof = prove_interfaces(made.mesh, borders)
     else:
-        proof = prove(made.mesh, material.labels)
+        labels, dropped = without_islands(material.labels, case.labels.islands_below)
+        made = conform(labels, options, "[source]")
+        made = replace(made, decisions=(*_islands_in_words(dropped), *made.decisions))
+        progress(0.8, "measuring")
+        proof = prove(made.mesh, labels)
     write_mesh(made.mesh, directory / "mesh.msh")
     for name in case.output.formats:
         write_mesh(made.mesh, directory / f"mesh{SUFFIX[name]}")
@@ -131,10 +145,48 @@ def _mesh(
     _write_record(made, proof, reasons, folder)
 
 
-def _resolution(section: OrganMesh) -> float:
-    """Voxel edge (mm) worth keeping."""
-    smallest = min([section.size, *section.by_region.values(), *(n.size for n in section.near)])
-    return section.resolution or VOXELS_PER_EDGE * smallest
+def _wanted_edge(case: OrganCase) -> float:
+    """Voxel edge (mm) that the edge lengths and the walls ask for."""
+    section = case.mesh
+    lengths = [section.size, *section.by_region.values(), *(n.size for n in section.near)]
+    lengths += [section.smallest] if section.smallest else []
+    walls = [wall.thickness for wall in case.labels.walls.values()]
+    return min([min(lengths) * VOXELS_PER_EDGE, *(VOXELS_PER_WALL * wall for wall in walls)])
+
+
+def _check_names(case: OrganCase, known: Iterable[str]) -> None:
+    """Refuse regions that the source does not have, before anything is meshed."""
+    for key, names in (
+        ("[mesh] by_region", case.mesh.by_region),
+        ("[[mesh.near]] region", [near.region for near in case.mesh.near]),
+    ):
+        for name in names:
+            if name not in known:
+                raise InputError(key, f"no region `{name}`.", suggestion(name, known))
+
+
+def _islands_in_words(dropped: Sequence[Dropped]) -> list[str]:
+    """What was given away, a sentence for each label."""
+    told = []
+    for name in dict.fromkeys(piece.name for piece in dropped):
+        own = [piece for piece in dropped if piece.name == name]
+        x, y, z = own[0].place
+        volume = sum(piece.volume for piece in own) / ML
+        told.append(
+            f"{len(own)} small pieces of `{name}`, {volume:.3g} mL in all, "
+            f"were given to what surrounds them; the largest lay at ({x:.0f}, {y:.0f}, {z:.0f}) mm."
+        )
+    return told
+
+
+def _pieces_in_words(proof: Proof) -> list[str]:
+    """Regions of several pieces: loose ones make a problem singular."""
+    return [
+        f"`{name}` has {region.pieces} pieces that do not hang together; [labels] islands_below "
+        "gives small ones to what surrounds them."
+        for name, region in proof.regions.items()
+        if region.pieces > 1
+    ]
 
 
 def _sizes(section: OrganMesh) -> Sizes:
@@ -163,7 +215,7 @@ def _write_record(made: Conforming, proof: Proof, reasons: list[str], folder: Pa
         "missed": reasons,
         "proof": asdict(proof),
         "attempts": [asdict(attempt) for attempt in made.attempts],
-        "decisions": made.decisions,
+        "decisions": [*made.decisions, *_pieces_in_words(proof)],
     }
     (folder / "mesh.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 

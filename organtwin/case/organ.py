@@ -29,6 +29,10 @@ class Source(Section):
     """What segments; `auto` takes an installed network before organtwin's own recipe."""
     surfaces: dict[str, InputFile] | None = None
     """Closed surface of each region, nested or apart: STL, PLY, VTP, OBJ or VTK."""
+    unit: Literal["mm", "cm", "m", "um"] = "mm"
+    """Unit of the surfaces' files."""
+    space: Literal["LPS", "RAS"] | None = None
+    """Axes of the surfaces' files, if they don't tell them rightly."""
     repair: bool = True
     """Whether surfaces are repaired first; every change is told."""
 
@@ -45,7 +49,9 @@ class Source(Section):
             found = " and ".join(f"`{key}`" for key in given) or "none"
             raise ValueError(f"one of `labels`, `image` and `surfaces` is needed, {found} given.")
         if (self.image is None) != (self.recipe is None):
-            raise ValueError("`image` and `recipe` go together.")
+            raise ValueError(
+                "`image` and `recipe` go together; `organtwin segment recipes` lists these."
+            )
         if self.names is not None and self.labels is None:
             raise ValueError("`names` belong to `labels`.")
         return self
@@ -136,9 +142,16 @@ class OrganMesh(Section):
     gradation: Annotated[Number, Field(gt=0.0, le=2.0)] = 0.3
     """How much the edge length may grow per length."""
     resolution: Annotated[Length, Field(ge=0.1, le=10.0)] | None = None
-    """Voxel edge that finer labels are coarsened to; a third of the smallest edge length without
-    it."""
+    """Voxel edge that finer labels are coarsened to; without it a third of the smallest edge length
+    and of the thinnest grown wall. Thinner walls of labels want less: a torn wall is refused."""
     threshold: Threshold = Threshold()
+
+    @field_validator("near", mode="before")
+    @classmethod
+    def _several(cls, near: object) -> object:
+        if isinstance(near, dict):
+            raise ValueError("write [[mesh.near]] with two brackets: there may be several.")
+        return near
 
 
 class OrganOutput(Section):

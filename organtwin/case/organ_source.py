@@ -45,7 +45,7 @@ def source_of(case: OrganCase) -> Material:
         MeshError: a surface can't be repaired.
     """
     if case.source.surfaces is not None:
-        return _surfaces(case.source.surfaces, mend=case.source.repair)
+        return _surfaces(case.source, case.source.surfaces)
     labels, told = _labels(case.source, case.labels)
     if case.labels.merge:
         labels = merged(labels, case.labels.merge, "[labels] merge")
@@ -84,11 +84,11 @@ def _labels(source: Source, section: Labels) -> tuple[LabelMap, list[str]]:
     return read_segmentation(source.labels).labels, []
 
 
-def _surfaces(files: Mapping[str, Path], *, mend: bool) -> Material:
+def _surfaces(source: Source, files: Mapping[str, Path]) -> Material:
     surfaces, told = {}, []
     for name, file in files.items():
-        surface = read_surface(file)
-        if mend:
+        surface = read_surface(file, unit=source.unit, space=source.space)
+        if source.repair:
             result = repair(surface, place=file.name)
             surface = result.surface
             told += [f"{file.name}: {change}" for change in result.changes]

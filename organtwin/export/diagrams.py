@@ -23,6 +23,12 @@ COLOURS = {
     "valve": "#999999",
 }
 
+#: Unlike colours for regions and labels, the largest first; that many have room in a legend.
+PALETTE = (
+    "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#8c510a",
+    "#5ab4ac", "#762a83", "#b8e186", "#fb9a99", "#a6761d", "#bdbdbd",
+)  # fmt: skip
+
 STYLE = {
     "font.family": "sans-serif",
     "font.sans-serif": ["Inter", "Source Sans 3", "DejaVu Sans"],

@@ -12,6 +12,7 @@ from matplotlib.collections import PolyCollection
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from organtwin.export.diagrams import PALETTE
 from organtwin.image.volume import Image
 from organtwin.landmarks.fits import frame, unit
 from organtwin.landmarks.record import (
@@ -28,12 +29,9 @@ from organtwin.mesh.surface_files import TriangleSurface
 
 type Vector = NDArray[np.float64]
 
-#: Colours of landmarks, unlike each other on grey.
-COLOURS = (
-    "#d1495b", "#00798c", "#edae49", "#4f3b78", "#2e933c", "#b5179e", "#1f6fd1", "#8a5a00",
-    "#5b8c5a", "#e36414", "#0f4c5c", "#9a031e",
-)  # fmt: skip
 BONE = np.array([0.90, 0.88, 0.83])
+#: Colour of names and numbers; light colours of the palette can't be read as text.
+TEXT = "#222222"
 
 
 def draw_landmarks(
@@ -65,7 +63,7 @@ def draw_landmarks(
         across = _screen(sight, up)
         _shade(ax, surface, across)
         for number, landmark in enumerate(landmarks):
-            _draw(ax, landmark.geometry, across, COLOURS[number % len(COLOURS)], str(number + 1))
+            _draw(ax, landmark.geometry, across, PALETTE[number % len(PALETTE)], str(number + 1))
         ax.margins(0.06)
         _finish(ax, name)
     _list(axes[-1], landmarks)
@@ -109,9 +107,9 @@ def _draw(ax: Axes, geometry: Geometry, across: Vector, colour: str, label: str)
         ax.annotate("", tip[1], tip[0], arrowprops={"arrowstyle": "->", "color": colour, "lw": 1.6})
     place = points[len(points) // 2] if isinstance(geometry, Curve) else points[-1]
     ax.annotate(
-        label, place, xytext=(5, 5), textcoords="offset points", fontsize=11, fontweight="bold",
-        color=colour, zorder=7, bbox={"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none",
-                                      "alpha": 0.75},
+        label, place, xytext=(6, 6), textcoords="offset points", fontsize=11, fontweight="bold",
+        color=TEXT, zorder=7, bbox={"boxstyle": "round,pad=0.2", "fc": "white", "ec": colour,
+                                    "lw": 1.6, "alpha": 0.9},
     )  # fmt: skip
 
 
@@ -156,12 +154,22 @@ def _list(ax: Axes, landmarks: Sequence[Landmark]) -> None:
     ax.set_xlim(0.0, 1.0)
     ax.set_ylim(0.0, 1.0)
     rows = [(number, found) for number, found in enumerate(landmarks, 1)]
-    step = min(0.9 / max(sum(1 + len(found.measures) for _, found in rows), 1), 0.04)
+    step = min(0.9 / max(sum(1 + len(found.measures) for _, found in rows), 1), 0.042)
     height = 0.96
     for number, found in rows:
-        colour = COLOURS[(number - 1) % len(COLOURS)]
+        colour = PALETTE[(number - 1) % len(PALETTE)]
         trust = f"{found.confidence.value:.2f}" if found.source == "automatic" else "placed"
-        ax.text(0.0, height, f"{number}  {found.name}", color=colour, fontsize=11, weight="bold")
+        ax.text(
+            0.0,
+            height,
+            str(number),
+            color=TEXT,
+            fontsize=11,
+            weight="bold",
+            ha="center",
+            bbox={"boxstyle": "round,pad=0.2", "fc": "white", "ec": colour, "lw": 2.0},
+        )
+        ax.text(0.06, height, found.name, color=TEXT, fontsize=11, weight="bold")
         ax.text(1.0, height, trust, ha="right", fontsize=11)
         height -= step
         for name, value in found.measures.items():
@@ -209,7 +217,7 @@ def draw_root(
                   extent=(-reach, reach, -reach, reach), vmin=low, vmax=high)  # fmt: skip
         for number, landmark in enumerate(landmarks):
             _mark(ax, landmark.geometry, (centre, across, upwards), reach,
-                  COLOURS[number % len(COLOURS)], str(number + 1))  # fmt: skip
+                  PALETTE[number % len(PALETTE)], str(number + 1))  # fmt: skip
         ax.set_xlim(-reach, reach)
         ax.set_ylim(-reach, reach)
         _finish(ax, name, "white")

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from organtwin.export import plates
-from organtwin.export.diagrams import COLOURS, STYLE
+from organtwin.export.diagrams import COLOURS, PALETTE, STYLE
 from organtwin.export.scene import Stance, render, smooth
 from organtwin.export.three_planes import three_planes
 from organtwin.image.slicer import read_slicer
@@ -31,11 +31,6 @@ logger = logging.getLogger(__name__)
 type Array = NDArray[np.float64]
 type Notes = Callable[[float, str], None]
 
-#: Colours of the regions, the largest first; then they come again.
-PALETTE = (
-    "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#8c510a",
-    "#5ab4ac", "#762a83", "#b8e186", "#fb9a99", "#a6761d", "#bdbdbd",
-)  # fmt: skip
 #: Directions in patient coordinates (LPS).
 _SUPERIOR, _ANTERIOR, _LEFT = np.eye(3)[2], -np.eye(3)[1], np.eye(3)[0]
 #: Cells drawn with their edges; more of them would be drawn as a grey blot.
@@ -151,9 +146,9 @@ def quality_histograms(quality: MeshQuality, path: Path) -> Path:
 
 
 def region_colours(mesh: TetrahedralMesh) -> dict[str, str]:
-    """Colour of each region, the regions with most cells first."""
-    count = {name: np.count_nonzero(mesh.regions == k) for name, k in mesh.region_names.items()}
-    ordered = sorted(count, key=lambda name: (-count[name], name))
+    """Colour of each region, the largest first, as in pictures of the labels."""
+    volume = {name: mesh.volume(name) for name in mesh.region_names}
+    ordered = sorted(volume, key=lambda name: (-volume[name], name))
     return {name: PALETTE[k % len(PALETTE)] for k, name in enumerate(ordered)}
 
 

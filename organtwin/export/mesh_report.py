@@ -37,16 +37,24 @@ def write_mesh_report(directory: str | Path) -> Path:
     """
     folder = Path(directory)
     run = read_run(folder)
-    regions = read_json(folder / "stages" / "mesh" / "mesh.json").get("proof", {}).get("regions")
-    regions = regions or {}
+    record = read_json(folder / "stages" / "mesh" / "mesh.json")
+    regions = record.get("proof", {}).get("regions", {})
     return write_page(
         folder,
         "mesh_report.html",
         _CAPTIONS,
-        verdict=state_in_words(run),
+        verdict=_verdict(record, run),
         worst_volume=_worst_volume(regions),
         worst_distance=max((r["hausdorff"] for r in regions.values()), default=0.0),
     )
+
+
+def _verdict(record: Mapping[str, Any], run: Mapping[str, Any]) -> str:
+    """Whether the mesh is good enough, before all else."""
+    missed = record.get("missed", [])
+    if missed:
+        return f"Refused: this mesh is below its threshold. {'; '.join(missed)}."
+    return f"{state_in_words(run)} The mesh reaches its threshold."
 
 
 def _worst_volume(regions: Mapping[str, Any]) -> float:

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from organtwin.export import plates
 from organtwin.export.diagrams import STYLE
 from organtwin.export.three_planes import (
-    _along,
-    _by_size,
-    _colours,
-    _label_colours,
-    _plane_names,
-    _show,
-    _Upright,
-    _upright,
+    Upright,
+    along,
+    by_size,
+    label_colours,
+    plane_names,
+    shades_of,
+    show,
+    upright,
 )
 from organtwin.image.segmentation import nearest_labels
 from organtwin.image.volume import Image, LabelMap
@@ -58,18 +58,18 @@ def overlay(
         at: Point (mm, LPS) that the planes go through instead.
         notes: Name of a label → text behind it in the legend.
     """
-    view = _upright(image)
-    ours = _upright(Image(_on(labels, image), image.grid)).values
-    theirs = [_upright(Image(mask, image.grid)).values for mask in (reference or {}).values()]
+    view = upright(image)
+    ours = upright(Image(_on(labels, image), image.grid)).values
+    theirs = [upright(Image(mask, image.grid)).values for mask in (reference or {}).values()]
     cut = _cut(ours, view, at)
     with mpl.rc_context(STYLE | {"axes.grid": False, "font.size": 10}):
         figure, axes = _figure(view)
-        shades, norm = _colours(image.values, image.quantity, None)
-        table = _label_colours(ours, labels.names)
-        for ax, plane, name in zip(axes, PLANES, _plane_names(view.grid), strict=False):
+        shades, norm = shades_of(image.values, image.quantity, None)
+        table = label_colours(ours, labels.names)
+        for ax, plane, name in zip(axes, PLANES, plane_names(view.grid), strict=False):
             through = 3 - sum(plane)
             page = np.take(view.values, cut[through], axis=through).T
-            _show(ax, page, view.grid, plane, shades, norm, flipped=plane[1] == 1)
+            show(ax, page, view.grid, plane, shades, norm, flipped=plane[1] == 1)
             ax.set_title(name, fontsize=12)
             _contours(ax, view, ours, plane, cut, table)
             for mask in theirs:
@@ -91,7 +91,7 @@ def overlay_slices(images: Sequence[Image], labels: LabelMap, path: Path) -> Pat
     pages = sorted(pages, key=lambda pair: -np.count_nonzero(pair[1]))[:MOST_SLICES]
     columns = min(4, len(pages))
     lines = -(-len(pages) // columns)
-    table = _label_colours(labels.values, labels.names)
+    table = label_colours(labels.values, labels.names)
     with mpl.rc_context(STYLE | {"axes.grid": False, "font.size": 10}):
         figure = Figure(figsize=(4.0 * columns, 4.4 * lines + 0.6), layout="constrained")
         FigureCanvasAgg(figure)
@@ -114,10 +114,10 @@ def _slice(ax: Axes, image: Image, values: NDArray[np.uint8], table: Mapping[int
     across, down = (axis for axis in range(3) if axis != thin)
     order = (across, down, thin)
     page = np.moveaxis(image.values, order, (1, 0, 2))[:, :, 0]
-    shades, norm = _colours(image.values, image.quantity, None)
-    _show(ax, page, image.grid, (across, down), shades, norm, flipped=True)
+    shades, norm = shades_of(image.values, image.quantity, None)
+    show(ax, page, image.grid, (across, down), shades, norm, flipped=True)
     marked = np.moveaxis(values, order, (1, 0, 2))[:, :, 0]
-    x, y = (_along(image.grid, axis) for axis in (across, down))
+    x, y = (along(image.grid, axis) for axis in (across, down))
     for label in np.unique(marked[marked > 0]).tolist():
         inside = (marked == label).astype(float)
         ax.contour(x, y, inside, levels=[0.5], colors=[table[label]], linewidths=1.8)
@@ -131,7 +131,7 @@ def _on(labels: LabelMap, image: Image) -> NDArray[np.uint8]:
 
 
 def _cut(
-    values: NDArray[np.uint8], view: _Upright, at: NDArray[np.float64] | None
+    values: NDArray[np.uint8], view: Upright, at: NDArray[np.float64] | None
 ) -> NDArray[np.int64]:
     """Index of the three planes."""
     last = np.array(view.grid.shape) - 1
@@ -148,7 +148,7 @@ def _cut(
     return np.array(planes)
 
 
-def _figure(view: _Upright) -> tuple[Figure, list[Axes]]:
+def _figure(view: Upright) -> tuple[Figure, list[Axes]]:
     width, depth, height = view.grid.extent
     scale = 11.0 / (width + depth)
     rows = np.maximum([height, depth], 0.06 * (width + depth))
@@ -160,12 +160,12 @@ def _figure(view: _Upright) -> tuple[Figure, list[Axes]]:
 
 
 def _contours(
-    ax: Axes, view: _Upright, values: NDArray[np.uint8], plane: tuple[int, int],
+    ax: Axes, view: Upright, values: NDArray[np.uint8], plane: tuple[int, int],
     cut: NDArray[np.int64], colours: Mapping[int, str], *, dashed: bool = False,
 ) -> None:  # fmt: skip
     through = 3 - sum(plane)
     page = np.take(values, cut[through], axis=through).T
-    x, y = (_along(view.grid, axis) for axis in plane)
+    x, y = (along(view.grid, axis) for axis in plane)
     for label in np.unique(page[page > 0]).tolist():
         ax.contour(
             x, y, (page == label).astype(float), levels=[0.5], colors=[colours[label]],
@@ -192,9 +192,7 @@ def _legend(
     dashed: bool, notes: Mapping[str, str],
 ) -> None:  # fmt: skip
     ax.set_axis_off()
-    names = [
-        name for name in _by_size(values, labels.names) if (values == labels.names[name]).any()
-    ]
+    names = [name for name in by_size(values, labels.names) if (values == labels.names[name]).any()]
     lines = [
         Line2D([], [], color=table[labels.names[name]], linewidth=3.0,
                label=f"{name}  {labels.volume_ml(name):.1f} mL {notes.get(name, '')}".rstrip())

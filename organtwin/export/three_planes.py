@@ -20,7 +20,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from organtwin.export import plates
-from organtwin.export.diagrams import STYLE
+from organtwin.export.diagrams import PALETTE, STYLE
 from organtwin.image.volume import ANATOMICAL, Grid, Image, Sequence
 
 #: Window of grey values of a CT (HU): fat is dark; the upper end is chosen between these two, so
@@ -37,20 +37,19 @@ MOST_PHASES = 8
 #: Below this share of its width a plane has no room for letters and ticks at its side.
 THIN = 0.12
 _CROSS, _LINE = "#ffb000", "white"
-#: Colours of the largest labels; that many have room in a legend.
-_LARGE = (
-    "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#8c510a",
-    "#5ab4ac", "#762a83", "#b8e186", "#fb9a99", "#a6761d", "#bdbdbd",
-)  # fmt: skip
-
 
 #: Points (mm, LPS), shape (n, 3), and triangles, shape (m, 3), of surfaces.
 type Outlines = Several[tuple[NDArray[np.float64], NDArray[np.int64]]]
 
 
 @dataclass(frozen=True)
-class _Upright:
-    """Values whose axes point, as nearly as the grid allows, left, posterior and superior."""
+class Upright:
+    """Values whose axes point, as nearly as the grid allows, left, posterior and superior.
+
+    Attributes:
+        values: Indexed ``[i, j, k]``.
+        grid: Where they lie.
+    """
 
     values: NDArray[Any]
     grid: Grid
@@ -91,8 +90,8 @@ def _planes(
     labels: Mapping[str, int] | None,
     outlines: Outlines,
 ) -> Figure:
-    view = _upright(image)
-    colours, norm = _colours(image.values, image.quantity, labels)
+    view = upright(image)
+    colours, norm = shades_of(image.values, image.quantity, labels)
     cut = _cut(view, at, labels is not None)
     width, depth, height = view.grid.extent
     scale = 10.0 / (width + depth)
@@ -102,7 +101,7 @@ def _planes(
     )
     FigureCanvasAgg(figure)
     axes = figure.subplots(2, 2, width_ratios=[width, depth], height_ratios=rows)
-    names = _plane_names(view.grid)
+    names = plane_names(view.grid)
     for ax, (across, up), name in zip(
         (axes[0, 0], axes[0, 1], axes[1, 0]), ((0, 2), (1, 2), (0, 1)), names, strict=True
     ):
@@ -129,7 +128,7 @@ def _single_slice(image: Image | Sequence, labels: Mapping[str, int] | None) -> 
     chosen = np.unique(np.linspace(0, len(phases) - 1, MOST_PHASES).round().astype(int))
     thin = int(np.argmin(image.grid.shape))
     across, down = (axis for axis in range(3) if axis != thin)
-    colours, norm = _colours(np.stack([p.values for p in phases]), image.quantity, labels)
+    colours, norm = shades_of(np.stack([p.values for p in phases]), image.quantity, labels)
     columns = min(4, len(chosen))
     lines = -(-len(chosen) // columns)
     width, height = image.grid.extent[across], image.grid.extent[down]
@@ -143,7 +142,7 @@ def _single_slice(image: Image | Sequence, labels: Mapping[str, int] | None) -> 
         ax.set_axis_off()
     for ax, k in zip(axes, chosen, strict=False):
         page = np.moveaxis(phases[k].values, (across, down, thin), (1, 0, 2))[:, :, 0]
-        _show(ax, page, image.grid, (across, down), colours, norm, flipped=True)
+        show(ax, page, image.grid, (across, down), colours, norm, flipped=True)
         times = image.times if isinstance(image, Sequence) else None
         ax.set_title("" if times is None else f"{times[k]:.0f} ms", fontsize=12)
         ax.label_outer()
@@ -156,7 +155,7 @@ def _single_slice(image: Image | Sequence, labels: Mapping[str, int] | None) -> 
     return figure
 
 
-def _upright(image: Image) -> _Upright:
+def upright(image: Image) -> Upright:
     """Axes reordered and turned round so that they come nearest to L, P and S."""
     grid = image.grid
     rows = [next(r for r in range(3) if c in ANATOMICAL[r]) for c in grid.axis_codes]
@@ -170,10 +169,10 @@ def _upright(image: Image) -> _Upright:
             index[order[axis]] = grid.shape[order[axis]] - 1
             direction[:, axis] *= -1.0
     shape = (values.shape[0], values.shape[1], values.shape[2])
-    return _Upright(values, Grid(shape, spacing, grid.points(index), direction))
+    return Upright(values, Grid(shape, spacing, grid.points(index), direction))
 
 
-def _cut(view: _Upright, at: NDArray[np.float64] | None, labelled: bool) -> NDArray[np.int64]:
+def _cut(view: Upright, at: NDArray[np.float64] | None, labelled: bool) -> NDArray[np.int64]:
     """Index of the planes: those of a point, or the middle of the image or of the labels."""
     last = np.array(view.grid.shape) - 1
     if at is not None:
@@ -191,7 +190,7 @@ def _cut(view: _Upright, at: NDArray[np.float64] | None, labelled: bool) -> NDAr
 
 def _plane(
     ax: Axes,
-    view: _Upright,
+    view: Upright,
     axes: tuple[int, int],
     cut: NDArray[np.int64],
     colours: Colormap,
@@ -202,8 +201,8 @@ def _plane(
     through = 3 - across - other
     page = np.take(view.values, cut[through], axis=through).T
     down = other == 1  # posterior is below, superior above
-    _show(ax, page, view.grid, axes, colours, norm, flipped=down)
-    place = _along(view.grid, across)[cut[across]], _along(view.grid, other)[cut[other]]
+    show(ax, page, view.grid, axes, colours, norm, flipped=down)
+    place = along(view.grid, across)[cut[across]], along(view.grid, other)[cut[other]]
     ax.axvline(place[0], color=_CROSS, linewidth=0.6, alpha=0.8)
     ax.axhline(place[1], color=_CROSS, linewidth=0.6, alpha=0.8)
 
@@ -237,13 +236,13 @@ def _section(
 
 
 def _on_page(grid: Grid, axis: int, index: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Coordinates (mm) of fractional voxel indices along an axis, as `_along` has them."""
-    steps = _along(grid, axis)
+    """Coordinates (mm) of fractional voxel indices along an axis, as `along` has them."""
+    steps = along(grid, axis)
     step = steps[1] - steps[0] if len(steps) > 1 else 0.0
     return np.asarray(steps[0] + step * index)
 
 
-def _show(
+def show(
     ax: Axes,
     page: NDArray[Any],
     grid: Grid,
@@ -255,7 +254,7 @@ def _show(
 ) -> None:
     """A page ``[other, across]`` in mm, with the letters of the directions at its sides."""
     across, other = axes
-    x, y = _along(grid, across), _along(grid, other)
+    x, y = along(grid, across), along(grid, other)
     half = grid.spacing[across] / 2.0, grid.spacing[other] / 2.0
     rising = np.sign(x[-1] - x[0]) or 1.0, np.sign(y[-1] - y[0]) or 1.0
     left, right = x[0] - rising[0] * half[0], x[-1] + rising[0] * half[0]
@@ -270,8 +269,8 @@ def _show(
         aspect="equal",
     )  # fmt: skip
     ax.set_facecolor("black")
-    upright = grid.obliqueness < 1.0
-    names = [f"{'xyz'[_nearest(grid, k)]} (mm)" if upright else "mm" for k in axes]
+    straight = grid.obliqueness < 1.0
+    names = [f"{'xyz'[_nearest(grid, k)]} (mm)" if straight else "mm" for k in axes]
     ax.set_xlabel(names[0], fontsize=9)
     ax.set_ylabel(names[1], fontsize=9)
     ax.tick_params(labelsize=8)
@@ -308,7 +307,7 @@ def _nearest(grid: Grid, axis: int) -> int:
     return int(np.argmax(np.abs(grid.direction[:, axis])))
 
 
-def _along(grid: Grid, axis: int) -> NDArray[np.float64]:
+def along(grid: Grid, axis: int) -> NDArray[np.float64]:
     """Coordinates of the voxels along an axis: the patient's, or mm from the middle if oblique."""
     steps = np.arange(grid.shape[axis]) * grid.spacing[axis]
     if grid.obliqueness >= 1.0:
@@ -317,19 +316,21 @@ def _along(grid: Grid, axis: int) -> NDArray[np.float64]:
     return np.asarray(grid.origin[nearest] + np.sign(grid.direction[nearest, axis]) * steps)
 
 
-def _plane_names(grid: Grid) -> tuple[str, str, str]:
+def plane_names(grid: Grid) -> tuple[str, str, str]:
+    """What the planes of an upright grid are called, with how far it is from upright."""
     if grid.obliqueness < 1.0:
         return ("Coronal", "Sagittal", "Axial")
     near = f"{grid.obliqueness:.0f}° oblique"
     return (f"Near coronal ({near})", "Near sagittal", "Near axial")
 
 
-def _colours(
+def shades_of(
     values: NDArray[Any], quantity: str, labels: Mapping[str, int] | None
 ) -> tuple[Colormap, Normalize]:
+    """Colours and their range: of labels if there are names, else greys in the usual window."""
     if labels is not None:
         top = max(labels.values(), default=1)
-        table = _label_colours(values, labels)
+        table = label_colours(values, labels)
         shades = ListedColormap([table.get(k, "#999999") for k in range(1, top + 1)])
         return shades, Normalize(0.5, top + 0.5)
     if quantity == "HU":
@@ -341,27 +342,27 @@ def _colours(
     return mpl.colormaps["gray"], Normalize(float(low), float(max(high, low + 1e-6)))
 
 
-def _by_size(values: NDArray[Any], labels: Mapping[str, int]) -> list[str]:
+def by_size(values: NDArray[Any], labels: Mapping[str, int]) -> list[str]:
     """Names of the labels, the largest first."""
     present = dict(zip(*(a.tolist() for a in np.unique(values, return_counts=True)), strict=True))
     return sorted(labels, key=lambda name: -present.get(labels[name], 0))
 
 
-def _label_colours(values: NDArray[Any], labels: Mapping[str, int]) -> dict[int, str]:
+def label_colours(values: NDArray[Any], labels: Mapping[str, int]) -> dict[int, str]:
     """Colour of each integer: unlike ones for the largest, any for what is small."""
     golden = 0.618034  # hues a golden section apart never come close soon
     return {
-        labels[name]: _LARGE[k]
-        if k < len(_LARGE)
+        labels[name]: PALETTE[k]
+        if k < len(PALETTE)
         else to_hex(hsv_to_rgb((golden * k % 1.0, 0.45, 0.75)))
-        for k, name in enumerate(_by_size(values, labels))
+        for k, name in enumerate(by_size(values, labels))
     }
 
 
 def _legend(ax: Axes, values: NDArray[Any], labels: Mapping[str, int]) -> None:
     """The largest labels with their colours."""
-    shown = _by_size(values, labels)[: len(_LARGE)]
-    table = _label_colours(values, labels)
+    shown = by_size(values, labels)[: len(PALETTE)]
+    table = label_colours(values, labels)
     more = len(labels) - len(shown)
     ax.legend(
         handles=[Patch(color=table[labels[name]], label=name) for name in shown],

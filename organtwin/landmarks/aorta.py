@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from organtwin.errors import InputError
 from organtwin.image.volume import Image, LabelMap
+from organtwin.landmarks.aorta_line import STRAIGHT, way_out
 from organtwin.landmarks.contacts import contact, contact_plane
 from organtwin.landmarks.coronaries import ostia
-from organtwin.landmarks.fits import angle, fit_plane
+from organtwin.landmarks.fits import angle, fit_plane, unit
+from organtwin.landmarks.names import AORTA
 from organtwin.landmarks.record import (
     AUTOMATIC,
     Confidence,
-    Curve,
     Evidence,
     Landmark,
     Plane,
@@ -26,15 +27,10 @@ from organtwin.landmarks.record import (
 )
 from organtwin.landmarks.root import Lumen, section_diameter, unroll
 from organtwin.landmarks.sinuses import Lobe, Sinuses, again, hinge_normal, look_at, straightened
-from organtwin.segment.centreline import Centreline, along_skeleton, trace
 
 type Vector = NDArray[np.float64]
 type Mask = NDArray[np.bool_]
 
-#: Names that the aorta and what tells its root may have.
-AORTA = ("aorta", "ascending_aorta", "aorta_ascending")
-#: Length of the vessel that gives the first axis of the root (mm).
-STRAIGHT = 40.0
 #: Shifts of the wall's level that show how much a landmark hangs on it.
 PERTURBED = (-0.25, 0.25)
 HINGES = ("hinge_right", "hinge_left", "hinge_non_coronary")
@@ -53,41 +49,97 @@ def aorta_landmarks(
     anterior, of the others the left one lies more to the left.
 
     Args:
-        labels: Label map with ``aorta``; with ``lv_blood`` the outflow tract is seen too and the
+        labels: Label map with ``aorta`` or the parts of it that a recipe or another program names
+            (`organtwin.landmarks.names`); with ``lv_blood`` the outflow tract is seen too and the
             root is at its contact, with ``heart`` at the end inside the heart, else at the anterior
             end.
         image: Scan with contrast medium; the wall is then taken from grey values.
         given: Landmarks placed by a person; they replace those of the same name, and the annulus
-            is made from hinge points among them.
+            is made from hinge points among them. The centreline, the sinotubular junction and the
+            hinge points or the annulus are not needed from the shape where they were placed.
 
     Raises:
-        InputError: there is no aorta, or the root can't be unrolled.
+        InputError: there is no aorta, or the root can't be unrolled and no person placed what it
+            would have shown.
     """
     known = dict(given or {})
     mask = _aorta(labels)
-    line = _centreline(labels, mask)
-    known.setdefault("aortic_centreline", _line_landmark(mask, labels, line))
-    lumen = _lumen(labels, mask, image, line.points[0])
-    beyond = line.points[min(int(np.searchsorted(line.along, STRAIGHT)), len(line.points) - 1)]
-    found = straightened(lumen, look_at(unroll(lumen, line.points[0], beyond)))
-    others = []
-    for shift in PERTURBED:
-        try:
-            others.append(look_at(again(lumen.shifted(shift), found.root)))
-        except InputError:
-            continue
+    way = way_out(labels, mask, known)
     voxel = float(np.mean(labels.spacing if image is None else image.grid.spacing))
-    for landmark in _hinges(found, others, voxel):
+    seen = _seen(labels, mask, image, way, known)
+    for landmark in _hinges(seen, voxel) if seen is not None else ():
         known.setdefault(landmark.name, landmark)
-    known.setdefault("aortic_annulus", _annulus(labels, mask, lumen, found, others, known, voxel))
-    known.setdefault("sinotubular_junction", _junction(lumen, found, others, known, voxel))
-    looks = [found.root, *(other.root for other in others)]
-    for landmark in ostia(looks, found.widest, known, voxel):
+    if "aortic_annulus" not in known:
+        known["aortic_annulus"] = _annulus(labels, mask, seen, known, unit(way[1] - way[0]), voxel)
+    if "sinotubular_junction" not in known and seen is not None:
+        known["sinotubular_junction"] = _junction(seen, known, voxel)
+    for landmark in _ostia(seen, known, voxel):
         known.setdefault(landmark.name, landmark)
     return tuple(known.values())
 
 
-# ---------------------------------------------------------------------------- vessel and centreline
+@dataclass(frozen=True)
+class _Seen:
+    """The sinuses as they are, and with the wall at other levels."""
+
+    lumen: Lumen
+    found: Sinuses
+    others: tuple[Sinuses, ...]
+
+
+def _seen(
+    labels: LabelMap, mask: Mask, image: Image | None, way: tuple[Vector, Vector],
+    known: Mapping[str, Landmark],
+) -> _Seen | None:  # fmt: skip
+    """The sinuses; nothing if they can't be seen and a person placed what they would give."""
+    placed = known.get("sinotubular_junction")
+    junction = placed.geometry if placed and isinstance(placed.geometry, Plane) else None
+    try:
+        lumen = _lumen(labels, mask, image, way[0])
+        end, beyond = way if junction is None else _through(junction, way[0])
+        found = straightened(lumen, look_at(unroll(lumen, end, beyond), junction), junction)
+    except InputError as error:
+        missing = _missing(known)
+        if not missing:
+            return None
+        raise InputError(
+            error.place,
+            error.problem,
+            f"{error.remedy} Or place {missing} in 3D Slicer (`--overrides`).",
+        ) from None
+    others = []
+    for shift in PERTURBED:
+        try:
+            others.append(look_at(again(lumen.shifted(shift), found.root), junction))
+        except InputError:
+            continue
+    return _Seen(lumen, found, tuple(others))
+
+
+def _through(junction: Plane, end: Vector) -> tuple[Vector, Vector]:
+    """Axis of a root through a junction that was placed: across it, from the end's height on."""
+    rise = float(junction.height(end))
+    up = -junction.normal if rise > 0.0 else junction.normal
+    start = junction.centre + rise * junction.normal
+    return start, start + up
+
+
+def _missing(known: Mapping[str, Landmark]) -> str:
+    """What a person still has to place where nothing can be found."""
+    hinges = [f"`{name}`" for name in HINGES if name not in known]
+    ring = ", ".join(hinges) if hinges and "aortic_annulus" not in known else ""
+    junction = "`sinotubular_junction`" if "sinotubular_junction" not in known else ""
+    return " and ".join(part for part in (ring, junction) if part)
+
+
+def _ostia(seen: _Seen | None, known: Mapping[str, Landmark], voxel: float) -> list[Landmark]:
+    if seen is None or not {*HINGES, "aortic_annulus", "sinotubular_junction"} <= set(known):
+        return []
+    looks = [seen.found.root, *(other.root for other in seen.others)]
+    return ostia(looks, seen.found.widest, known, voxel)
+
+
+# ------------------------------------------------------------------------------------------ vessel
 
 
 def _aorta(labels: LabelMap) -> Mask:
@@ -98,40 +150,6 @@ def _aorta(labels: LabelMap) -> Mask:
     if not mask.any():
         raise InputError("aorta", "the label `aorta` has no voxels.", "Segment it first.")
     return mask
-
-
-def _centreline(labels: LabelMap, mask: Mask) -> Centreline:
-    """Middle line that begins at the heart."""
-    line = along_skeleton(mask, labels.grid)
-    ends = line.points[[0, -1]]
-    heart = next((name for name in ("lv_blood", "heart") if name in labels.names), None)
-    if heart is not None and labels.mask(heart).any():
-        inside = labels.points(np.argwhere(labels.mask(heart)))
-        middle = inside.mean(axis=0) if heart == "heart" else None
-        distance = (
-            np.linalg.norm(ends - middle, axis=1)
-            if middle is not None
-            else cKDTree(inside).query(ends)[0]
-        )
-        return line.reversed() if distance[1] < distance[0] else line
-    return line.reversed() if ends[1, 1] < ends[0, 1] else line
-
-
-def _line_landmark(mask: Mask, labels: LabelMap, line: Centreline) -> Landmark:
-    """The centreline; another weight of depth against length shows how sure it is."""
-    other = trace(mask, labels.grid, line.points[0], line.points[-1], pull=1.5)
-    away = float(np.median(cKDTree(other.points).query(line.points)[0]))
-    radius = float(np.median(line.radius))
-    evidence = (
-        against("distance to a path with half the pull to the middle", away / radius * 100.0, 30.0,
-                "% of the radius"),
-        favouring("radius in voxels", radius / float(np.mean(labels.spacing)), 2.0),
-        favouring("length in radii", line.length / radius, 2.0),
-    )  # fmt: skip
-    return Landmark(
-        "aortic_centreline", Curve(line.points, line.radius), Confidence(evidence),
-        measures={"length mm": line.length},
-    )  # fmt: skip
 
 
 def _lumen(labels: LabelMap, mask: Mask, image: Image | None, end: Vector) -> Lumen:
@@ -152,7 +170,8 @@ def _lumen(labels: LabelMap, mask: Mask, image: Image | None, end: Vector) -> Lu
 # ------------------------------------------------------------------------------------- landmarks
 
 
-def _hinges(found: Sinuses, others: list[Sinuses], voxel: float) -> list[Landmark]:
+def _hinges(seen: _Seen, voxel: float) -> list[Landmark]:
+    found, others = seen.found, seen.others
     order = _in_order(np.array([lobe.hinge for lobe in found.lobes]))
     landmarks = []
     for name, lobe in zip(HINGES, [found.lobes[k] for k in order], strict=True):
@@ -187,7 +206,7 @@ def _bend_evidence(lobe: Lobe, voxel: float) -> tuple[Evidence, ...]:
     )  # fmt: skip
 
 
-def _shift(point: Vector, others: list[list[Vector]]) -> float:
+def _shift(point: Vector, others: Sequence[Sequence[Vector]]) -> float:
     """Largest distance to the nearest of the same landmarks in other looks (mm)."""
     if len(others) < len(PERTURBED):
         return float("nan")
@@ -197,26 +216,47 @@ def _shift(point: Vector, others: list[list[Vector]]) -> float:
 def _annulus(
     labels: LabelMap,
     mask: Mask,
-    lumen: Lumen,
-    found: Sinuses,
-    others: list[Sinuses],
+    seen: _Seen | None,
     known: Mapping[str, Landmark],
+    up: Vector,
     voxel: float,
 ) -> Landmark:
     """Plane through the three hinge points, those that a person placed among them."""
     points = np.array([_at(known[name]) for name in HINGES])
     fit = fit_plane(points)
-    normal = fit.normal if fit.normal @ found.root.axes[2] > 0.0 else -fit.normal
-    placed = sum(known[name].source != AUTOMATIC for name in HINGES)
-    centre, diameter = section_diameter(lumen, fit.centre, normal)
-    turn = [angle(normal, hinge_normal(other)) for other in others] or [float("nan")]
-    lobes = np.sort([lobe.angle for lobe in found.lobes])
+    normal = fit.normal if fit.normal @ up > 0.0 else -fit.normal
+    placed = all(known[name].source != AUTOMATIC for name in HINGES)
+    if seen is None:  # the points themselves are all that is known
+        centre, diameter = (
+            fit.centre,
+            2.0 * float(np.linalg.norm(points - fit.centre, axis=1).max()),
+        )
+    else:
+        centre, diameter = section_diameter(seen.lumen, fit.centre, normal)
+    plane = Plane(centre, normal, diameter)
+    trusted = () if placed or seen is None else _ring(labels, mask, seen, known, plane)
+    return Landmark(
+        "aortic_annulus",
+        plane,
+        Confidence(trusted),
+        known[HINGES[0]].source if placed else AUTOMATIC,
+        measures={"diameter mm": diameter, "diameter in voxels": diameter / voxel},
+    )
+
+
+def _ring(
+    labels: LabelMap, mask: Mask, seen: _Seen, known: Mapping[str, Landmark], plane: Plane
+) -> tuple[Evidence, ...]:
+    """What speaks for and against an annulus."""
+    turn = [angle(plane.normal, hinge_normal(other)) for other in seen.others] or [float("nan")]
+    lobes = np.sort([lobe.angle for lobe in seen.found.lobes])
     gaps = np.degrees(np.diff(np.append(lobes, lobes[0] + 2.0 * np.pi)) % (2.0 * np.pi))
     least = min(known[name].confidence.value for name in HINGES)
+    middle = np.mean([_at(known[name]) for name in HINGES], axis=0)
     evidence = [
         Evidence("least confidence of a hinge point", least, "", least),
         against("lobes off from 120°", float(np.abs(gaps - 120.0).max()), 50.0, "°"),
-        favouring("third harmonic over the fourth", _threefold(found), 1.0),
+        favouring("third harmonic over the fourth", _threefold(seen.found), 1.0),
         against("turn by another level of the wall", max(turn), 15.0, "°"),
     ]
     touching = contact(labels.mask("lv_blood"), mask, labels.grid) if (
@@ -224,17 +264,12 @@ def _annulus(
     if touching is not None:
         valve = contact_plane(touching)[0]
         evidence += [
-            against("angle to the contact with the LV", angle(normal, valve.normal), 30.0, "°"),
+            against("angle to the contact with the LV", angle(plane.normal, valve.normal), 30.0,
+                    "°"),
             against("distance to the contact with the LV",
-                    abs(float((valve.centre - fit.centre) @ normal)), 6.0, "mm"),
+                    abs(float((valve.centre - middle) @ plane.normal)), 6.0, "mm"),
         ]  # fmt: skip
-    return Landmark(
-        "aortic_annulus",
-        Plane(centre, normal, diameter),
-        Confidence(tuple(evidence) if placed < 3 else ()),
-        known[HINGES[0]].source if placed == 3 else AUTOMATIC,
-        measures={"diameter mm": diameter, "diameter in voxels": diameter / voxel},
-    )
+    return tuple(evidence)
 
 
 def _at(landmark: Landmark) -> Vector:
@@ -249,11 +284,9 @@ def _threefold(found: Sinuses) -> float:
     return float(three / max(four, 1e-9))
 
 
-def _junction(
-    lumen: Lumen, found: Sinuses, others: list[Sinuses], known: Mapping[str, Landmark], voxel: float
-) -> Landmark:
-    plane = found.junction
-    centre, diameter = section_diameter(lumen, plane.centre, plane.normal)
+def _junction(seen: _Seen, known: Mapping[str, Landmark], voxel: float) -> Landmark:
+    found, others, plane = seen.found, seen.others, seen.found.junction
+    centre, diameter = section_diameter(seen.lumen, plane.centre, plane.normal)
     turn = [angle(plane.normal, other.junction.normal) for other in others] or [float("nan")]
     lift = [abs(float(plane.height(other.junction.centre))) for other in others] or [float("nan")]
     annulus = known["aortic_annulus"].geometry

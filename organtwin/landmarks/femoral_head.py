@@ -75,9 +75,33 @@ def find_head(surface: TriangleSurface) -> tuple[SphereFit, Confidence]:
         raise InputError(
             "femur",
             "no part of the surface is round as a femoral head is.",
-            "Check the unit (mm) and that it is a femur with its head.",
+            "Check the unit (mm) and that it is a femur with its head; or place `femoral_head` (a "
+            "list of points on it) or `femoral_head_centre` in 3D Slicer.",
         )
     return fit, _head_confidence(facets, fit, inside, covered)
+
+
+def radius_around(facets: Facets, centre: Vector) -> float:
+    """Median distance (mm) of the surface that faces away from a given centre of the head.
+
+    Raises:
+        InputError: there is none at the distance of a femoral head's surface.
+    """
+    away = facets.middles - centre
+    distance = np.linalg.norm(away, axis=1)
+    facing = np.einsum("ij,ij->i", away, facets.normals) / np.maximum(distance, 1e-12)
+    near = (distance > 0.8 * RADII[0]) & (distance < 1.2 * RADII[-1])
+    near &= facing > np.cos(np.radians(TURN))
+    if not near.any():
+        raise InputError(
+            "femur",
+            "no surface lies around the placed `femoral_head_centre` as that of a head does.",
+            "Check that it was placed on this bone, or place `femoral_head` (a list of points on "
+            "its surface).",
+        )
+    order = np.argsort(distance[near])
+    total = np.cumsum(facets.areas[near][order])
+    return float(distance[near][order][np.searchsorted(total, 0.5 * total[-1])])
 
 
 def _vote(facets: Facets) -> tuple[Vector, float]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
 
 from organtwin.landmarks.cuts import cut
-from organtwin.landmarks.femoral_head import Facets, facets_of, find_head
+from organtwin.landmarks.femoral_head import Facets, facets_of, find_head, radius_around
 from organtwin.landmarks.fits import angle, fit_line, frame, unit
 from organtwin.landmarks.record import (
     Confidence,
@@ -54,16 +54,13 @@ def femur_landmarks(
             made from them.
 
     Raises:
-        InputError: the surface has no part that is a sphere as a femoral head is one.
+        InputError: the surface has no part that is a sphere as a femoral head is one, and no head
+            or centre of it was placed.
     """
     known = dict(given or {})
     facets = facets_of(surface)
-    fit, confidence = find_head(surface)
-    head = Landmark("femoral_head", Sphere(fit.centre, fit.radius), confidence)
-    centre = known.get("femoral_head_centre")
-    if centre is not None and isinstance(centre.geometry, Point):
-        head = replace(centre, name="femoral_head", geometry=Sphere(centre.geometry.at, fit.radius))
-    head = known.setdefault("femoral_head", head)
+    head = known.get("femoral_head") or _head(surface, facets, known.get("femoral_head_centre"))
+    known["femoral_head"] = head
     assert isinstance(head.geometry, Sphere)
     ball = head.geometry
     known.setdefault(
@@ -89,6 +86,15 @@ def femur_landmarks(
     return tuple(known.values())
 
 
+def _head(surface: TriangleSurface, facets: Facets, centre: Landmark | None) -> Landmark:
+    """The head around a centre that a person placed, else the roundest part of the bone."""
+    if centre is not None and isinstance(centre.geometry, Point):
+        ball = Sphere(centre.geometry.at, radius_around(facets, centre.geometry.at))
+        return replace(centre, name="femoral_head", geometry=ball)
+    fit, confidence = find_head(surface)
+    return Landmark("femoral_head", Sphere(fit.centre, fit.radius), confidence)
+
+
 # ----------------------------------------------------------------------------------------- shaft
 
 
@@ -106,7 +112,10 @@ def _shaft(
         heights = _shaft_heights(surface, head, down)
         if len(heights) < 4:
             return None
-        middles = np.array([_largest(surface, head.centre + h * down, down) for h in heights])
+        sections = [_largest(surface, head.centre + h * down, down) for h in heights]
+        middles = np.array([middle for middle in sections if middle is not None])
+        if len(middles) < 4:
+            return None
         point, direction, residual = fit_line(middles)
         done = np.linalg.norm(direction - down) < SETTLED
         down = direction
@@ -135,9 +144,10 @@ def _shaft_heights(surface: TriangleSurface, head: Sphere, down: Vector) -> Vect
     return np.linspace(top, bottom, 24) if bottom - top > 0.3 * head.radius else np.zeros(0)
 
 
-def _largest(surface: TriangleSurface, point: Vector, normal: Vector) -> Vector:
+def _largest(surface: TriangleSurface, point: Vector, normal: Vector) -> Vector | None:
+    """Centroid of the largest outline of a section; nothing where the plane misses the bone."""
     found = cut(surface, point, normal)
-    return np.asarray(found.centres[int(np.argmax(found.areas))])
+    return found.centres[int(np.argmax(found.areas))] if len(found.areas) else None
 
 
 # ------------------------------------------------------------------------------------------ neck
@@ -155,6 +165,8 @@ def _neck(
     direction = unit(-unit(medial) + down * 0.8)
     for _ in range(ROUNDS):
         areas, middles = _neck_sections(surface, head, direction)
+        if not np.isfinite(areas).any():
+            return None
         waist = areas <= 1.15 * areas.min()
         after = unit(np.average(middles[waist], axis=0, weights=1.0 / areas[waist]) - head.centre)
         done = np.linalg.norm(after - direction) < SETTLED

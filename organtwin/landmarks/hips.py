@@ -12,7 +12,14 @@ from organtwin.errors import InputError
 from organtwin.image.volume import LabelMap
 from organtwin.landmarks.femoral_head import find_head
 from organtwin.landmarks.fits import SphereFit, fit_sphere
-from organtwin.landmarks.record import Confidence, Landmark, Sphere, against, favouring
+from organtwin.landmarks.record import (
+    Confidence,
+    Evidence,
+    Landmark,
+    Sphere,
+    against,
+    favouring,
+)
 from organtwin.mesh.surface_files import TriangleSurface
 
 #: Smoothing before a surface is taken from a mask (voxels).
@@ -28,45 +35,51 @@ def hip_landmarks(
 
     Args:
         labels: Label map with ``femur_left``, ``hip_left``, ``femur_right``, ``hip_right``.
-        given: Landmarks placed by a person; they replace those of the same name.
+        given: Landmarks placed by a person; they replace those of the same name and aren't sought.
+            A socket is sought around a head that was placed.
 
     Raises:
-        InputError: there is no femur.
+        InputError: there is no femur, or one without a head and none was placed.
     """
     sides = [side for side in ("left", "right") if f"femur_{side}" in labels.names]
     if not sides:
         raise InputError("hips", "no label `femur_left` or `femur_right`.", "Name the labels so.")
     known = dict(given or {})
     for side in sides:
-        fit, trust = find_head(surface_of(labels, f"femur_{side}"))
-        socket = _socket(labels, f"hip_{side}", fit)
-        voxel = float(np.mean(labels.spacing))
-        evidence = [*trust.evidence, favouring("radius in voxels", fit.radius / voxel, 3.0)]
-        if socket is not None:
-            apart = float(np.linalg.norm(socket.centre - fit.centre))
-            both = against("distance to the socket's centre", apart, 5.0, "mm")
-            evidence.append(both)
-            own = (
-                against("distance from the sphere", socket.residual, 2.0, "mm"),
-                both,
-                against("gap to the head", socket.radius - fit.radius - 3.0, 4.0, "mm over 3"),
-            )
-            known.setdefault(
-                f"acetabulum_{side}",
-                Landmark(
-                    f"acetabulum_{side}", Sphere(socket.centre, socket.radius), Confidence(own)
-                ),
-            )
-        known.setdefault(
-            f"femoral_head_{side}",
-            Landmark(
-                f"femoral_head_{side}", Sphere(fit.centre, fit.radius), Confidence(tuple(evidence))
-            ),
-        )
+        for landmark in _hip(labels, side, known):
+            known.setdefault(landmark.name, landmark)
     return tuple(known.values())
 
 
-def _socket(labels: LabelMap, name: str, head: SphereFit) -> SphereFit | None:
+def _hip(labels: LabelMap, side: str, known: Mapping[str, Landmark]) -> list[Landmark]:
+    """Head and socket of one side; a head that a person placed isn't sought."""
+    placed = known.get(f"femoral_head_{side}")
+    evidence: list[Evidence] = []
+    if placed is not None and isinstance(placed.geometry, Sphere):
+        ball = placed.geometry
+    else:
+        fit, trust = find_head(surface_of(labels, f"femur_{side}"))
+        ball = Sphere(fit.centre, fit.radius)
+        voxel = float(np.mean(labels.spacing))
+        evidence = [*trust.evidence, favouring("radius in voxels", fit.radius / voxel, 3.0)]
+    socket = None if f"acetabulum_{side}" in known else _socket(labels, f"hip_{side}", ball)
+    found = []
+    if socket is not None:
+        apart = float(np.linalg.norm(socket.centre - ball.centre))
+        both = against("distance to the socket's centre", apart, 5.0, "mm")
+        evidence.append(both)
+        own = (
+            against("distance from the sphere", socket.residual, 2.0, "mm"),
+            both,
+            against("gap to the head", socket.radius - ball.radius - 3.0, 4.0, "mm over 3"),
+        )
+        cup = Sphere(socket.centre, socket.radius)
+        found.append(Landmark(f"acetabulum_{side}", cup, Confidence(own)))
+    found.append(Landmark(f"femoral_head_{side}", ball, Confidence(tuple(evidence))))
+    return found
+
+
+def _socket(labels: LabelMap, name: str, head: Sphere) -> SphereFit | None:
     """Sphere through the hip bone's surface that faces the head."""
     if name not in labels.names or not labels.mask(name).any():
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,19 +69,26 @@ class Sinuses:
     junction_rise: float
 
 
-def look_at(root: Root) -> Sinuses:
+def look_at(root: Root, junction: Plane | None = None) -> Sinuses:
     """Sinuses, hinge points and upper border of an unrolled root.
+
+    Args:
+        root: The unrolled root.
+        junction: Their upper border where a person placed it; it isn't sought then.
 
     Raises:
         InputError: too little of it was seen, or nothing bends.
     """
     widest = _widest(root)
     lobes = tuple(_lobe(root, turn, widest) for turn in _thirds(root, widest))
+    if junction is not None:
+        up = junction.normal if junction.normal @ root.axes[2] > 0.0 else -junction.normal
+        return Sinuses(root, widest, lobes, replace(junction, normal=up), 0.0, 0.0)
     plane, residual, rise = _junction_plane(root, widest)
     return Sinuses(root, widest, lobes, plane, residual, rise)
 
 
-def straightened(lumen: Lumen, found: Sinuses) -> Sinuses:
+def straightened(lumen: Lumen, found: Sinuses, junction: Plane | None = None) -> Sinuses:
     """A second look along the middle of both planes' normals: sections then cut neither askew."""
     middle = np.array([np.interp(found.widest, found.root.heights, c)
                        for c in found.root.centres.T])  # fmt: skip
@@ -89,7 +96,7 @@ def straightened(lumen: Lumen, found: Sinuses) -> Sinuses:
     if angle(up, found.root.axes[2]) > STEEPEST:
         return found
     try:
-        return look_at(unroll(lumen, middle, middle + up))
+        return look_at(unroll(lumen, middle, middle + up), junction)
     except InputError:
         return found
 
@@ -198,7 +205,7 @@ def _junction_plane(root: Root, widest: float) -> tuple[Plane, float, float]:
             weights.append(bend.rise)
     if len(points) < 6:
         raise InputError(
-            "aortic root", "the sinuses bend nowhere into a tube.", "Place `sinotubular_junction`."
+            "aortic root", "the sinuses bend nowhere into a tube.", "Check the label of the aorta."
         )
     fit = fit_plane_robustly(np.array(points), np.array(weights))
     normal = fit.normal if fit.normal @ root.axes[2] > 0.0 else -fit.normal

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from organtwin.errors import InputError
 from organtwin.landmarks.cuts import cut
@@ -31,13 +30,12 @@ from organtwin.landmarks.record import (
     against,
     favouring,
 )
+from organtwin.landmarks.upwards import UPWARDS, facets, upwards
 from organtwin.mesh.surface_files import TriangleSurface
 
 type Vector = NDArray[np.float64]
 
-#: Triangles that belong to the plateau face upwards within this angle (degrees) ...
-UPWARDS = 30.0
-#: ... and lie within this share of the width around the height where most of them are.
+#: Share of the width around the height of most triangles that face upwards, for the plateau.
 LAYER = 0.10
 #: Parts of the width that are left out: the eminence between both surfaces, and the rims.
 EMINENCE, RIM = 0.12, 0.06
@@ -46,11 +44,6 @@ EMINENCE, RIM = 0.12, 0.06
 BELOW, ABOVE = 0.30, 0.05
 #: A long bone is measured down to this many widths.
 LONGEST = 4.0
-#: Surface within this distance of a plane was cut, not grown (mm).
-FLAT = 0.1
-#: Triangles that vote for planes, mm of offset that count like a turn of one radian, planes that
-#: are looked at, the thickness of a cut's plane (mm) and the share of all area in it.
-VOTERS, LEVER, CANDIDATES, SKIN, CUT = 4000, 20.0, 40, 1.0, 0.04
 ROUNDS = 20
 SETTLED = 1e-9
 
@@ -93,7 +86,38 @@ def tibia_landmarks(
         InputError: the bone shows no plateau, or too little of its shaft.
     """
     known = dict(given or {})
-    up = _up(surface)
+    top, up = _top(surface, known.get("tibial_plateau"))
+    halves = _halves(top)
+    plane = known.get("tibial_plateau") or _plane(top, halves, up)
+    known["tibial_plateau"] = plane
+    assert isinstance(plane.geometry, Plane)
+    for name, mask in _named(top, halves, fibula).items() if len(top.areas) else ():
+        sure = _sure(top, halves, fibula)
+        known.setdefault(name, _half(top, mask, plane.geometry, name, sure))
+    axis = known.get("tibial_axis") or _axis(surface, top, up)
+    known["tibial_axis"] = _inclined(axis, plane.geometry, top)
+    return tuple(known.values())
+
+
+def _top(surface: TriangleSurface, placed: Landmark | None) -> tuple[_Top, Vector]:
+    """The plateau and its upward normal; without triangles where only a placed plane is known."""
+    try:
+        return _settled(surface)
+    except InputError:
+        if placed is None or not isinstance(placed.geometry, Plane):
+            raise
+    plane = placed.geometry
+    bone = surface.points - plane.centre
+    up = plane.normal if bone.mean(axis=0) @ plane.normal < 0.0 else -plane.normal
+    flat = bone - np.outer(bone @ up, up)
+    axes = frame(up, np.linalg.eigh(flat.T @ flat)[1][:, 2])
+    width = float(np.ptp(bone @ axes[0]))
+    return _Top(np.zeros((0, 3)), np.zeros(0), axes, plane.centre, width), up
+
+
+def _settled(surface: TriangleSurface) -> tuple[_Top, Vector]:
+    """The plateau and the normal of it that finds the same plateau again."""
+    up = upwards(surface)
     for _ in range(ROUNDS):
         top = _plateau(surface, up)
         after = _both(top, _halves(top))[0].normal
@@ -102,84 +126,12 @@ def tibia_landmarks(
         up = after
         if done:
             break
-    halves = _halves(top)
-    plane = known.setdefault("tibial_plateau", _plane(top, halves, up))
-    assert isinstance(plane.geometry, Plane)
-    for name, mask in _named(top, halves, fibula).items():
-        sure = _sure(top, halves, fibula)
-        known.setdefault(name, _half(top, mask, plane.geometry, name, sure))
-    axis = known.get("tibial_axis") or _axis(surface, top, up)
-    known["tibial_axis"] = _inclined(axis, plane.geometry, top)
-    return tuple(known.values())
-
-
-def _up(surface: TriangleSurface) -> Vector:
-    """Direction towards the plateau, roughly.
-
-    It is away from the flat cut of a bone that ends with the image, else the axis of inertia along
-    which most surface faces; a long bone has only its long axis to choose from.
-    """
-    cut_off = _cut_end(surface)
-    if cut_off is not None:
-        return -cut_off
-    middles, _, areas = _facets(surface)
-    centre = np.average(middles, axis=0, weights=areas)
-    spread = middles - centre
-    axes = np.linalg.eigh((spread.T * areas) @ spread)[1].T
-    extent = np.ptp(surface.points @ axes.T, axis=0)
-    candidates = axes[2:] if extent[2] > 1.8 * extent[1] else axes
-    ways = np.concatenate([candidates, -candidates])
-    return np.asarray(ways[int(np.argmax([_facing_area(surface, way) for way in ways]))])
-
-
-def _cut_end(surface: TriangleSurface) -> Vector | None:
-    """Outward normal of the largest plane in a surface, if it is large enough for a cut."""
-    middles, cross, areas = _facets(surface)
-    normals = cross / np.maximum(areas, 1e-9)[:, None]
-    offset = np.einsum("ij,ij->i", middles - middles.mean(axis=0), normals)
-    step = max(len(areas) // VOTERS, 1)
-    planes = np.column_stack([normals * LEVER, offset])[::step]
-    weights = areas[::step]
-    tree = cKDTree(planes)
-    near = tree.sparse_distance_matrix(tree, 1.0, output_type="coo_matrix")
-    votes = np.bincount(near.row, weights[near.col], minlength=len(planes))
-    found, largest = None, CUT * float(areas.sum())
-    for best in np.argsort(-votes, kind="stable")[:CANDIDATES]:
-        agreeing = near.col[near.row == best]
-        normal = unit(np.average(normals[::step][agreeing], axis=0, weights=weights[agreeing]))
-        height = middles @ normal
-        # A cut is an end: no part of the bone lies beyond.
-        flat = (height > height.max() - SKIN) & (normals @ normal > np.cos(np.radians(10.0)))
-        area = float(areas[flat].sum())
-        if area > largest:
-            found, largest = normal, area
-    return found
-
-
-def _facing_area(surface: TriangleSurface, way: Vector) -> float:
-    """Area at one end that faces a direction without being flat as a cut (mm²)."""
-    middles, cross, areas = _facets(surface)
-    height = middles @ way
-    length = float(np.ptp(height))
-    facing = cross @ way > np.cos(np.radians(UPWARDS)) * areas
-    facing &= height > height.max() - min(0.35 * length, 40.0)
-    if np.count_nonzero(facing) < 20:
-        return 0.0
-    fit = fit_plane_robustly(middles[facing], areas[facing])
-    off = np.abs((middles[facing] - fit.centre) @ fit.normal)
-    return float(areas[facing][off > FLAT].sum())
-
-
-def _facets(surface: TriangleSurface) -> tuple[Vector, Vector, Vector]:
-    """Middles, normals times areas, and areas of the triangles."""
-    a, b, c = (surface.points[surface.triangles[:, k]] for k in range(3))
-    cross = 0.5 * np.cross(b - a, c - a)
-    return (a + b + c) / 3.0, cross, np.linalg.norm(cross, axis=1)
+    return top, up
 
 
 def _plateau(surface: TriangleSurface, up: Vector) -> _Top:
     """Triangles that face upwards in the layer where most of these are."""
-    middles, cross, areas = _facets(surface)
+    middles, cross, areas = facets(surface)
     facing = cross @ up > np.cos(np.radians(UPWARDS)) * areas
     flat = middles - np.average(middles, axis=0, weights=areas)
     flat = flat - np.outer(flat @ up, up)
@@ -188,8 +140,9 @@ def _plateau(surface: TriangleSurface, up: Vector) -> _Top:
     facing &= height > height.max() - 0.35 * width
     if np.count_nonzero(facing) < 20:
         raise InputError(
-            "tibia", "no surface faces upwards as a plateau does.", "Check that it is a tibia."
-        )
+            "tibia", "no surface faces upwards as a plateau does.",
+            "Check that it is a tibia, or place `tibial_plateau` in 3D Slicer.",
+        )  # fmt: skip
     order = np.argsort(height[facing])
     total = np.cumsum(areas[facing][order])
     middle = height[facing][order][np.searchsorted(total, 0.5 * total[-1])]
@@ -221,7 +174,10 @@ def _axis(surface: TriangleSurface, top: _Top, up: Vector) -> Landmark:
     for _ in range(ROUNDS):
         steps = np.linspace(start, end, 20)
         cuts = [cut(surface, top.origin + s * along, along) for s in steps]
-        middles = np.array([found.centres[int(np.argmax(found.areas))] for found in cuts])
+        whole = [found for found in cuts if len(found.areas)]
+        if len(whole) < 4:
+            raise InputError("tibia", "no shaft lies below the plateau.", "Check `tibial_plateau`.")
+        middles = np.array([found.centres[int(np.argmax(found.areas))] for found in whole])
         point, direction, residual = fit_line(middles)
         # Sections of a short piece stay parallel to the plateau: the rims would turn them round.
         if start - end < top.width or np.linalg.norm(along + direction) < SETTLED:
@@ -229,7 +185,8 @@ def _axis(surface: TriangleSurface, top: _Top, up: Vector) -> Landmark:
         along = -direction
     ends = [point + ((middles[k] - point) @ direction) * direction for k in (0, -1)]
     length = float(np.linalg.norm(ends[1] - ends[0]))
-    bend = angle(fit_line(middles[:10])[1], fit_line(middles[10:])[1])
+    half = len(middles) // 2
+    bend = angle(fit_line(middles[:half])[1], fit_line(middles[half:])[1])
     evidence = (
         favouring("length of shaft seen", length / top.width, 0.5, "widths"),
         against("distance of its centres from a line", 100.0 * residual / length, 4.0,
@@ -289,7 +246,10 @@ def _both(top: _Top, halves: tuple[NDArray[np.bool_], NDArray[np.bool_]]) -> tup
     weights = np.zeros(len(top.areas))
     for half in halves:
         if np.count_nonzero(half) < 5:
-            raise InputError("tibia", "one half of the plateau is missing.", "Check the surface.")
+            raise InputError(
+                "tibia", "one half of the plateau is missing.",
+                "Check the surface, or place `tibial_plateau` in 3D Slicer.",
+            )  # fmt: skip
         weights[half] = top.areas[half] / top.areas[half].sum()
     inner = weights > 0.0
     fit = fit_plane_robustly(top.middles[inner], weights[inner])

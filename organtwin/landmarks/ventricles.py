@@ -13,6 +13,13 @@ from organtwin.errors import InputError
 from organtwin.image.volume import LabelMap
 from organtwin.landmarks.contacts import contact, contact_plane
 from organtwin.landmarks.fits import angle, unit
+from organtwin.landmarks.names import (
+    LEFT_ATRIUM,
+    OUTFLOW,
+    PULMONARY_ARTERY,
+    RIGHT_ATRIUM,
+    labelled,
+)
 from organtwin.landmarks.record import (
     Confidence,
     Landmark,
@@ -27,10 +34,10 @@ type Vector = NDArray[np.float64]
 
 #: Valve → (ventricle, names that what it opens into may have).
 VALVES: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "mitral_valve": ("lv_blood", ("left_atrium", "la_blood")),
-    "aortic_valve": ("lv_blood", ("aorta", "ascending_aorta")),
-    "tricuspid_valve": ("rv_blood", ("right_atrium", "ra_blood")),
-    "pulmonary_valve": ("rv_blood", ("pulmonary_artery", "pulmonary_trunk")),
+    "mitral_valve": ("lv_blood", LEFT_ATRIUM),
+    "aortic_valve": ("lv_blood", OUTFLOW),
+    "tricuspid_valve": ("rv_blood", RIGHT_ATRIUM),
+    "pulmonary_valve": ("rv_blood", PULMONARY_ARTERY),
 }
 #: Angle of the long axis to its other estimate that halves its confidence (degrees); the axes of
 #: both ventricles, from apex to inflow valve, are not parallel.
@@ -51,7 +58,8 @@ def ventricle_landmarks(
 
     Args:
         labels: Label map with ``lv_blood``, and what else there is: ``rv_blood``,
-            ``lv_myocardium``, ``left_atrium``, ``right_atrium``, ``aorta``, ``pulmonary_artery``.
+            ``lv_myocardium``, the atria, the aorta or its root, the pulmonary artery, by the names
+            in `organtwin.landmarks.names`, those of the recipes among them.
         given: Landmarks placed by a person; they replace those of the same name, and others are
             made from them.
 
@@ -97,7 +105,7 @@ def _take(known: dict[str, Landmark], landmark: Landmark | None) -> None:
 
 
 def _valve(labels: LabelMap, name: str, ventricle: str, beyond: tuple[str, ...]) -> Landmark | None:
-    there = [label for label in beyond if label in labels.names]
+    there = labelled(labels, beyond)
     if ventricle not in labels.names or not there:
         return None
     found = contact(labels.mask(ventricle), labels.mask(*there), labels.grid)

@@ -91,7 +91,10 @@ def on_segments(x: Points, ends: Points) -> Points:
 def samples(corners: Points) -> tuple[Points, NDArray[np.int64]]:
     """Places all over triangles, no two neighbours far apart, and the triangles they are on."""
     longest = np.linalg.norm(corners - np.roll(corners, -1, axis=1), axis=2).max(axis=1)
-    spacing = max(1.5 * float(np.median(longest)), 1e-300)
+    across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    # The edge of a regular triangle of the same area: slender ones need several samples.
+    typical = np.sqrt(2.0 / np.sqrt(3.0) * np.linalg.norm(across, axis=1))
+    spacing = max(1.5 * float(np.median(typical)), 1e-6 * float(longest.max()), 1e-300)
     allowed = SAMPLES[0] * len(corners) + SAMPLES[1]
     while (np.ceil(longest / spacing) ** 2).sum() > allowed:
         spacing *= 1.3

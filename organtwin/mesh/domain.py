@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import gmsh
 import numpy as np
 import ufl
-from dolfinx import fem, mesh
+from dolfinx import fem, la, mesh
 from dolfinx.io import gmsh as gmshio
 from mpi4py import MPI
 from numpy.typing import NDArray
@@ -20,7 +21,10 @@ from organtwin.parallel import on_root, total
 
 @dataclass(frozen=True)
 class Domain:
-    """Mesh (mm) with named regions (cells) and surfaces (boundary facets).
+    """Mesh (mm) with named regions (cells) and surfaces (boundary facets, or between regions).
+
+    A surface between regions is integrated over once, from the cell of the region with the larger
+    integer: there the normal leaves ``wall`` on the surface ``wall-blood``.
 
     A thin wall is a mesh of triangles in space. Its surfaces are its borders, so that its volume is
     an area and their area a length.
@@ -62,7 +66,7 @@ class Domain:
             InputError: no surface of that name.
         """
         measure = ufl.Measure(
-            "ds", domain=self.mesh, subdomain_data=self.facet_tags, metadata=_metadata(degree)
+            "ds", domain=self.mesh, subdomain_data=self._facet_data, metadata=_metadata(degree)
         )
         return measure(self._tags("surface", surfaces, self.surfaces)) if surfaces else measure
 
@@ -86,6 +90,20 @@ class Domain:
         one = fem.Constant(self.mesh, 1.0)
         return total(self.comm, fem.assemble_scalar(fem.form(one * self.ds(*surfaces))))
 
+    @cached_property
+    def _facet_data(self) -> mesh.MeshTags | list[tuple[int, NDArray[np.int32]]]:
+        """What surface measures integrate over: each facet between cells from one of them only."""
+        cells, position, between = _behind(self)
+        if not self.comm.allreduce(int(between.any())):
+            return self.facet_tags
+        numbers = sorted(set(self.surfaces.values()))
+        values = self.facet_tags.values
+        own = cells >= 0
+        return [
+            (k, np.column_stack([cells, position])[own & (values == k)].astype(np.int32).ravel())
+            for k in numbers
+        ]
+
     def _tags(self, kind: str, names: tuple[str, ...], known: Mapping[str, int]) -> tuple[int, ...]:
         for name in names:
             if name not in known:
@@ -106,6 +124,46 @@ class Refinement:
     coarse: Domain
     fine: Domain
     parent: NDArray[np.int32]
+
+
+def _behind(
+    domain: Domain,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    """For each tagged facet the cell that it is integrated from; collective.
+
+    Returns:
+        Cell, −1 if another rank has it; number of the facet in it; whether two cells share it.
+    """
+    topology = domain.mesh.topology
+    dim = topology.dim
+    for pair in ((dim - 1, dim), (dim, dim - 1)):
+        topology.create_connectivity(*pair)
+    to_facets = topology.connectivity(dim, dim - 1)
+    own = topology.index_map(dim).size_local
+    region = np.zeros(own + topology.index_map(dim).num_ghosts)
+    region[domain.cell_tags.indices] = domain.cell_tags.values
+    # Of cells of one region the one that comes first in the file; both fit into a float.
+    rank = region[:own] + 0.5 * (1.0 - topology.original_cell_index[:own] / 2.0**40)
+    facets = to_facets.array[: to_facets.offsets[own]].reshape(own, -1)
+    totals = []
+    for value in (np.ones(own), rank):
+        vector = la.vector(topology.index_map(dim - 1), 1, dtype=np.float64)
+        vector.array[:] = 0.0
+        np.add.at(vector.array, facets.ravel(), np.repeat(value, facets.shape[1]))
+        vector.scatter_reverse(la.InsertMode.add)
+        vector.scatter_forward()
+        totals.append(vector.array)
+    tagged = domain.facet_tags.indices
+    place = np.full(len(totals[0]), -1)
+    place[tagged] = np.arange(len(tagged))
+    cell, number = np.nonzero(place[facets] >= 0)
+    facet = facets[cell, number]
+    first = rank[cell] >= 0.5 * totals[1][facet]
+    first |= totals[0][facet] < 1.5
+    cells, position = (np.full(len(tagged), -1) for _ in range(2))
+    cells[place[facet[first]]] = cell[first]
+    position[place[facet[first]]] = number[first]
+    return cells, position, totals[0][tagged] > 1.5
 
 
 def read_domain(path: str | Path, comm: MPI.Comm) -> Domain:

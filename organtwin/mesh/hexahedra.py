@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage, sparse
+from scipy import ndimage
 
 from organtwin.errors import InputError
 from organtwin.image.volume import Image, LabelMap
 from organtwin.mesh.hexahedral_mesh import CORNERS, FACES, HexahedralMesh, scaled_jacobians
+from organtwin.mesh.slice_borders import graph
+from organtwin.mesh.taubin import taubin
 from organtwin.units import ML
 
 type Points = NDArray[np.float64]
@@ -19,6 +21,8 @@ type Index = NDArray[np.int64]
 
 #: Names of what lies beyond the labels: background, and where the image ends.
 OUTSIDE, EDGE = "outside", "edge"
+#: Number of places beyond the image, which no label can have.
+BEYOND = 256
 #: Rounds that take back shifts before all are.
 MENDING_ROUNDS = 8
 
@@ -142,13 +146,17 @@ def cell_means(voxels: VoxelMesh, image: Image) -> NDArray[np.float64]:
     return np.asarray(total / np.maximum(count, 1.0))
 
 
-def _coarse(labels: LabelMap, wanted: Sequence[str], n: int) -> NDArray[np.uint8]:
-    """Label of each block: the most frequent wanted one in chosen blocks, another in the rest."""
+def _coarse(labels: LabelMap, wanted: Sequence[str], n: int) -> Index:
+    """Label of each block: the most frequent wanted one in chosen blocks, another in the rest.
+
+    A block that was not chosen since the image cuts it is `BEYOND` if its voxels are wanted ones.
+    """
     if n == 1:
-        return labels.values
+        return labels.values.astype(np.int64)
     size = -(-np.array(labels.values.shape) // n)
     padding = [(0, int(b * n - a)) for a, b in zip(labels.values.shape, size, strict=True)]
-    fine = np.pad(labels.values, padding).reshape(size[0], n, size[1], n, size[2], n)
+    fine = np.pad(labels.values.astype(np.int16), padding, constant_values=BEYOND)
+    fine = fine.reshape(size[0], n, size[1], n, size[2], n)
     numbers = [labels.names[name] for name in wanted]
     filled = np.isin(fine, numbers).sum(axis=(1, 3, 5)) / n**3
     # Of blocks that are equally full the ones with full neighbours come first.
@@ -158,9 +166,11 @@ def _coarse(labels: LabelMap, wanted: Sequence[str], n: int) -> NDArray[np.uint8
     chosen[np.argsort(-rank.ravel(), kind="stable")[:count]] = True
     chosen = chosen.reshape(filled.shape) & (filled > 0)
     best = np.zeros(tuple(size), np.int64)
-    result = np.zeros(tuple(size), np.uint8)
+    result = np.zeros(tuple(size), np.int64)
     for number in np.unique(fine):
         own = np.equal(fine, number).sum(axis=(1, 3, 5))
+        if number == BEYOND:
+            own = np.where(own > 0, np.rint(filled * n**3).astype(np.int64), 0)
         wins = (own > best) & (chosen == (number in numbers))
         best[wins], result[wins] = own[wins], number
     return result
@@ -176,7 +186,7 @@ def _largest(mask: NDArray[np.bool_], pieces: int) -> tuple[NDArray[np.bool_], i
 
 
 def _cubes(
-    labels: LabelMap, blocks: NDArray[np.uint8], inside: NDArray[np.bool_], wanted: Sequence[str],
+    labels: LabelMap, blocks: Index, inside: NDArray[np.bool_], wanted: Sequence[str],
     n: int,
 ) -> tuple[HexahedralMesh, Index]:  # fmt: skip
     place = np.argwhere(inside)
@@ -190,23 +200,23 @@ def _cubes(
     if np.linalg.det(labels.direction) < 0:
         cells, facets = cells[:, [0, 3, 2, 1, 4, 7, 6, 5]], facets[:, ::-1]
     name_of = {number: name for name, number in labels.names.items()}
-    name_of |= {0: OUTSIDE, 256: EDGE}
+    name_of |= {0: OUTSIDE, BEYOND: EDGE}
     found = np.unique(pair, axis=0)
     names = {f"{name_of.get(a, str(a))}-{name_of.get(b, str(b))}": k for k, (a, b) in
              enumerate(found.tolist(), 1)}  # fmt: skip
     tags = np.unique(pair, axis=0, return_inverse=True)[1].ravel() + 1
-    regions = blocks[inside].astype(np.int64)
+    regions = blocks[inside]
     present = {name: labels.names[name] for name in wanted if labels.names[name] in regions}
     return HexahedralMesh(points, cells, regions, present, facets, tags, names), place
 
 
 def _faces(
-    blocks: NDArray[np.uint8], inside: NDArray[np.bool_], place: Index, cells: Index
+    blocks: Index, inside: NDArray[np.bool_], place: Index, cells: Index
 ) -> tuple[Index, Index]:
     """Faces on borders and the labels on both sides, that of the cell first, (k, 4), (k, 2)."""
-    value = np.pad(blocks.astype(np.int64), 1, constant_values=256)
+    value = np.pad(blocks, 1, constant_values=BEYOND)
     kept = np.pad(inside, 1)
-    own = blocks[tuple(place.T)].astype(np.int64)
+    own = blocks[tuple(place.T)]
     facets, pairs = [], []
     for side, face in enumerate(FACES):
         step = np.zeros(3, np.int64)
@@ -225,20 +235,10 @@ def _smoothed(mesh: HexahedralMesh, edge: float, options: VoxelOptions) -> Hexah
     f = mesh.facets
     pairs = np.concatenate([f[:, [k, (k + 1) % 4]] for k in range(4)])
     pairs = np.unique(np.sort(pairs, axis=1), axis=0)
-    n = len(mesh.points)
-    half = sparse.csr_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), (n, n))
-    weight = half + half.T
-    degree = np.maximum(np.asarray(weight.sum(axis=1)).ravel(), 1.0)[:, None]
-    on_surface = np.zeros(n, bool)
+    on_surface = np.zeros(len(mesh.points), bool)
     on_surface[np.unique(f)] = True
-    limit = options.shift * edge
-    shift = np.zeros_like(mesh.points)
-    for _ in range(options.smoothing):
-        for factor in (0.5, -0.53):
-            points = mesh.points + shift
-            shift += factor * np.where(on_surface[:, None], weight @ points / degree - points, 0.0)
-        length = np.linalg.norm(shift, axis=1, keepdims=True)
-        shift *= np.minimum(1.0, limit / np.maximum(length, 1e-300))
+    linked = graph(pairs, len(mesh.points))
+    shift = taubin(mesh.points, linked, on_surface, options.smoothing, options.shift * edge)
     for k in range(MENDING_ROUNDS + 1):
         bad = scaled_jacobians(mesh.points + shift, mesh.cells) < options.jacobian
         shift[np.unique(mesh.cells[bad])] *= 0.7 if k < MENDING_ROUNDS else 0.0

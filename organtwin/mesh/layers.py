@@ -11,6 +11,8 @@ from scipy.sparse import csgraph
 from scipy.spatial import cKDTree
 
 from organtwin.errors import InputError, MeshError, suggestion
+from organtwin.mesh.balls import touching_balls
+from organtwin.mesh.outwards import check_outwards
 from organtwin.mesh.prisms import split_prisms, split_squares
 from organtwin.mesh.quality import signed_volumes
 from organtwin.mesh.surface_files import TriangleSurface
@@ -27,8 +29,8 @@ GRADATION = 0.5
 FLAT = 1e-3
 #: Least cosine wanted between a direction and the normals around, and rounds of turning.
 SEEN, TURNS = 0.3, 60
-#: Rounds of the search for the medial axis and of mending cells.
-BALL_ROUNDS, MENDING_ROUNDS = 30, 25
+#: Rounds of mending cells.
+MENDING_ROUNDS = 25
 #: Least volume of a cell per volume of an upright prism's third.
 LEAST_VOLUME = 0.05
 
@@ -43,6 +45,7 @@ class Growth:
         ratio: Thickness of a layer per that of the one before, counted from the given surface.
         inward: Whether it grows against the normals.
         name: Region of the wall.
+        room: Part of the way to the medial axis that it may take.
     """
 
     thickness: float
@@ -50,6 +53,7 @@ class Growth:
     ratio: float = 1.0
     inward: bool = False
     name: str = "wall"
+    room: float = ROOM
 
     def __post_init__(self) -> None:
         if not self.thickness > 0:
@@ -58,6 +62,8 @@ class Growth:
             raise InputError("Growth", f"{self.layers} layers.", "Give 1 to 100.")
         if not 0.1 <= self.ratio <= 10.0:
             raise InputError("Growth", f"ratio is {self.ratio:g}.", "Give 0.1 to 10.")
+        if not 0.0 < self.room <= ROOM:
+            raise InputError("Growth", f"room is {self.room:g}.", f"Give up to {ROOM:g}.")
 
     @property
     def levels(self) -> Points:
@@ -104,71 +110,63 @@ def grow(surface: TriangleSurface, growth: Growth, *, caps: tuple[str, ...] = ()
 
     Raises:
         InputError: the surface is no manifold, or has no cap of that name.
-        MeshError: cells stay inverted at any thickness.
+        MeshError: the surface faces inwards, or cells stay inverted at any thickness.
     """
     triangles, rims, names = _wall_part(surface, caps)
     used = np.unique(triangles)
     number = np.full(len(surface.points), -1)
     number[used] = np.arange(len(used))
     points, triangles, rims = surface.points[used], number[triangles], [number[r] for r in rims]
-    direction, stretch = _directions(points, triangles, rims)
-    sign = -1.0 if growth.inward else 1.0
-    normals = sign * _unit(vertex_normals(points, triangles))
-    room = ROOM * ball_radii(points, normals, 2.0 * growth.thickness)
-    neighbours = _neighbours(points, triangles)
-    thickness = _graded(np.minimum(growth.thickness, room), neighbours)
-    for _ in range(MENDING_ROUNDS):
-        shift = sign * direction * (thickness * stretch)[:, None]
-        mesh = _layers(points, triangles, shift, growth)
-        bad = _flat_cells(mesh, points, triangles, thickness, growth)
-        if not len(bad):
-            break
-        thickness[bad] *= 0.75
-        thickness = _graded(thickness, neighbours)
-    else:
-        x = points[bad[0]]
-        raise MeshError(
-            "grow",
-            f"cells at ({x[0]:.1f}, {x[1]:.1f}, {x[2]:.1f}) mm stay inverted.",
-            "Smooth or remesh the surface there.",
-        )
+    check_outwards(points, triangles, rims)
+    mesh, thickness = shell_on(points, triangles, rims, growth)
     mesh = _named(mesh, points, triangles, rims, names, growth)
     lowest = int(np.argmin(thickness))
     limited = int(np.count_nonzero(thickness < 0.999 * growth.thickness))
     return GrownWall(mesh, used, thickness, limited, float(thickness[lowest]), points[lowest])
 
 
-def ball_radii(points: Points, normals: Points, largest: float) -> Points:
-    """Radii of the largest balls that touch a surface at its vertices and hold none of the others.
-
-    A ball at a vertex x with unit normal n shrinks, from the largest radius on, until it touches
-    the vertex q nearest to its centre: r = |q - x|² / (2 n·(q - x)).
+def shell_on(
+    points: Points, triangles: Index, rims: list[Index], growth: Growth,
+    obstacles: Points | None = None, slopes: Points | None = None, most: Points | None = None,
+) -> tuple[TetrahedralMesh, Points]:  # fmt: skip
+    """Layers on triangles, as thick as there is room, without inverted cells.
 
     Args:
-        points: Vertices (mm), shape (n, 3).
-        normals: Unit normals to the side where balls are wanted, shape (n, 3).
-        largest: Radius (mm) to start from.
+        points: Vertices (mm), all of them used, shape (n, 3).
+        triangles: Vertex indices, manifold, shape (m, 3).
+        rims: Open edges of each rim, see `rims_of`.
+        growth: Thickness, layers and direction.
+        obstacles: Other places that leave no room (mm), shape (k, 3).
+        slopes: Unit normals of what rims slide along, zero elsewhere, (n, 3); planes without.
+        most: Bound of the thickness at each vertex (mm), shape (n,).
 
     Returns:
-        Radii (mm), shape (n,); ``largest`` where nothing is near.
+        The cells, whose first n vertices are given and last n the far side; thickness (mm), (n,).
 
-    Source:
-        Ma, Bae, Choi (2012), The Visual Computer 28:7-19 (shrinking balls).
+    Raises:
+        MeshError: cells stay inverted at any thickness.
     """
-    tree = cKDTree(points)
-    radius = np.full(len(points), float(largest))
-    active = np.arange(len(points))
-    for _ in range(BALL_ROUNDS):
-        centre = points[active] + radius[active, None] * normals[active]
-        distance, near = tree.query(centre)
-        inside = (near != active) & (distance < radius[active] * (1.0 - 1e-6))
-        active, near = active[inside], near[inside]
-        if not len(active):
-            break
-        to = points[near] - points[active]
-        height = np.einsum("ij,ij->i", to, normals[active])
-        radius[active] = np.einsum("ij,ij->i", to, to) / np.maximum(2.0 * height, 1e-300)
-    return radius
+    direction, stretch = _directions(points, triangles, rims, slopes)
+    sign = -1.0 if growth.inward else 1.0
+    normals = sign * _unit(vertex_normals(points, triangles))
+    tree = cKDTree(points if obstacles is None else np.concatenate([points, obstacles]))
+    room = growth.room * touching_balls(tree, points, normals, 2.0 * growth.thickness / growth.room)
+    neighbours = _neighbours(points, triangles)
+    thickness = _graded(np.minimum(growth.thickness if most is None else most, room), neighbours)
+    for _ in range(MENDING_ROUNDS):
+        shift = sign * direction * (thickness * stretch)[:, None]
+        mesh = _layers(points, triangles, shift, growth)
+        bad = _flat_cells(mesh, points, triangles, thickness, growth)
+        if not len(bad):
+            return mesh, thickness
+        thickness[bad] *= 0.75
+        thickness = _graded(thickness, neighbours)
+    x = points[bad[0]]
+    raise MeshError(
+        "grow",
+        f"cells at ({x[0]:.1f}, {x[1]:.1f}, {x[2]:.1f}) mm stay inverted.",
+        "Smooth or remesh the surface there.",
+    )
 
 
 def _wall_part(
@@ -184,7 +182,7 @@ def _wall_part(
         in_cap[name] = np.unique(surface.triangles[chosen])
         keep &= ~chosen
     triangles = surface.triangles[keep]
-    rims = _rims(surface.points, triangles)
+    rims = rims_of(surface.points, triangles)
     names: list[str] = []
     for rim in rims:
         own = [name for name, part in in_cap.items() if np.isin(rim, part).all()]
@@ -192,7 +190,7 @@ def _wall_part(
     return triangles, rims, names
 
 
-def _rims(points: Points, triangles: Index) -> list[Index]:
+def rims_of(points: Points, triangles: Index) -> list[Index]:
     """Open edges (k, 2) of each rim, as the triangles run, by the middle's z, y, x."""
     edges = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
     _, first, number, count = np.unique(
@@ -247,17 +245,14 @@ def _seen_by_all(points: Points, triangles: Index) -> Points:
 
 
 def _directions(
-    points: Points, triangles: Index, rims: list[Index]
+    points: Points, triangles: Index, rims: list[Index], slopes: Points | None
 ) -> tuple[Points, NDArray[np.float64]]:
     """Unit vectors along which vertices move, and the way per thickness."""
     direction = _seen_by_all(points, triangles)
-    for rim in rims:
-        own = np.unique(rim)
-        local = points[own] - points[own].mean(axis=0)
-        _, extent, axes = np.linalg.svd(local, full_matrices=False)
-        if extent[2] <= FLAT * extent[0]:
-            flat = direction[own] - np.outer(direction[own] @ axes[2], axes[2])
-            direction[own] = _unit(flat)
+    slopes = _planes(points, rims) if slopes is None else slopes
+    sliding = slopes.any(axis=1)
+    along = np.einsum("ij,ij->i", direction, slopes)[:, None] * slopes
+    direction[sliding] = _unit(direction - along)[sliding]
     # The mean of the heights of a unit step over the triangles around; an edge needs a longer step.
     weight = np.zeros(len(points))
     corners = points[triangles]
@@ -268,6 +263,18 @@ def _directions(
         step = np.einsum("ij,ij->i", direction[triangles[:, k]], normals)
         np.add.at(height, triangles[:, k], step)
     return direction, 1.0 / np.clip(height / np.maximum(weight, 1.0), 0.5, 1.0)
+
+
+def _planes(points: Points, rims: list[Index]) -> Points:
+    """Unit normals of the planes of flat rims at their vertices, zero elsewhere, (n, 3)."""
+    result = np.zeros_like(points)
+    for rim in rims:
+        own = np.unique(rim)
+        local = points[own] - points[own].mean(axis=0)
+        _, extent, axes = np.linalg.svd(local, full_matrices=False)
+        if extent[2] <= FLAT * extent[0]:
+            result[own] = axes[2]
+    return result
 
 
 def _neighbours(points: Points, triangles: Index) -> sparse.csr_matrix:

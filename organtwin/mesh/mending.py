@@ -64,6 +64,8 @@ def remove_degenerate(work: Patchwork, options: RepairOptions, place: str) -> St
     """
     count, places = 0, []
     for _ in range(ROUNDS):
+        if not len(work.triangles):
+            break
         flat = degenerate(work.points, work.triangles)
         if not flat.any():
             break

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from organtwin.errors import InputError, MeshError
+from organtwin.errors import MeshError
+from organtwin.image.touching import contact_areas
 from organtwin.image.volume import LabelMap
 from organtwin.mesh.closest import distances
+from organtwin.mesh.conforming.interfaces import OUTSIDE, Interfaces
 from organtwin.mesh.quality import MeshQuality, mesh_quality, signed_volumes
 from organtwin.mesh.regions import faces
-from organtwin.mesh.surface_files import TriangleSurface
 from organtwin.mesh.volume_mesh import TetrahedralMesh
 from organtwin.units import ML
 
@@ -26,6 +29,9 @@ type Triangles = NDArray[np.int64]
 PLACES = 200_000
 #: Voxel faces looked at for each place: those with the nearest middles.
 CANDIDATES = 16
+#: Smooth borders have less area than the stairs of their voxels; more than so many times that, and
+#: so many voxel faces, is new.
+GROWTH, SLACK = 1.3, 30.0
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,7 @@ class RegionProof:
         wanted_ml: Volume of its voxels, or inside its surface (mL).
         hausdorff: Largest distance between its surface and that of its voxels, both ways (mm).
         mean_distance: Mean of the two mean distances (mm).
+        pieces: Number of its parts that hang together by faces.
     """
 
     cells: int
@@ -45,6 +52,7 @@ class RegionProof:
     wanted_ml: float
     hausdorff: float
     mean_distance: float
+    pieces: int = 1
 
     @property
     def volume_error(self) -> float:
@@ -60,11 +68,14 @@ class Proof:
         quality: Angles, shapes, sizes, volumes of the tetrahedra.
         regions: Name → comparison with what the region was made from.
         voxel_diagonal: Diagonal of a voxel (mm); None if the mesh was made from surfaces.
+        torn: Pairs of regions, or of one and the outside, that touch in the mesh where their labels
+            don't, with the area (mm²): a wall between them is torn.
     """
 
     quality: MeshQuality
     regions: Mapping[str, RegionProof]
     voxel_diagonal: float | None = None
+    torn: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -92,38 +103,31 @@ def prove(mesh: TetrahedralMesh, labels: LabelMap) -> Proof:
     `closest_on_triangles` says, never too small at these places.
 
     Raises:
-        InputError: a region has no label, or no voxels.
+        InputError: a region has no label.
     """
     in_grid = labels.grid.index(mesh.points) * labels.spacing
     regions = {}
-    for name, number in mesh.region_names.items():
-        mask = labels.mask(name)
-        if not mask.any():
-            raise InputError("mesh", f"label `{name}` has no voxels.", "Choose another label map.")
+    present = [name for name, code in labels.names.items() if (labels.values == code).any()]
+    for name in dict.fromkeys([*mesh.region_names, *present]):
+        mask, number = labels.mask(name), mesh.region_names.get(name, -1)
         middles, halves = voxel_faces(mask, labels)
         regions[name] = _beside(
             mesh, number, in_grid, labels.volume_ml(name), _square_places(middles, halves),
             partial(_to_squares, middles=middles, halves=halves),
         )  # fmt: skip
     diagonal = float(np.linalg.norm(labels.spacing))
-    return Proof(_quality(mesh, regions), regions, diagonal)
+    return Proof(_quality(mesh, regions), regions, diagonal, _torn(mesh, labels))
 
 
-def prove_surfaces(mesh: TetrahedralMesh, surfaces: Mapping[str, TriangleSurface]) -> Proof:
-    """Compare each region with the closed surface of its name; surfaces lie apart.
-
-    Raises:
-        InputError: a region has no surface.
-    """
+def prove_interfaces(mesh: TetrahedralMesh, source: Interfaces) -> Proof:
+    """Compare each region with what interfaces enclose."""
     regions = {}
-    for name, number in mesh.region_names.items():
-        if name not in surfaces:
-            raise InputError("mesh", f"region `{name}` has no surface.", "Name the surface so.")
-        points, triangles = surfaces[name].points, surfaces[name].triangles
-        a, b, c = (points[triangles[:, k]] for k in range(3))
-        wanted = float(np.einsum("ij,ij->", np.cross(a, b), c)) / 6.0 / ML
+    for name, number in source.names.items():
+        used, numbered = np.unique(source.boundary(name), return_inverse=True)
+        points, triangles = source.points[used], numbered.reshape(-1, 3)
         regions[name] = _beside(
-            mesh, number, mesh.points, wanted, _triangle_places(points, triangles),
+            mesh, number, mesh.points, source.volume(name) / ML,
+            _triangle_places(points, triangles),
             partial(distances, points=points, triangles=triangles),
         )  # fmt: skip
     return Proof(_quality(mesh, regions), regions)
@@ -148,8 +152,8 @@ def refuse(reasons: Sequence[str], place: str) -> None:
         raise MeshError(
             place,
             f"the mesh is below its threshold: {'; '.join(reasons)}.",
-            "Mesh finer (a wall wants edges of half its thickness), correct the labels there, or "
-            "lower the threshold.",
+            "Mesh finer (a wall wants edges of half its thickness), correct the labels there, keep "
+            "fewer of them, or lower the threshold.",
         )
 
 
@@ -164,19 +168,44 @@ def missed(proof: Proof, wanted: Requirements) -> list[str]:
             f"smallest dihedral angle {quality.min_dihedral:.1f} degrees, "
             f"{wanted.min_dihedral:g} wanted"
         )
+    reasons += [
+        f"{pair.replace('-', ' and ')} touch over {area:.3g} mm2 where their labels don't: a wall "
+        "is torn, and wants finer voxels"
+        for pair, area in proof.torn.items()
+    ]
     for name, region in proof.regions.items():
         error = region.volume_error
-        if region.wanted_ml > wanted.over_ml and abs(error) > wanted.volume_error:
+        if not region.cells:
+            reasons.append(f"no cells of `{name}`, {region.wanted_ml:.3g} mL")
+        elif region.wanted_ml > wanted.over_ml and abs(error) > wanted.volume_error:
             reasons.append(
                 f"volume of `{name}` off by {100 * error:+.1f} %, "
                 f"{100 * wanted.volume_error:g} % allowed"
             )
-        if wanted.hausdorff is not None and region.hausdorff > wanted.hausdorff:
+        if region.cells and wanted.hausdorff is not None and region.hausdorff > wanted.hausdorff:
             reasons.append(
                 f"surface of `{name}` up to {region.hausdorff:.2f} mm off, "
                 f"{wanted.hausdorff:g} mm allowed"
             )
     return reasons
+
+
+def _torn(mesh: TetrahedralMesh, labels: LabelMap) -> dict[str, float]:
+    """Facets between regions that have more area than their labels' faces could give."""
+    codes = {0: OUTSIDE} | {code: name for name, code in labels.names.items()}
+    given: dict[frozenset[str], float] = {}
+    for (one, two), area in contact_areas(labels).items():
+        pair = frozenset((codes.get(one, OUTSIDE), codes.get(two, OUTSIDE)))
+        given[pair] = given.get(pair, 0.0) + area
+    slack = SLACK * float(np.max(labels.voxel_volume / labels.spacing))
+    torn = {}
+    for name, tag in mesh.facet_names.items():
+        a, b, c = (mesh.points[mesh.facets[mesh.facet_tags == tag][:, k]] for k in range(3))
+        area = 0.5 * float(np.linalg.norm(np.cross(b - a, c - a), axis=1).sum())
+        before = given.get(frozenset(name.split("-")), 0.0)
+        if area > GROWTH * before + slack:
+            torn[name] = area - before
+    return torn
 
 
 def _quality(mesh: TetrahedralMesh, regions: Mapping[str, RegionProof]) -> MeshQuality:
@@ -199,7 +228,7 @@ def _beside(
     """Compare a region with a reference; ``points`` are the mesh's in the reference's axes."""
     cells = mesh.cells[mesh.regions == number]
     if not len(cells):
-        return RegionProof(0, 0.0, wanted_ml, float("inf"), float("inf"))
+        return RegionProof(0, 0.0, wanted_ml, 0.0, 0.0, 0)
     every, count = np.unique(faces(cells), axis=0, return_counts=True)
     used, numbered = np.unique(every[count == 1], return_inverse=True)
     own, triangles = points[used], numbered.reshape(-1, 3)
@@ -211,7 +240,18 @@ def _beside(
         wanted_ml=wanted_ml,
         hausdorff=float(max(forth.max(), back.max())),
         mean_distance=float(0.5 * (forth.mean() + back.mean())),
+        pieces=_pieces(cells),
     )
+
+
+def _pieces(cells: Triangles) -> int:
+    """Number of parts of tetrahedra that hang together by faces."""
+    every = faces(cells)
+    order = np.lexsort(every.T[::-1])
+    same = (every[order[1:]] == every[order[:-1]]).all(axis=1)
+    one, two = order[:-1][same] % len(cells), order[1:][same] % len(cells)
+    joined = sparse.csr_matrix((np.ones(len(one)), (one, two)), (len(cells), len(cells)))
+    return int(connected_components(joined, directed=False)[0])
 
 
 def _triangle_places(points: Points, triangles: Triangles) -> Points:

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse import csgraph
 
+from organtwin.mesh.taubin import taubin
+
 type Points = NDArray[np.float64]
 type Index = NDArray[np.int64]
 
@@ -77,14 +79,7 @@ def _smoothed_net(pixels: Pixels) -> tuple[Points, Index, Index]:
     points = pixels.low + (index - 0.5) * pixels.step
     linked = graph(edge, len(points))
     degree = np.asarray(linked.sum(axis=1)).ravel()
-    shift = np.zeros_like(points)
-    free = (degree < 4)[:, None]
-    for _ in range(ROUNDS):
-        for factor in (0.5, -0.53):
-            moved = points + shift
-            shift += factor * np.where(free, linked @ moved / degree[:, None] - moved, 0.0)
-    length = np.linalg.norm(shift, axis=1, keepdims=True)
-    shift *= np.minimum(1.0, SHIFT * pixels.step / np.maximum(length, 1e-300))
+    shift = taubin(points, linked, degree < 4, ROUNDS, SHIFT * pixels.step)
     return points + shift, edge, np.concatenate(pairs)
 
 

@@ -201,7 +201,8 @@ def write_slice(mesh: SliceMesh, path: str | Path, *, flat: bool = False) -> Non
 def _sampled(labels: LabelMap, plane: Plane, wanted: Sequence[str]) -> Pixels:
     axes = plane.axes()
     step = float(labels.spacing.min()) / PARTS
-    box = np.indices((2, 2, 2)).reshape(3, -1).T * (np.array(labels.values.shape) - 1)
+    # To the outer faces of voxels, as labels may touch the end of the image.
+    box = np.indices((2, 2, 2)).reshape(3, -1).T * np.array(labels.values.shape) - 0.5
     local = (labels.points(box) - plane.point) @ axes[:2].T
     # A fraction that keeps pixels off the middles between voxels, where labels tie.
     low = (np.floor(local.min(axis=0) / step) - 1.63) * step

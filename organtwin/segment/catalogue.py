@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping
 from collections.abc import Sequence as Several
 from dataclasses import dataclass
 
-import numpy as np
-
 from organtwin import __version__
 from organtwin.errors import InputError, OrgantwinError, suggestion
 from organtwin.image.volume import Image, Sequence
@@ -164,12 +162,13 @@ def _together(
 
 
 def _cine(image: Image | Sequence | Several[Sequence], recipe: str, options: Options) -> Segmented:
-    """The ventricle at the end of diastole; the volumes of all phases are in the decisions."""
+    """The ventricle at the end of diastole, and all phases with it."""
     if options.engine not in ("auto", "own"):
         raise InputError(recipe, f"`{options.engine}` can't do it.", "Choose the engine `own`.")
     if isinstance(image, Image):
         raise InputError(recipe, "needs a cine, this is a single image.", "Give its sequences.")
     from organtwin.segment.cine import segment_cine
+    from organtwin.segment.cine_reading import short_and_long
 
     short, long = short_and_long([image] if isinstance(image, Sequence) else list(image))
     found = segment_cine(short, long)
@@ -193,31 +192,5 @@ def _cine(image: Image | Sequence | Several[Sequence], recipe: str, options: Opt
         thresholds={},
         seeds={},
         phase=found.end_diastole,
+        cine=found,
     )
-
-
-def short_and_long(
-    sequences: Several[Sequence], tilt: float = 15.0
-) -> tuple[list[Sequence], list[Sequence]]:
-    """The largest group of parallel scans, which is the short axis, and the others.
-
-    Args:
-        sequences: Cine scans.
-        tilt: Scans with normals within this angle are parallel (degrees).
-
-    Raises:
-        InputError: there is none.
-    """
-    if not sequences:
-        raise InputError("lv_cine_mr", "no cine sequence.", "Give the short-axis series.")
-    normals = np.array([_normal(sequence) for sequence in sequences])
-    parallel = np.abs(normals @ normals.T) >= np.cos(np.radians(tilt))
-    slices = np.array([min(sequence.grid.shape) for sequence in sequences])
-    group = parallel[int(np.argmax(parallel @ slices))]
-    short = [s for s, inside in zip(sequences, group, strict=True) if inside]
-    return short, [s for s, inside in zip(sequences, group, strict=True) if not inside]
-
-
-def _normal(sequence: Sequence) -> np.ndarray:
-    """Direction across the slices: the grid axis with the fewest voxels."""
-    return np.asarray(sequence.grid.direction[:, int(np.argmin(sequence.grid.shape))])

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from organtwin.errors import InputError
 from organtwin.image.volume import Grid, LabelMap, Sequence
+from organtwin.mesh.surface_files import TriangleSurface
 from organtwin.segment.cine_base import Annulus, Side, base_plane, follow, smooth_ends, wall_ends
 from organtwin.segment.cine_contours import Tracing
 from organtwin.segment.cine_find import axis_through, find_discs
 from organtwin.segment.cine_planes import Plane, at_phases, beat, planes, stack
-from organtwin.segment.cine_surface import PARTS, Frame, PoolSurface, Star, closed, fit, rasterise
+from organtwin.segment.cine_surface import PARTS, Frame, Star, closed, fit, rasterise
 from organtwin.segment.cine_views import Contour, in_plane, trace_long, trace_short
 from organtwin.units import ML
 
@@ -70,17 +71,19 @@ class Cine:
         decisions: What was decided, one sentence each.
         confidence: 0 to 1.
         voxel: Of label maps (mm).
+        cycle: Length of the beat (ms): the told one, else that which the phases fill.
     """
 
     times: Array
     volumes: Array
-    surfaces: tuple[PoolSurface, ...]
+    surfaces: tuple[TriangleSurface, ...]
     stars: tuple[Star, ...]
     bases: Array
     contours: tuple[Contour, ...]
     decisions: tuple[str, ...]
     confidence: float
     voxel: float = 1.5
+    cycle: float | None = None
 
     @property
     def end_diastole(self) -> int:
@@ -112,11 +115,6 @@ class Cine:
         return rasterise(
             self.stars[phase], self.bases[phase, 0], self.bases[phase, 1], self._grid(), "lv_blood"
         )
-
-    @property
-    def label_maps(self) -> tuple[LabelMap, ...]:
-        """Pool at every phase, on one grid."""
-        return tuple(self.labels(k) for k in range(len(self.volumes)))
 
     def _grid(self) -> Grid:
         axes = self.stars[0].frame.axes
@@ -177,7 +175,7 @@ def segment_cine(
     clear = float(np.clip(1.0 - np.median(cost) / chosen.tracing.wall, 0.0, 1.0))
     return Cine(
         first.times, volumes, surfaces, stars, bases, tuple(contours), tuple(notes),
-        float(clear * certain), chosen.voxel,
+        float(clear * certain), chosen.voxel, beat(first),
     )  # fmt: skip
 
 
@@ -257,7 +255,7 @@ def _surfaces(
     bases: Array,
     options: CineOptions,
     notes: list[str],
-) -> tuple[tuple[Star, ...], tuple[PoolSurface, ...]]:
+) -> tuple[tuple[Star, ...], tuple[TriangleSurface, ...]]:
     """Surface of every phase through the border points below the base."""
     phases = len(bases)
     stars, surfaces = [], []
@@ -320,7 +318,7 @@ def _muscle(contours: Several[Contour], base: Array, phase: int) -> float:
 
 def _surface(
     frame: Frame, cloud: tuple[Array, Array], base: Array, grow: float, options: CineOptions
-) -> tuple[Star, PoolSurface]:
+) -> tuple[Star, TriangleSurface]:
     points, weights = cloud
     outward = points - frame.origin
     outward /= np.linalg.norm(outward, axis=1, keepdims=True)
@@ -333,12 +331,13 @@ def _surface(
 
 def _grown(
     frame: Frame, cloud: tuple[Array, Array], base: Array, wanted: float, options: CineOptions
-) -> tuple[Star, PoolSurface]:
+) -> tuple[Star, TriangleSurface]:
     """Surface shifted outwards till it has the wanted volume (mm³)."""
     grow = 0.0
     star, current = _surface(frame, cloud, base, grow, options)
     for _ in range(3):
-        area = float(current.areas[current.parts == PARTS["lv_endo"]].sum())
+        wall = current.triangle_values["part"] == PARTS["lv_endo"]
+        area = float(current.areas[wall].sum())
         grow += (wanted - current.volume) / area
         star, current = _surface(frame, cloud, base, grow, options)
     return star, current

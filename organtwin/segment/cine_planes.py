@@ -100,11 +100,15 @@ def at_phases(sequence: Sequence, shares: Array) -> Sequence:
 
 
 def beat(sequence: Sequence) -> float:
-    """Length of the beat (ms): the told one, else as long as the phases fill."""
+    """Length of the beat (ms): the told one, else the time of all phases, a step for each.
+
+    A told one that ends before the last phase does is not believed.
+    """
     times = sequence.times
-    told = sequence.cycle or 0.0
+    span = float(times[-1] - times[0])
     step = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
-    return max(told, float(times[-1] - times[0]) + 0.5 * step)
+    told = sequence.cycle or 0.0
+    return told if told > span else span + step
 
 
 def stack(short: Sequence | Several[Sequence], shares: Array | None = None) -> tuple[Plane, ...]:

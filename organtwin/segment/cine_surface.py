@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from organtwin.image.volume import Grid, LabelMap
+from organtwin.mesh.surface_files import TriangleSurface
 
 type Array = NDArray[np.float64]
 
@@ -44,37 +45,6 @@ class Frame:
     def vectors(self, stretched: Array) -> Array:
         """Vectors (mm) in the patient of stretched ones."""
         return np.asarray((stretched * [1.0, 1.0, self.stretch]) @ self.axes)
-
-
-@dataclass(frozen=True, eq=False)
-class PoolSurface:
-    """Closed surface of the pool in patient coordinates (LPS, mm).
-
-    Attributes:
-        points: Vertices (mm), shape (n, 3).
-        triangles: Vertex indices, normals outwards, shape (m, 3).
-        parts: Integer of `PARTS` of each triangle, shape (m,).
-    """
-
-    points: Array
-    triangles: NDArray[np.int64]
-    parts: NDArray[np.int64]
-
-    @property
-    def areas(self) -> Array:
-        """Area of each triangle (mm²), shape (m,)."""
-        a, b, c = (self.points[self.triangles[:, k]] for k in range(3))
-        return np.asarray(0.5 * np.linalg.norm(np.cross(b - a, c - a), axis=1))
-
-    @property
-    def volume(self) -> float:
-        """Enclosed volume (mm³)."""
-        a, b, c = (self.points[self.triangles[:, k]] - self.points.mean(axis=0) for k in range(3))
-        return float(np.einsum("ij,ij->", np.cross(a, b), c)) / 6.0
-
-    def part(self, name: str) -> NDArray[np.int64]:
-        """Triangles of ``lv_endo`` or ``base``."""
-        return np.asarray(self.triangles[self.parts == PARTS[name]])
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,7 +136,9 @@ def fit(frame: Frame, points: Array, weights: Array, *, degree: int, smoothness:
     return Star(frame, solution, degree)
 
 
-def closed(star: Star, base: Array, normal: Array, rows: int = 32, around: int = 48) -> PoolSurface:
+def closed(
+    star: Star, base: Array, normal: Array, rows: int = 32, around: int = 48
+) -> TriangleSurface:
     """Surface below a base plane, closed by it: the same vertices at every phase.
 
     Args:
@@ -214,7 +186,7 @@ def closed(star: Star, base: Array, normal: Array, rows: int = 32, around: int =
     parts = np.r_[
         np.full(len(fan) + len(quads), PARTS["lv_endo"]), np.full(len(cap), PARTS["base"])
     ]
-    return PoolSurface(points, triangles, parts)
+    return TriangleSurface(points, triangles, triangle_values={"part": parts}, names=PARTS)
 
 
 def rasterise(star: Star, base: Array, normal: Array, grid: Grid, name: str) -> LabelMap:

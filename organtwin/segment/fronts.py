@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from organtwin.errors import InputError
 from organtwin.image.volume import Grid, Image
+from organtwin.segment import markers
 from organtwin.segment.morphology import Mask
 
 
@@ -46,13 +46,7 @@ def edge_speed(image: Image, *, sigma: float, slope: float) -> NDArray[np.float3
     Source:
         V. Caselles, R. Kimmel, G. Sapiro, Geodesic active contours, IJCV 22 (1997), equation 8.
     """
-    values, spacing = image.values.astype(np.float32), image.grid.spacing
-    steps = [
-        ndimage.gaussian_filter(values, sigma / spacing, order=[int(a == b) for b in range(3)])
-        / spacing[a]
-        for a in range(3)
-    ]
-    gradient = np.sqrt(sum(step**2 for step in steps))
+    gradient = markers.slope(image, sigma)
     return np.asarray(1.0 / (1.0 + (gradient / slope) ** 2), dtype=np.float32)
 
 

@@ -21,12 +21,18 @@ def slope(image: Image, sigma: float) -> NDArray[np.float32]:
 
     Args:
         image: Grey values.
-        sigma: Standard deviation of the Gaussian (mm).
+        sigma: Standard deviation of the Gaussian (mm); along axes whose voxels are wider it smooths
+            nothing.
     """
-    found = ndimage.gaussian_gradient_magnitude(
-        image.values.astype(np.float32), sigma / image.grid.spacing
-    )
-    return np.asarray(found / float(np.mean(image.grid.spacing)), dtype=np.float32)
+    spacing = image.grid.spacing
+    smooth = ndimage.gaussian_filter(image.values.astype(np.float32), sigma / spacing)
+    # Central differences are exact on a ramp however narrow the Gaussian is; its own derivative,
+    # sampled at voxels wider than it, isn't.
+    total = np.zeros(smooth.shape, np.float32)
+    for axis in range(3):
+        if smooth.shape[axis] > 1:
+            total += np.gradient(smooth, float(spacing[axis]), axis=axis) ** 2
+    return np.asarray(np.sqrt(total))
 
 
 def watershed(relief: NDArray[np.float32], markers: Numbers, within: Mask | None = None) -> Numbers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,9 @@ from numpy.typing import NDArray
 from organtwin.errors import InputError
 from organtwin.image.volume import Grid, Image, LabelMap
 from organtwin.segment.morphology import Mask
+
+if TYPE_CHECKING:
+    from organtwin.segment.cine import Cine
 
 #: What may do the work: the first one installed, organtwin itself, or another program.
 ENGINES = ("auto", "own", "totalsegmentator", "monai")
@@ -67,6 +71,7 @@ class Segmented:
         seeds: Name → place (mm, LPS).
         wholes: Name of a structure → labels that it is divided into.
         phase: Phase of a sequence that the labels belong to.
+        cine: All phases of it, of the recipe `lv_cine_mr`.
     """
 
     labels: LabelMap
@@ -77,6 +82,7 @@ class Segmented:
     seeds: Mapping[str, tuple[float, float, float]]
     wholes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     phase: int = 0
+    cine: Cine | None = None
 
 
 def painted(draft: Draft, grid: Grid) -> LabelMap:

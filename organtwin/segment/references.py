@@ -6,9 +6,11 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
+from numpy.typing import NDArray
 
 from organtwin.errors import InputError
 from organtwin.image.readers import is_dicom, read_sitk, whole_numbers
@@ -17,6 +19,9 @@ from organtwin.image.segmentations import read_segmentation
 from organtwin.image.volume import Grid
 from organtwin.segment.agreement import structures
 from organtwin.segment.morphology import Mask
+
+#: Integers that a byte has for labels.
+MOST = 255
 
 
 def read_references(
@@ -73,17 +78,35 @@ def _masks(path: Path, grid: Grid, names: Mapping[int, str] | None) -> dict[str,
     if told or (names is None and _knows_names(path)):
         return structures(read_segmentation(path, grid=grid).labels)
     image = read_sitk(path)
-    values = nearest_labels(sitk.Cast(image, sitk.sitkUInt8), grid)
-    present = np.unique(whole_numbers(path, sitk.GetArrayViewFromImage(image)))
-    present = present[present > 0]
-    if names is not None:
-        return {names[int(n)]: values == n for n in present if int(n) in names}
-    if len(present) == 1:
-        return {re.sub(r"(\.(nii|nrrd|mha|mhd|gz|seg))+$", "", path.name): values > 0}
-    raise InputError(
-        str(path), f"{len(present)} labels without names.",
-        "Give their names in a JSON file, or one file per structure.",
-    )  # fmt: skip
+    numbers = whole_numbers(path, sitk.GetArrayViewFromImage(image))
+    present = [int(n) for n in np.unique(numbers[numbers > 0])]
+    if names is None and len(present) == 1:
+        called = {re.sub(r"(\.(nii|nrrd|mha|mhd|gz|seg))+$", "", path.name): present[0]}
+    elif names is not None:
+        called = {names[n]: n for n in present if n in names}
+    else:
+        raise InputError(
+            str(path), f"{len(present)} labels without names.",
+            "Give their names in a JSON file, or one file per structure.",
+        )  # fmt: skip
+    wanted = np.array(sorted(called.values()), np.int64)
+    values = nearest_labels(_renumbered(path, image, numbers, wanted), grid)
+    return {name: values == 1 + np.searchsorted(wanted, n) for name, n in called.items()}
+
+
+def _renumbered(
+    path: Path, image: sitk.Image, numbers: NDArray[Any], wanted: NDArray[np.int64]
+) -> sitk.Image:
+    """Label map with 1 to k for the wanted integers, which may not fit into a byte themselves."""
+    if len(wanted) > MOST:
+        raise InputError(
+            str(path), f"{len(wanted)} named labels, {MOST} at most can be compared at once.",
+            "Name only those to compare.",
+        )  # fmt: skip
+    small = np.where(np.isin(numbers, wanted), 1 + np.searchsorted(wanted, numbers), 0)
+    result = sitk.GetImageFromArray(small.astype(np.uint8))
+    result.CopyInformation(image)
+    return result
 
 
 def _knows_names(path: Path) -> bool:

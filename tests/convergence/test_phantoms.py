@@ -91,13 +91,19 @@ def voxels(phantom, size, shift):
     return LabelMap(values.reshape(shape), names, np.full(3, size), OBLIQUE @ low, OBLIQUE)
 
 
-def pipe(radius):
-    return lambda x: np.hypot(x[:, 0], x[:, 1]) - radius
+def pipe(radius, half):
+    """A cylinder with round ends, so that what its middle measures is not made up for there."""
+
+    def distance(x):
+        along = x[:, 2] - np.clip(x[:, 2], -half, half)
+        return np.linalg.norm(np.column_stack([x[:, :2], along]), axis=1) - radius
+
+    return distance
 
 
-#: Radii (mm) of pipes without ends, and half the band of them that is measured.
-RADII, BAND = {"wall": 16.0, "blood": 10.0}, 12.0
-PIPES = Phantom({name: pipe(r) for name, r in RADII.items()}, {}, {}, (18, 18, 26))
+#: Radii (mm) of nested cylinders, half their length, and half the band that is measured.
+RADII, HALF, BAND = {"wall": 16.0, "blood": 10.0}, 16.0, 10.0
+PIPES = Phantom({name: pipe(r, HALF) for name, r in RADII.items()}, {}, {}, (18, 18, 34))
 
 
 def below(corners, height):
@@ -177,6 +183,10 @@ def orders(phantom, sizes, numbers):
     return np.polyfit(np.log(sizes), np.log(found), 1)[0], np.array(found)
 
 
+#: Edges of voxels (mm), and offsets of their grid over which errors are averaged.
+SIZES, NUMBERS = (3.0, 2.0, 1.4, 1.0, 0.7, 0.5), (16, 12, 10, 8, 8, 8)
+
+
 def test_volume_and_area_of_a_sphere_converge_with_the_second_order():
     order, found = orders(SPHERE, (3.0, 2.0, 1.4, 1.0), (8, 6, 3, 2))
     assert order[0] > 1.8 and order[1] > 1.8
@@ -186,17 +196,21 @@ def test_volume_and_area_of_a_sphere_converge_with_the_second_order():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "phantom", [SPHERE, SHELL, TORUS, PIPES], ids=["sphere", "shell", "torus", "nested cylinders"]
+    ("phantom", "area"),
+    # What chords lack and what terraces add to the torus cancels at coarse voxels.
+    [(SPHERE, 1.8), (SHELL, 1.8), (TORUS, 1.4), (PIPES, 1.8)],
+    ids=["sphere", "shell", "torus", "nested cylinders"],
 )
-def test_smooth_bodies_converge_with_the_second_order(phantom):
-    order, _ = orders(phantom, (3.0, 2.0, 1.4, 1.0, 0.7, 0.5), (16, 12, 8, 6, 4, 2))
-    assert order[0] > 1.8 and order[1] > 1.75
+def test_smooth_bodies_converge_with_the_second_order(phantom, area):
+    order, found = orders(phantom, SIZES, NUMBERS)
+    assert order[0] > 1.8 and order[1] > area
     assert order[2] > 1.4
+    assert found[-1, :2].max() < 5e-4
 
 
 @pytest.mark.slow
 def test_sharp_rims_of_cylinders_cost_area_but_no_volume():
-    order, _ = orders(CYLINDERS, (3.0, 2.0, 1.4, 1.0, 0.7, 0.5), (16, 12, 8, 6, 4, 2))
+    order, _ = orders(CYLINDERS, SIZES, (16, 12, 8, 6, 4, 2))
     assert order[0] > 1.8
     # A rim is rounded over a voxel: its share of the area falls with the voxel.
     assert order[1] > 0.8

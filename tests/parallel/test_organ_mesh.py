@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import ufl
 from mpi4py import MPI
 
 from organtwin.case.load import load_organ_case
@@ -35,6 +36,12 @@ def test_volumes_and_interfaces_do_not_depend_on_the_ranks(result):
     def measured(comm):
         domain = read_domain(result / "mesh.msh", comm)
         volumes = [integral(1.0 * domain.dx(name)) for name in ("a", "b")]
-        return [*volumes, domain.area("a-outside"), domain.area("b-outside")]
+        x = ufl.SpatialCoordinate(domain.mesh)
+        n = ufl.FacetNormal(domain.mesh)
+        names = ("a-outside", "b-outside", "b-a")
+        fluxes = [integral(ufl.inner(x, n) * domain.ds(name)) for name in names]
+        assert fluxes[1] + fluxes[2] == pytest.approx(3.0 * volumes[1])
+        assert fluxes[0] - fluxes[2] == pytest.approx(3.0 * volumes[0])
+        return [*volumes, *fluxes, *(domain.area(name) for name in names)]
 
     np.testing.assert_allclose(measured(MPI.COMM_WORLD), measured(MPI.COMM_SELF), rtol=1e-10)

@@ -13,11 +13,13 @@ from organtwin.export.volume_curve import volume_curve
 from organtwin.image.readers import read_image
 from organtwin.image.volume import Sequence
 from organtwin.mesh.defects import inspect
+from organtwin.mesh.repair import repair
 from organtwin.mesh.surface_files import TriangleSurface, read_surface
 from organtwin.segment.cine import Cine, segment_cine
 from organtwin.segment.cine_planes import Plane, stack
-from organtwin.segment.cine_quality import capped, section_dice
-from organtwin.segment.cine_surface import PoolSurface
+from organtwin.segment.cine_quality import reference_volumes as volumes_of
+from organtwin.segment.cine_quality import section_dice, volume_errors
+from organtwin.segment.cine_reading import read_cine, short_and_long
 from organtwin.units import ML
 
 FOLDER = Path(__file__).parents[3] / "shared/data/cardiac-cine-mr"
@@ -45,9 +47,9 @@ def cine() -> Cine:
 
 
 @cache
-def reference(frame: int) -> PoolSurface:
+def reference(frame: int) -> TriangleSurface:
     fitted = read_surface(FOLDER / f"vtk/patient1_LV_ENDOCARDIAL_{frame:03d}.vtk")
-    return capped(fitted.points, fitted.triangles)
+    return repair(fitted).surface
 
 
 def reference_volumes() -> NDArray[np.float64]:
@@ -65,6 +67,24 @@ def test_volumes_and_ejection_fraction_are_within_ten_percent() -> None:
     assert found.end_systole == int(np.argmin(expected))
     assert found.end_diastole in (0, len(expected) - 1)
     np.testing.assert_allclose(found.volumes, expected, rtol=0.12)
+
+
+@needs_shared
+@pytest.mark.slow
+def test_every_frame_of_the_reference_is_compared() -> None:
+    found = volume_errors(cine(), volumes_of(FOLDER / "vtk"))
+    assert len(found.volumes) == 25
+    np.testing.assert_allclose(found.volumes[list(FRAMES)], reference_volumes(), rtol=1e-9)
+    assert abs(found.edv) < 0.10 and abs(found.esv) < 0.10
+    assert abs(found.ejection_fraction) < 0.06
+
+
+@needs_shared
+@pytest.mark.slow
+def test_series_of_a_folder_are_told_apart_by_their_orientation() -> None:
+    short, long = short_and_long(read_cine(FOLDER / "dicom", [*SHORT, *LONG]))
+    assert len(short) == len(SHORT) and len(long) == len(LONG)
+    assert segment_cine(short, long).edv == pytest.approx(cine().edv, rel=0.02)
 
 
 @needs_shared
@@ -88,7 +108,7 @@ def test_sections_overlap_those_of_the_reference() -> None:
 @needs_shared
 def test_surfaces_of_a_real_heart_are_sound() -> None:
     for surface in cine().surfaces:
-        assert inspect(TriangleSurface(surface.points, surface.triangles)).sound
+        assert inspect(surface).sound
 
 
 @needs_shared

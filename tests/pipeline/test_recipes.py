@@ -16,8 +16,11 @@ from organtwin.cli import app
 from organtwin.errors import InputError, SetupError
 from organtwin.image.slicer import read_slicer, write_slicer
 from organtwin.image.volume import Grid, Image, LabelMap, Sequence
+from organtwin.landmarks.catalogue import landmarks_of
+from organtwin.landmarks.record import find
 from organtwin.segment.agreement import agreement, compare, structures
-from organtwin.segment.catalogue import RECIPES, recipes, segment, short_and_long
+from organtwin.segment.catalogue import RECIPES, recipes, segment
+from organtwin.segment.cine_reading import short_and_long
 from organtwin.segment.recipe import Options
 from organtwin.segment.references import read_names, read_references
 
@@ -92,6 +95,14 @@ def test_aorta_and_chambers_of_a_phantom(dissected):
     assert heights["descending_aorta"] < heights["aortic_arch"]
     assert found.engine.startswith("organtwin") and found.thresholds["contrast"] > 200.0
     assert found.seeds["ascending aorta"][0] == pytest.approx(0.0, abs=4.0)
+
+
+def test_labels_of_the_recipe_show_the_valves_of_the_left_heart():
+    found = landmarks_of("ventricles", segmented_chest(dissected=False).labels)
+    names = {landmark.name for landmark in found}
+    assert "aortic_valve" in names and "lv_opening" not in names
+    valve = find(found, "aortic_valve").geometry
+    assert np.linalg.norm(valve.centre - [8.0, 2.0, -6.0]) < 12.0
 
 
 def test_axes_of_the_file_do_not_matter():

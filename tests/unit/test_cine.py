@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
+from typer.testing import CliRunner
 
+from organtwin.cli import app
 from organtwin.errors import InputError
 from organtwin.export.volume_curve import volume_curve
 from organtwin.image.volume import Grid, Image, Sequence
 from organtwin.mesh.defects import inspect
-from organtwin.mesh.surface_files import TriangleSurface
+from organtwin.mesh.surface_files import read_surface, write_surface
 from organtwin.segment.cine import Cine, CineOptions, segment_cine
 from organtwin.segment.cine_base import base_plane, smooth_ends
 from organtwin.segment.cine_contours import Tracing, closed_path, hull_radii
 from organtwin.segment.cine_planes import at_phases, beat, stack
-from organtwin.segment.cine_quality import section_dice
+from organtwin.segment.cine_quality import reference_volumes, section_dice
+from organtwin.segment.cine_reading import read_cine
 from organtwin.segment.cine_surface import PARTS, Frame, Star, closed, fit, harmonics, rasterise
 
 type Array = NDArray[np.float64]
@@ -137,7 +142,7 @@ def test_volumes_of_the_phantom_are_found() -> None:
 def test_the_border_that_includes_trabeculae_lies_less_than_a_pixel_further_out() -> None:
     cine = segment_cine(short_axis(), long_axes())
     excess = 1000.0 * (cine.volumes - found().volumes)
-    area = [s.areas[s.parts == PARTS["lv_endo"]].sum() for s in cine.surfaces]
+    area = [s.areas[s.triangle_values["part"] == PARTS["lv_endo"]].sum() for s in cine.surfaces]
     shift = excess / np.array(area)
     assert shift.min() > 0.1
     assert shift.max() < 0.75
@@ -155,7 +160,7 @@ def test_surfaces_are_closed_and_correspond() -> None:
     cine = found()
     for surface in cine.surfaces:
         assert surface.volume > 0.0
-        assert inspect(TriangleSurface(surface.points, surface.triangles)).sound
+        assert inspect(surface).sound
         assert surface.triangles.shape == cine.surfaces[0].triangles.shape
 
 
@@ -293,7 +298,7 @@ def test_phases_are_matched_by_their_share_of_the_beat() -> None:
     )
     chosen = at_phases(other, np.arange(PHASES, dtype=np.float64) / PHASES)
     np.testing.assert_allclose(chosen.times, np.arange(0, 12, 3) * 50.0)
-    assert beat(replace(other, cycle=None)) == pytest.approx(575.0)
+    assert beat(replace(other, cycle=None)) == pytest.approx(600.0)
 
 
 def test_slices_are_sorted_along_their_normal() -> None:
@@ -326,3 +331,72 @@ def test_curve_is_drawn_and_needs_as_many_times_as_volumes(tmp_path: Path) -> No
     assert path.stat().st_size > 10_000
     with pytest.raises(InputError, match="3 times and 4 volumes"):
         volume_curve(times[:3], VOLUMES, tmp_path / "none.png")
+
+
+def written(sequence: Sequence, file: Path) -> Path:
+    """The sequence as a four-dimensional file."""
+    sitk.WriteImage(sitk.JoinSeries([image.to_sitk() for image in sequence.images]), str(file))
+    return file
+
+
+def test_the_command_writes_the_curve_the_figures_and_a_surface_for_each_phase(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "cine"
+    folder.mkdir()
+    for name, sequence in (("short", short_axis()), *zip("abc", long_axes(), strict=True)):
+        written(sequence, folder / f"{name}.nrrd")
+    reference = tmp_path / "reference"
+    for k, surface in enumerate(found().surfaces):
+        open_end = surface.select(surface.triangle_values["part"] == PARTS["lv_endo"])
+        write_surface(open_end, reference / f"LV_ENDO_{k:03d}.vtk")
+        write_surface(surface, reference / f"RV_ENDO_{k:03d}.vtk")
+    out = tmp_path / "lv.seg.nrrd"
+    arguments = ["segment", folder, "--recipe", "lv_cine_mr", "-o", out, "--reference", reference]
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    assert result.exit_code == 0, result.output
+    assert "long axis 3" in result.output and "EF" in result.output
+    beat = json.loads((tmp_path / "lv.json").read_text())["beat"]
+    assert beat["end_diastole"]["phase"] == 0 and beat["end_systole"]["phase"] == 2
+    assert beat["volumes_ml"] == pytest.approx(VOLUMES, rel=0.12)
+    assert [tmp_path / name for name in beat["surfaces"]] == sorted(
+        (tmp_path / "lv-surfaces").iterdir()
+    )
+    surfaces = [read_surface(tmp_path / name).volume / 1000.0 for name in beat["surfaces"]]
+    assert surfaces == pytest.approx(beat["volumes_ml"], rel=1e-5)
+    compared, full = beat["reference"], beat["end_diastole"]["volume_ml"]
+    assert compared["edv_ml"] == pytest.approx(found().edv, rel=1e-3)
+    assert compared["edv_error"] == pytest.approx(full / found().edv - 1.0, abs=1e-3)
+    assert compared["ejection_fraction_error"] == pytest.approx(
+        beat["ejection_fraction"] - found().ejection_fraction, abs=1e-3
+    )
+    assert (tmp_path / "lv-volume.png").stat().st_size > 10_000
+
+
+def test_series_stay_apart_and_what_has_no_phases_is_left_out(tmp_path: Path) -> None:
+    sequence = long_axes()[0]
+    written(sequence, tmp_path / "two.nrrd")
+    written(sequence, tmp_path / "four.nrrd")
+    sitk.WriteImage(sequence.images[0].to_sitk(), str(tmp_path / "localiser.nrrd"))
+    assert len(read_cine(tmp_path)) == 2
+    assert len(read_cine(tmp_path, ["two"])) == 1
+    assert len(read_cine(tmp_path / "two.nrrd")) == 1
+    with pytest.raises(InputError, match="single image"):
+        read_cine(tmp_path, ["local"])
+    with pytest.raises(InputError, match=r"no file `three`.*four.nrrd"):
+        read_cine(tmp_path, ["three"])
+
+
+def test_a_beat_lasts_a_step_for_each_phase_unless_told() -> None:
+    still = long_axes()[0].images
+    times = np.array([20.0, 220.0, 420.0, 620.0])
+    assert beat(Sequence(still, times)) == 800.0
+    assert beat(Sequence(still, times, 900.0)) == 900.0
+    assert beat(Sequence(still, times, 500.0)) == 800.0
+
+
+def test_references_of_several_structures_are_refused(tmp_path: Path) -> None:
+    for name in ("epi_0", "right_0"):
+        write_surface(found().surfaces[0], tmp_path / f"{name}.vtp")
+    with pytest.raises(InputError, match="surfaces of 2 structures: epi, right"):
+        reference_volumes(tmp_path)

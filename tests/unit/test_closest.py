@@ -29,3 +29,12 @@ def test_agrees_with_vtk_on_a_torus():
 def test_flat_triangles_count_as_lines():
     points = np.array([[0.0, 0, 0], [2, 0, 0], [4, 0, 0]])
     assert distances(np.array([[3.0, 1, 0]]), points, np.array([[0, 1, 2]]))[0] == 1.0
+
+
+def test_slender_triangles_of_a_cylinder_are_found_from_places_on_it():
+    rod = pv.Cylinder(radius=5, height=60, resolution=48, direction=(0, 0, 1)).triangulate().clean()
+    t = np.linspace(0, 2 * np.pi, 48, endpoint=False)
+    places = np.array([[*(5 * rod_side), z] for z in (-25.0, -7.0, 0.0, 18.0)
+                       for rod_side in np.column_stack([np.cos(t), np.sin(t)])])  # fmt: skip
+    found = distances(places, rod.points.astype(float), rod.regular_faces)
+    assert found.max() < 5 * (1 - np.cos(np.pi / 48)) + 1e-5

@@ -63,6 +63,23 @@ def test_the_end_of_the_image_and_other_labels_have_names() -> None:
     assert np.count_nonzero(mesh.facet_tags == mesh.facet_names["bone-cartilage"]) == 20
 
 
+@pytest.mark.parametrize(("length", "coarsening"), [(5, 2), (7, 2), (7, 3), (8, 3), (9, 4)])
+def test_a_shaft_that_the_image_cuts_within_a_block_has_its_edge(length, coarsening) -> None:
+    wide = 2 * coarsening
+    values = np.zeros((3 * wide, 3 * wide, length), np.uint8)
+    values[wide : 2 * wide, wide : 2 * wide] = 1
+    labels = LabelMap(values, {"bone": 1}, np.ones(3), np.zeros(3), np.eye(3))
+    mesh = voxel_hexahedra(labels, options=VoxelOptions(coarsening=coarsening)).mesh
+    x = mesh.points[mesh.facets]
+    area = 0.5 * np.cross(x[:, 2] - x[:, 0], x[:, 3] - x[:, 1])
+    for name, number in mesh.facet_names.items():
+        along = area[mesh.facet_tags == number][:, 2]
+        for way in (1.0, -1.0):
+            whole = wide**2 if name == "bone-edge" else 0
+            assert np.maximum(way * along, 0.0).sum() == pytest.approx(whole)
+    assert set(mesh.facet_names) == {"bone-edge", "bone-outside"}
+
+
 def test_islands_that_hang_by_an_edge_are_dropped() -> None:
     values = np.zeros((6, 6, 6), np.uint8)
     values[1:3, 1:3, 1:3] = 1

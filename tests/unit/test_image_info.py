@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from organtwin.cli import app
 from organtwin.errors import InputError
-from organtwin.export.three_planes import _planes, _upright, letters, three_planes
+from organtwin.export.three_planes import _planes, letters, three_planes, upright
 from organtwin.image.info import about_grid, about_image, hu_shares, is_label_map
 from organtwin.image.readers import read_image
 from organtwin.image.volume import Grid, Image, LabelMap, Sequence, check_extent
@@ -188,7 +188,7 @@ def test_planes_are_the_same_however_the_axes_are_stored(order: tuple[int, int, 
     shape = (turned.shape[0], turned.shape[1], turned.shape[2])
     other = Image(turned, Grid(shape, spacing, plain.grid.points(start), direction), "MR")
     np.testing.assert_allclose(other.values.max(), ramp(other.grid).values.max())
-    view = _upright(other)
+    view = upright(other)
     np.testing.assert_array_equal(view.values, plain.values)
     assert view.grid.matches(plain.grid)
 

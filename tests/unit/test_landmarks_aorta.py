@@ -10,7 +10,8 @@ from organtwin.errors import InputError
 from organtwin.image.volume import Grid, Image, LabelMap
 from organtwin.landmarks.aorta import HINGES, aorta_landmarks
 from organtwin.landmarks.knees import knee
-from organtwin.landmarks.record import Landmark, Point, find
+from organtwin.landmarks.record import Curve, Landmark, Plane, Point, find
+from organtwin.landmarks.ventricles import ventricle_landmarks
 
 #: Radius of the tube, bulge of the sinuses, heights of commissures and junction (mm).
 TUBE, BULGE, COMMISSURE, JUNCTION = 12.0, 5.0, 16.0, 20.0
@@ -154,6 +155,60 @@ def test_a_placed_hinge_point_moves_the_annulus():
     assert abs(plane.geometry.height(at)) < 1e-9
     assert tilt_of(plane.geometry.normal) > 5.0
     assert plane.source == "automatic"
+
+
+def in_parts(spacing):
+    """The phantom with the names that the recipe gives: the root and what follows it."""
+    labels = labelled(spacing)
+    height = phantom(spacing)[2]
+    values = np.where((labels.values == 1) & (height > JUNCTION), 3, labels.values)
+    names = {"aortic_root": 1, "lv_blood": 2, "ascending_aorta": 3}
+    return replace(labels, values=values.astype(np.uint8), names=names)
+
+
+def test_labels_of_the_recipe_give_the_same_as_one_aorta():
+    whole, parts = aorta_landmarks(labelled(2.0)), aorta_landmarks(in_parts(2.0))
+    for name in (*HINGES, "aortic_annulus", "sinotubular_junction"):
+        one, other = find(whole, name).geometry, find(parts, name).geometry
+        assert all(np.array_equal(v, getattr(other, key)) for key, v in vars(one).items())
+    names = {landmark.name for landmark in ventricle_landmarks(in_parts(2.0))}
+    assert "aortic_valve" in names and "lv_opening" not in names
+
+
+def test_a_placed_junction_is_asked_before_the_shape_is():
+    labels = labelled(2.0)
+    # The label ends within the sinuses: nothing bends into a tube.
+    values = np.where(phantom(2.0)[2] > 9.0, 0, labels.values).astype(np.uint8)
+    labels = replace(labels, values=values)
+    with pytest.raises(InputError, match=r"bend nowhere.*Or place.*`sinotubular_junction`"):
+        aorta_landmarks(labels)
+    top = Plane(centre_of(labels) + TILT.apply([0.0, 0.0, JUNCTION]), TILT.apply([0.0, 0, -1.0]))
+    junction = Landmark("sinotubular_junction", top, source="mine")
+    found = aorta_landmarks(labels, given={"sinotubular_junction": junction})
+    assert find(found, "sinotubular_junction") is junction
+    assert tilt_of(find(found, "aortic_annulus").geometry.normal) < 10.0
+
+
+def test_where_nothing_is_seen_all_that_was_placed_is_enough():
+    labels = labelled(3.0)
+    dark = Image(np.zeros(labels.grid.shape, np.float32), labels.grid, "HU")
+    with pytest.raises(InputError, match=r"no brighter.*Or place"):
+        aorta_landmarks(labels, dark)
+    base = centre_of(labels)
+    up = TILT.apply([0.0, 0.0, 1.0])
+    line = np.array([base + 40.0 * up, base])  # from the wrong end
+    given = {
+        "aortic_centreline": Landmark("aortic_centreline", Curve(line), source="mine"),
+        "aortic_annulus": Landmark("aortic_annulus", Plane(base, up), source="mine"),
+        "sinotubular_junction": Landmark("sinotubular_junction", Plane(base, up), source="mine"),
+    }
+    assert {landmark.name for landmark in aorta_landmarks(labels, dark, given)} == set(given)
+    del given["aortic_annulus"]
+    given |= {name: Landmark(name, Point(at), source="mine")
+              for name, at in zip(HINGES, truth(labels), strict=True)}  # fmt: skip
+    annulus = find(aorta_landmarks(labels, dark, given), "aortic_annulus").geometry
+    assert annulus.diameter == pytest.approx(2.0 * TUBE)
+    assert annulus.normal @ up == pytest.approx(1.0)
 
 
 def test_a_knee_between_two_lines():

@@ -15,7 +15,7 @@ from organtwin.landmarks.femoral_head import find_head
 from organtwin.landmarks.femur import femur_landmarks
 from organtwin.landmarks.fits import fit_plane_robustly, fit_sphere
 from organtwin.landmarks.hips import hip_landmarks
-from organtwin.landmarks.record import Landmark, Line, find
+from organtwin.landmarks.record import Landmark, Line, Plane, Point, Sphere, find
 from organtwin.landmarks.tibia import tibia_landmarks
 from organtwin.mesh.surface_files import TriangleSurface
 
@@ -147,6 +147,63 @@ def test_head_and_socket_agree_in_labels():
     assert ball.confidence.value > 0.6
 
 
+def headless():
+    """A thin neck and shaft without anything as large as a head."""
+    head = np.array([-40.0, -8.0, 34.0])
+
+    def field(p):
+        shaft = rod(p, np.array([0.0, 0, 10.0]), np.array([0.0, 0, -150.0]), 9.0)
+        return np.maximum(shaft, rod(p, np.zeros(3), head, 8.0))
+
+    return surface_from(field, (-60, -24, -164), (16, 16, 50), 3.0), head
+
+
+def test_a_placed_head_helps_where_none_is_found():
+    surface, head = headless()
+    with pytest.raises(InputError, match="or place `femoral_head`"):
+        femur_landmarks(surface)
+    ball = Landmark("femoral_head", Sphere(head, HEAD), source="mine")
+    found = femur_landmarks(surface, {"femoral_head": ball})
+    assert find(found, "femoral_head") is ball
+    shaft = find(found, "femoral_shaft_axis").geometry
+    assert np.degrees(np.arccos(shaft.direction @ [0.0, 0.0, -1.0])) < 2.0
+    far = Landmark("femoral_head_centre", Point(head + 500.0), source="mine")
+    with pytest.raises(InputError, match="no surface lies around the placed"):
+        femur_landmarks(surface, {"femoral_head_centre": far})
+
+
+def test_a_placed_centre_gets_the_radius_of_the_surface_around_it(proximal):
+    surface, head, _, _ = proximal
+    mine = Landmark("femoral_head_centre", Point(head), source="mine")
+    ball = find(femur_landmarks(surface, {"femoral_head_centre": mine}), "femoral_head")
+    assert ball.source == "mine"
+    assert ball.geometry.radius == pytest.approx(HEAD, abs=0.3)
+
+
+def test_sections_that_miss_the_bone_are_left_out(proximal):
+    surface, head, _, _ = proximal
+    small = Landmark("femoral_head", Sphere(head + [300.0, 0.0, 0.0], 4.0), source="mine")
+    names = {landmark.name for landmark in femur_landmarks(surface, {"femoral_head": small})}
+    assert "femoral_head" in names  # the rest may be there or not, but nothing breaks
+
+
+def test_a_placed_head_helps_at_the_hip():
+    index = np.indices((30, 30, 30)).reshape(3, -1).T * 3.0
+    head = np.array([45.0, 44.0, 43.0])
+    distance = np.linalg.norm(index - head, axis=1)
+    values = np.zeros(len(index), np.uint8)
+    values[rod(index, head + [0, 0, -9.0], head + np.array([30.0, 0, -35.0]), 6.0) > 0] = 1
+    values[(distance > 27.0) & (distance < 36.0) & (index[:, 2] > 48.0)] = 2
+    labels = LabelMap(values.reshape(30, 30, 30), {"femur_left": 1, "hip_left": 2},
+                      np.full(3, 3.0), np.zeros(3), np.eye(3))  # fmt: skip
+    with pytest.raises(InputError, match="round as a femoral head"):
+        hip_landmarks(labels)
+    ball = Landmark("femoral_head_left", Sphere(head, 24.0), source="mine")
+    found = hip_landmarks(labels, {"femoral_head_left": ball})
+    assert find(found, "femoral_head_left") is ball
+    assert np.linalg.norm(find(found, "acetabulum_left").geometry.centre - head) < 1.0
+
+
 SLOPE = 8.0
 
 
@@ -180,6 +237,21 @@ def test_plateau_slope_and_axis(shin):
     other = find(moved, "tibial_plateau").geometry
     assert np.abs(turn.apply(plane.centre) + shift - other.centre).max() < 1e-6
     assert np.abs(turn.apply(plane.normal) - other.normal).max() < 1e-6
+
+
+def test_a_placed_plateau_helps_where_none_is_seen():
+    def spike(p):
+        return np.minimum(-p[..., 2] / 8.0 - np.hypot(p[..., 0], p[..., 1]), p[..., 2] + 150.0)
+
+    surface = surface_from(spike, (-24, -24, -156), (24, 24, 6), 3.0)
+    with pytest.raises(InputError, match="place `tibial_plateau`"):
+        tibia_landmarks(surface)
+    top = Plane(np.array([0.0, 4.0, 0.0]), np.array([0.0, 0.0, -1.0]))
+    mine = Landmark("tibial_plateau", top, source="mine")
+    found = tibia_landmarks(surface, {"tibial_plateau": mine})
+    axis = find(found, "tibial_axis").geometry
+    assert np.degrees(np.arccos(axis.direction @ [0.0, 0.0, -1.0])) < 2.0
+    assert {landmark.name for landmark in found} == {"tibial_plateau", "tibial_axis"}
 
 
 def test_a_short_piece_has_a_doubtful_axis(shin):

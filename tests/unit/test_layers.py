@@ -3,11 +3,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import pyvista as pv
 from mpi4py import MPI
+from scipy.spatial import cKDTree
 
-from organtwin.errors import InputError
+from organtwin.errors import InputError, MeshError
+from organtwin.mesh.balls import touching_balls
 from organtwin.mesh.domain import read_domain
-from organtwin.mesh.layers import Growth, ball_radii, grow
+from organtwin.mesh.layers import Growth, grow
 from organtwin.mesh.mesh_files import write_mesh
 from organtwin.mesh.prisms import split_prisms, split_squares
 from organtwin.mesh.quality import dihedral_angles, signed_volumes
@@ -158,8 +161,51 @@ def test_noisy_surface_still_gives_a_sound_wall() -> None:
 def test_balls_have_the_radius_of_a_hollow_sphere() -> None:
     points = np.random.default_rng(0).normal(size=(2000, 3))
     points *= 5.0 / np.linalg.norm(points, axis=1, keepdims=True)
-    assert ball_radii(points, -points / 5.0, 20.0) == pytest.approx(np.full(2000, 5.0), rel=1e-6)
-    assert ball_radii(points, points / 5.0, 20.0) == pytest.approx(np.full(2000, 20.0))
+    tree = cKDTree(points)
+    inside = touching_balls(tree, points, -points / 5.0, 20.0)
+    assert inside == pytest.approx(np.full(2000, 5.0), rel=2e-3)
+    assert touching_balls(tree, points, points / 5.0, 20.0) == pytest.approx(np.full(2000, 20.0))
+
+
+def ball(radius: float) -> TriangleSurface:
+    found = pv.Icosphere(radius=radius, nsub=3)
+    return TriangleSurface(
+        np.asarray(found.points, np.float64), np.asarray(found.regular_faces, np.int64)
+    )
+
+
+def cup() -> TriangleSurface:
+    whole = ball(10.0)
+    low = (whole.points[whole.triangles][:, :, 2] < 2.0).all(axis=1)
+    return whole.select(low)
+
+
+@pytest.mark.parametrize("surface", [ball(10.0), tube(2.0), cup()], ids=["ball", "tube", "cup"])
+@pytest.mark.parametrize("inward", [False, True])
+def test_surfaces_that_face_inwards_are_refused(surface, inward) -> None:
+    growth = Growth(2.0, inward=inward)
+    mesh = grow(surface, growth).mesh
+    far = mesh.points[mesh.facets[mesh.facet_tags == mesh.facet_names["inner"]]]
+    r = np.linalg.norm(far[..., :2] if surface.points[:, 2].max() > 20 else far, axis=-1)
+    assert np.median(r) == pytest.approx(8.0 if inward else 10.0, abs=0.1)
+    turned = replace(surface, triangles=surface.triangles[:, ::-1])
+    with pytest.raises(MeshError, match="1 parts of the surface face inwards"):
+        grow(turned, growth)
+
+
+def test_hollows_and_flat_sheets_may_face_where_they_do() -> None:
+    outer, inner = ball(20.0), ball(10.0)
+    shell = TriangleSurface(
+        np.concatenate([outer.points, inner.points]),
+        np.concatenate([outer.triangles, inner.triangles[:, ::-1] + len(outer.points)]),
+    )
+    wall = 4 / 3 * np.pi * (22**3 - 20**3 + 10**3 - 8**3)
+    assert grow(shell, Growth(2.0)).mesh.volume("wall") == pytest.approx(wall, rel=0.02)
+    side = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0.1]], float)
+    sheet = TriangleSurface(side, np.array([[0, 1, 2], [0, 2, 3]]))
+    for triangles in (sheet.triangles, sheet.triangles[:, ::-1]):
+        mesh = grow(replace(sheet, triangles=triangles), Growth(0.1, layers=1)).mesh
+        assert mesh.volume("wall") == pytest.approx(0.1, rel=0.05)
 
 
 def test_file_is_read_as_a_domain(tmp_path: Path) -> None:

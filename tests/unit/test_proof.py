@@ -1,12 +1,20 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import pyvista as pv
 
 from organtwin.errors import MeshError
 from organtwin.image.volume import LabelMap
-from organtwin.mesh.proof import Requirements, prove, prove_surfaces, require, voxel_faces
+from organtwin.mesh.conforming.from_surfaces import from_surfaces
+from organtwin.mesh.conforming.ladder import conform
+from organtwin.mesh.conforming.route import MeshOptions
+from organtwin.mesh.conforming.sizes import Sizes
+from organtwin.mesh.conforming.wrapping import Wrapping
+from organtwin.mesh.proof import Requirements, prove, prove_interfaces, require, voxel_faces
 from organtwin.mesh.quality import scaled_jacobian
 from organtwin.mesh.surface_files import TriangleSurface
-from organtwin.mesh.volume_mesh import TetrahedralMesh, outer_facets
+from organtwin.mesh.volume_mesh import TetrahedralMesh
 
 #: Six tetrahedra around a diagonal of the unit cube.
 KUHN = np.array([
@@ -79,17 +87,43 @@ def test_faces_of_long_voxels_are_cut_into_squarish_parts(labels: LabelMap) -> N
     assert len(middles) == len(halves)
 
 
-def test_against_a_surface(labels: LabelMap) -> None:
-    mesh = block(1.0)
-    triangles = outer_facets(mesh.cells)
-    middle = mesh.points.mean(axis=0)
-    a, b, c = (mesh.points[triangles[:, k]] - middle for k in range(3))
-    inwards = np.einsum("ij,ij->i", np.cross(b - a, c - a), a) < 0
-    triangles[inwards] = triangles[inwards][:, ::-1]
-    surface = TriangleSurface(mesh.points, triangles)
-    region = prove_surfaces(mesh, {"block": surface}).regions["block"]
-    assert region.volume_error == pytest.approx(0.0, abs=1e-12)
-    assert region.hausdorff == pytest.approx(0.0, abs=1e-9)
+def test_against_interfaces_in_each_other() -> None:
+    ball, core = (
+        TriangleSurface(s.points.astype(float), s.regular_faces.astype(np.int64))
+        for s in (pv.Sphere(radius=r, theta_resolution=20, phi_resolution=20) for r in (20, 12))
+    )
+    source = from_surfaces({"wall": ball, "blood": core})
+    made = conform(source, MeshOptions(sizes=Sizes(default=6.0)))
+    proof = prove_interfaces(made.mesh, source)
+    for name in ("wall", "blood"):
+        region = proof.regions[name]
+        assert region.wanted_ml == pytest.approx(source.volume(name) / 1000)
+        assert abs(region.volume_error) < 0.01
+        assert region.hausdorff < 1.0
+    require(proof, Requirements(over_ml=1.0), "[mesh] threshold")
+
+
+def test_a_label_without_cells_is_told(labels: LabelMap) -> None:
+    values = labels.values.copy()
+    values[0, 0, :3] = 5
+    more = replace(labels, values=values, names={"block": 3, "speck": 5})
+    with pytest.raises(MeshError, match=r"no cells of `speck`, 0\.024 mL"):
+        require(prove(block(1.0), more), Requirements(), "[mesh] threshold")
+
+
+def test_a_torn_wall_is_refused() -> None:
+    n, voxel = 52, 0.5
+    x = (np.stack(np.indices((n, n, n)), axis=3) - (n - 1) / 2) * voxel
+    distance = np.linalg.norm(x, axis=3)
+    values = (distance < 11).astype(np.uint8) + (distance < 10)
+    shell = LabelMap(values, {"wall": 1, "blood": 2}, np.full(3, voxel), np.zeros(3), np.eye(3))
+    torn = conform(
+        shell, MeshOptions(sizes=Sizes(default=5.0), wrapping=Wrapping(resolution=1.6))
+    ).mesh
+    with pytest.raises(MeshError, match=r"blood and outside touch over .* a wall is torn"):
+        require(prove(torn, shell), Requirements(), "[mesh] threshold")
+    whole = conform(shell, MeshOptions(sizes=Sizes(default=5.0, by_label={"wall": 1.5}))).mesh
+    assert prove(whole, shell).torn == {}
 
 
 def test_scaled_jacobian_of_known_tetrahedra() -> None:

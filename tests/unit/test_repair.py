@@ -444,3 +444,23 @@ def test_real_surfaces_are_mended(name, what):
     assert result.after.sound
     assert result.hausdorff < 0.3
     assert abs(result.surface.volume) == pytest.approx(abs(result.before.volume), rel=0.03)
+
+
+def test_a_cap_over_a_rim_with_straight_runs_has_no_flat_triangles():
+    tube = pv.Cylinder(radius=10, height=40, resolution=24, capping=False).triangulate()
+    fine = tube.subdivide(2)
+    made = repair(
+        TriangleSurface(np.asarray(fine.points, float), np.asarray(fine.regular_faces, np.int64))
+    )
+    assert not made.after.defects()
+    area = 24 / 2 * 100.0 * np.sin(2 * np.pi / 24)
+    assert made.after.volume == pytest.approx(40.0 * area, rel=1e-4)
+
+
+def test_a_vertex_that_is_no_number_is_refused_with_its_neighbours_places():
+    ball = pv.Icosphere(radius=10.0, nsub=2)
+    points = np.asarray(ball.points, float).copy()
+    points[17, 1] = np.nan
+    surface = TriangleSurface(points, np.asarray(ball.regular_faces, np.int64))
+    with pytest.raises(InputError, match=r"1 vertices are not finite, .* 17, beside \("):
+        repair(surface)

@@ -1,7 +1,11 @@
 """Operators on phantoms with known answers; lengths in mm, anisotropic voxels where it matters."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import SimpleITK as sitk
+from scipy.ndimage import gaussian_filter
 
 from organtwin.errors import InputError
 from organtwin.image.volume import Grid, Image
@@ -21,6 +25,7 @@ from organtwin.segment.morphology import (
     without_islands,
 )
 from organtwin.segment.orientation import upright
+from organtwin.segment.references import read_references
 from organtwin.segment.thresholds import between, hysteresis, levels
 from organtwin.segment.vessels import tubeness
 from organtwin.segment.wall import Wall, outer_wall
@@ -280,3 +285,47 @@ def test_upright_turns_mirrored_and_swapped_axes_and_back():
     index = np.argwhere(values == 17)
     again = np.argwhere(turned.values == 17)
     assert turned.grid.points(again) == pytest.approx(grid.points(index))
+
+
+@pytest.mark.parametrize("sigma", [0.3, 1.0, 3.0])
+def test_slopes_are_per_mm_whatever_the_voxels(sigma):
+    grid = grid_of((30, 30, 9), (1.0, 1.0, 8.0))
+    where = places(grid)
+    for axis in (0, 1, 2):
+        found = slope(image_of(10.0 * where[..., axis], grid), sigma)
+        assert found[12:18, 12:18, 4] == pytest.approx(10.0, rel=1e-3)
+        speed = edge_speed(image_of(10.0 * where[..., axis], grid), sigma=sigma, slope=10.0)
+        assert speed[12:18, 12:18, 4] == pytest.approx(0.5, rel=1e-3)
+    thin = grid_of((20, 20, 1))
+    assert slope(image_of(places(thin)[..., 0], thin), 0.5)[5:15, 5:15] == pytest.approx(1.0)
+
+
+def test_labels_beyond_a_byte_keep_their_names(tmp_path):
+    values = np.zeros((6, 5, 4), np.int16)
+    values[1], values[2] = 300, 44
+    image = sitk.GetImageFromArray(values.transpose(2, 1, 0))
+    sitk.WriteImage(image, str(tmp_path / "labels.nrrd"))
+    grid = grid_of((6, 5, 4))
+    grid = Grid(grid.shape, grid.spacing, np.zeros(3), np.eye(3))
+    found = read_references([tmp_path / "labels.nrrd"], grid, names={300: "aorta", 44: "liver"})
+    assert (found["aorta"] == (values == 300)).all()
+    assert (found["liver"] == (values == 44)).all()
+    single = np.where(values == 300, 256, 0).astype(np.int16)
+    sitk.WriteImage(sitk.GetImageFromArray(single.transpose(2, 1, 0)), str(tmp_path / "one.nrrd"))
+    assert (read_references([tmp_path / "one.nrrd"], grid)["one"] == (values == 300)).all()
+
+
+def test_the_recipe_of_the_documentation_finds_an_organ_and_its_vessel():
+    page = (Path(__file__).parents[2] / "docs" / "segment.md").read_text(encoding="utf-8")
+    code = page.split("## A recipe of your own")[1].split("```python")[1].split("```")[0]
+    grid = grid_of((56, 40, 40))
+    where = places(grid)
+    organ = ball(grid, (17, 20, 20), 13)
+    vessel = (np.hypot(*(where[..., a] - 20 for a in (1, 2))) <= 3) & (where[..., 0] > 17) & ~organ
+    values = np.where(organ | vessel, 300.0, 40.0)
+    values = gaussian_filter(values, 0.7) + np.random.default_rng(5).normal(0.0, 10.0, grid.shape)
+    known = {"image": image_of(values, grid), "place": grid.points([[17, 20, 20]])[0]}
+    exec(compile(code, "docs/segment.md", "exec"), known)
+    found = known["labels"]
+    assert dice(found.mask("organ"), organ) > 0.95
+    assert dice(found.mask("vessel"), vessel) > 0.8

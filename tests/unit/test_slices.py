@@ -103,3 +103,14 @@ def test_planes_that_miss_and_sizes_that_fail_are_refused() -> None:
         mesh_slice(hollow_ball(), Plane((0, 0, 0), (0, 0, 0)), 2.0)
     with pytest.raises(InputError, match="no label"):
         mesh_slice(hollow_ball(), PLANES[0], 2.0, names=["liver"])
+
+
+@pytest.mark.parametrize("size", [1.0, 3.0])
+def test_labels_at_the_end_of_thick_slices_are_whole(size) -> None:
+    values = np.zeros((40, 40, 6), np.uint8)
+    values[10:38, 10:30, 2:] = 1
+    labels = LabelMap(values, {"bone": 1}, np.array([1.0, 1.0, 6.0]), np.zeros(3), np.eye(3))
+    mesh = mesh_slice(labels, Plane((0, 20, 0), (0, 1, 0)), size)
+    assert mesh.area("bone") == pytest.approx(28 * 24, rel=0.02)
+    assert mesh.places[:, 2].max() == pytest.approx(5.5 * 6.0, abs=0.3)
+    assert set(mesh.curve_names) == {"bone-outside"}

@@ -42,7 +42,9 @@ def coarsened(labels: LabelMap, edge: float) -> LabelMap:
     lost = [n for n, c in labels.names.items() if (values == c).any() and not (result == c).any()]
     if lost:
         raise InputError(
-            "resolution", f"`{lost[0]}` has no voxel left at {edge:g} mm.", "Make it finer."
+            "resolution",
+            f"`{lost[0]}` has no voxel left at {edge:.3g} mm.",
+            "Ask for a finer resolution, or a shorter edge length if it follows from that.",
         )
     origin = labels.points((low + np.array([x[0] for x in places]))[None])[0]
     return LabelMap(result, labels.names, spacing, origin, labels.direction)

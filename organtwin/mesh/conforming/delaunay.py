@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -131,7 +130,6 @@ def _set_sizes(lattice: Lattice | None, path: Path) -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Nothing on the standard output: HXT writes there whatever gmsh is told."""
-    sys.stdout.flush()
     with TemporaryFile() as sink:
         kept = os.dup(1)
         os.dup2(sink.fileno(), 1)

@@ -24,7 +24,7 @@ type Points = NDArray[np.float64]
 type Index = NDArray[np.int64]
 
 #: How often triangles are made smaller near the places that failures name.
-LOCALLY = 2
+LOCALLY = 1
 #: What smoothing may move vertices by, in parts of what was asked for.
 TIGHTER = (0.5, 0.15)
 #: Letters of a failure that are kept.
@@ -131,7 +131,7 @@ def _ways(source: LabelMap | Interfaces) -> Iterator[Way]:
         yield Way("without remeshing", remeshed=False)
         yield Way("with gmsh's frontal algorithm", algorithm=FRONTAL)
     if wild_installed():
-        yield Way("with fTetWild", library="tetwild")
+        yield Way("with fTetWild, without remeshing", library="tetwild", remeshed=False)
 
 
 def _next(ways: Iterator[Way], last: Way, places: Points) -> Way | None:

@@ -125,16 +125,15 @@ def remesh(
         if attempt < soft + local:
             bad = _poor(result, crossed, original) if attempt < soft else _only(result, crossed)
             places, now, sizes = _smaller(wanted, result, bad, options.reduction, attempt < soft)
-            if not len(places):
-                break
-            wanted = wanted.reduced(places, sizes)
-            cut = Cutout.around(net, places, options.around * now)
-            net = cut.put_back(_remeshed(cut.part, wanted, original, options.again))
-        elif not len(crossed):
+            if len(places):
+                wanted = wanted.reduced(places, sizes)
+                cut = Cutout.around(net, places, options.around * now)
+                net = cut.put_back(_remeshed(cut.part, wanted, original, options.again))
+                continue
+        if not len(crossed):
             break
-        else:
-            fine, wanted = _frozen(fine, wanted, result, crossed)
-            net = _remeshed(fine, wanted, original, options.again)
+        fine, wanted = _frozen(fine, wanted, result, crossed)
+        net = _remeshed(fine, wanted, original, options.again)
     else:
         raise _refusal(result, crossed)
     result, _ = result.compacted()

@@ -14,6 +14,9 @@ type Index = NDArray[np.int64]
 
 #: Part of its room that a vertex of a folded square keeps, each time.
 BACK_OFF = 0.7
+#: Least distance (voxels) from its corner, along an axis, of a vertex that another one shares it
+#: with.
+ASIDE = 0.1
 
 
 @dataclass(frozen=True)
@@ -57,8 +60,9 @@ def room_of(net: Net, reach: float, gap: float) -> Room:
     of two neighbouring corners have a vertex, but no edge joins them; or two squares are opposite
     faces of a voxel, as all around a bar of one voxel.
     """
-    low = np.where(net.away > 0, 0.5 * gap, -reach)
-    high = np.where(net.away < 0, -0.5 * gap, reach)
+    aside = min(ASIDE, 0.5 * gap)
+    low = np.where(net.away > 0, aside, -reach)
+    high = np.where(net.away < 0, -aside, reach)
     number = len(net.corners)
     shape = net.corners.max(axis=0) + 2
     place = np.ravel_multi_index(tuple(net.corners.T), tuple(shape))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from organtwin.errors import MeshError
@@ -56,7 +57,7 @@ class MeshOptions:
     deviation: float | None = None
     crease: float | None = None
     min_dihedral: float = 10.0
-    attempts: int = 8
+    attempts: int = 12
     polished: bool = False
 
 
@@ -172,7 +173,9 @@ class Route:
             return self.source, "The interfaces were taken as they are."
         smoothing = self.options.wrapping.smoothing
         tighter = replace(smoothing, reach=reach * smoothing.reach)
-        made = wrap_and_tell(self.source, replace(self.options.wrapping, smoothing=tighter))
+        made = wrap_and_tell(
+            labelled(self.source), replace(self.options.wrapping, smoothing=tighter)
+        )
         error = max(made.volume_error.items(), key=lambda item: abs(item[1]))
         told = (
             f"The borders of the voxels were smoothed by shifts of at most {made.shift:.2f} mm "
@@ -189,6 +192,17 @@ class Route:
         edge = float(np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2).mean())
         # Flat faces of devices have long edges, which tell nothing of their details.
         return min(edge, float(sizes.at(borders.points).mean()))
+
+
+def labelled(labels: LabelMap) -> LabelMap:
+    """The part of a label map that has labels, with a border of one voxel where there is one."""
+    boxes = ndimage.find_objects((labels.values > 0).view(np.uint8))
+    if not boxes:
+        return labels
+    low = np.array([max(part.start - 1, 0) for part in boxes[0]])
+    box = tuple(slice(a, part.stop + 1) for a, part in zip(low, boxes[0], strict=True))
+    origin = labels.points(low[None])[0]
+    return replace(labels, values=np.ascontiguousarray(labels.values[box]), origin=origin)
 
 
 def _finer(sizes: SizeField, places: Points, borders: Interfaces) -> SizeField:

@@ -8,6 +8,7 @@ from scipy.spatial import cKDTree
 
 from organtwin.errors import MeshError
 from organtwin.mesh.conforming.chambers import NAMED, Chambers, chambers
+from organtwin.mesh.conforming.child import in_child
 from organtwin.mesh.conforming.classification import classify
 from organtwin.mesh.conforming.delaunay import HXT, Lattice, delaunay
 from organtwin.mesh.conforming.interfaces import OUTSIDE, Interfaces
@@ -23,6 +24,8 @@ type Index = NDArray[np.int64]
 LATTICE = 300_000
 #: Growth of edge lengths with the distance from the triangles.
 GRADATION = 0.3
+#: Time that gmsh gets (s), and how much more for each triangle.
+PATIENCE = (90.0, 1e-3)
 
 
 def fill(
@@ -55,9 +58,7 @@ def fill(
     try:
         rooms = chambers(interfaces)
         _check_complete(interfaces, rooms)
-        points, cells, numbers = delaunay(
-            interfaces.points, interfaces.triangles, rooms.sides, lattice, algorithm
-        )
+        points, cells, numbers = _delaunay(interfaces, rooms.sides, lattice, algorithm)
     except MeshError as error:
         raise _explained(error, interfaces) from None
     if polished:
@@ -70,6 +71,19 @@ def fill(
     if strange.any():
         raise _wrong("lie in another region than they were made for", points, cells[strange])
     return points, cells, regions
+
+
+def _delaunay(
+    interfaces: Interfaces, sides: Index, lattice: Lattice | None, algorithm: int
+) -> tuple[Points, Index, Index]:
+    """Cells by gmsh in another process: some borders make it hang, some crash."""
+    limit = PATIENCE[0] + PATIENCE[1] * len(interfaces.triangles)
+    points, cells, numbers = in_child(
+        lambda: delaunay(interfaces.points, interfaces.triangles, sides, lattice, algorithm),
+        limit,
+        "gmsh",
+    )
+    return points.astype(np.float64), cells.astype(np.int64), numbers.astype(np.int64)
 
 
 def _check_complete(interfaces: Interfaces, rooms: Chambers) -> None:
