@@ -307,7 +307,7 @@ def _draw(
     from organtwin.segment.catalogue import RECIPES
     from organtwin.segment.references import read_names, read_references
 
-    images = [_still(s, found) for s in (scan if isinstance(scan, list) else [scan])]
+    images = [still(s, found) for s in (scan if isinstance(scan, list) else [scan])]
     if min(images[0].grid.shape) == 1:
         return overlay_slices(images, found.labels, path)
     image = images[0]
@@ -324,7 +324,7 @@ def _draw(
     return overlay(image, found.labels, path, reference=compared, notes=notes)
 
 
-def _still(scan: Image | Sequence, found: Segmented) -> Image:
+def still(scan: Image | Sequence, found: Segmented) -> Image:
     """The image at the share of the beat that the labels belong to."""
     import numpy as np
 

@@ -19,6 +19,7 @@ from organtwin.case.stages import Stage, Work, memory_peak, run_stage
 from organtwin.errors import InputError, suggestion
 from organtwin.export.mesh_pictures import draw_mesh
 from organtwin.export.mesh_report import write_mesh_report
+from organtwin.image.volume import LabelMap
 from organtwin.mesh.conforming.from_surfaces import from_surfaces
 from organtwin.mesh.conforming.islands import Dropped, without_islands
 from organtwin.mesh.conforming.ladder import Conforming, conform
@@ -36,6 +37,8 @@ SUFFIX = {"vtu": ".vtu", "xdmf": ".xdmf", "carp": ".pts", "inp": ".inp", "exo": 
 VOXELS_PER_EDGE = 1.0 / 3.0
 #: The same in parts of the thickness of a grown wall.
 VOXELS_PER_WALL = 1.0 / 3.0
+#: Voxels are only coarsened if they become at least so many times longer.
+COARSER = 1.5
 #: Smallest dihedral angle (degrees) that the mesher aims at; the threshold may ask for more.
 GOOD_ANGLE = 10.0
 
@@ -122,7 +125,7 @@ def _mesh(
         sizes=_sizes(section),
         wrapping=Wrapping(
             islands_below=case.labels.islands_below,
-            resolution=section.resolution or _wanted_edge(case),
+            resolution=_resolution(case, material.labels),
         ),
         # The threshold is proven after the mesh is made: aim a little higher.
         min_dihedral=max(GOOD_ANGLE, 1.05 * section.threshold.min_dihedral),
@@ -145,13 +148,16 @@ def _mesh(
     _write_record(made, proof, reasons, folder)
 
 
-def _wanted_edge(case: OrganCase) -> float:
-    """Voxel edge (mm) that the edge lengths and the walls ask for."""
+def _resolution(case: OrganCase, labels: LabelMap | None) -> float | None:
+    """Voxel edge (mm) that edge lengths and walls ask for; None for the labels as they are."""
     section = case.mesh
+    if section.resolution or labels is None:
+        return section.resolution
     lengths = [section.size, *section.by_region.values(), *(n.size for n in section.near)]
     lengths += [section.smallest] if section.smallest else []
     walls = [wall.thickness for wall in case.labels.walls.values()]
-    return min([min(lengths) * VOXELS_PER_EDGE, *(VOXELS_PER_WALL * wall for wall in walls)])
+    edge = min([min(lengths) * VOXELS_PER_EDGE, *(VOXELS_PER_WALL * wall for wall in walls)])
+    return edge if edge > COARSER * float(labels.spacing.min()) else None
 
 
 def _check_names(case: OrganCase, known: Iterable[str]) -> None:

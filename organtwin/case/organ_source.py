@@ -19,6 +19,8 @@ from organtwin.image.walls import grow_wall_around
 from organtwin.mesh.repair import repair
 from organtwin.mesh.surface_files import TriangleSurface, read_surface, write_surface
 
+#: Recipe that takes the views of a beating heart apart.
+CINE = "lv_cine_mr"
 LABELS, ACCOUNT = "labels.seg.nrrd", "source.json"
 
 
@@ -71,9 +73,14 @@ def _labels(source: Source, section: Labels) -> tuple[LabelMap, list[str]]:
         return read_slicer(section.corrected).labels, told
     if source.image is not None:
         from organtwin.segment.catalogue import segment
+        from organtwin.segment.cine_reading import read_cine
         from organtwin.segment.recipe import Options
 
-        image = read_image(source.image, source.series or None)
+        image = (
+            read_cine(source.image, source.series or ())
+            if source.recipe == CINE
+            else read_image(source.image, source.series or None)
+        )
         found = segment(image, source.recipe or "", Options(engine=source.engine))
         return found.labels, [f"Segmented by `{found.recipe}` with {found.engine}.",
                               *found.decisions]  # fmt: skip

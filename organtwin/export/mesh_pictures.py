@@ -35,6 +35,8 @@ type Notes = Callable[[float, str], None]
 _SUPERIOR, _ANTERIOR, _LEFT = np.eye(3)[2], -np.eye(3)[1], np.eye(3)[0]
 #: Cells drawn with their edges; more of them would be drawn as a grey blot.
 _MOST_EDGES = 120_000
+#: Longer names stand below each other in a legend.
+LONG_NAME = 18
 
 
 def draw_mesh(directory: Path, labels: Path | None, progress: Notes) -> None:
@@ -107,7 +109,9 @@ def mesh_views(mesh: TetrahedralMesh, path: Path) -> Path:
             entries.append(("white", f"and {rest} more"))
         for ax, part in zip(axes, np.array_split(np.arange(len(entries)), 3), strict=True):
             if len(part):
-                plates.legend(ax, [entries[k] for k in part])
+                own = [entries[k] for k in part]
+                wide = max(len(name) for _, name in own) > LONG_NAME
+                plates.legend(ax, own, columns=1 if wide else 2)
         return plates.save(figure, path)
 
 

@@ -51,11 +51,11 @@ def _crop(images: list[Picture], margin: int = 8) -> list[Picture]:
     return [image[top:bottom, left:right] for image in images]
 
 
-def legend(axes: Axes, names: Sequence[tuple[str, str]]) -> None:
+def legend(axes: Axes, names: Sequence[tuple[str, str]], columns: int = 2) -> None:
     """Legend under a picture of (colour, name)."""
     axes.legend(
         handles=[Patch(color=colour, label=name) for colour, name in names],
-        loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=2, fontsize=11,
+        loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=columns, fontsize=11,
         handlelength=1.2, handleheight=1.0, columnspacing=1.4,
     )  # fmt: skip
 

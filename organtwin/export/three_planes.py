@@ -88,7 +88,7 @@ def _planes(
     image: Image,
     at: NDArray[np.float64] | None,
     labels: Mapping[str, int] | None,
-    outlines: Outlines,
+    outlines: Outlines = (),
 ) -> Figure:
     view = upright(image)
     colours, norm = shades_of(image.values, image.quantity, labels)

@@ -14,7 +14,7 @@ from organtwin.mesh.conforming.interfaces import Interfaces, facet_name
 from organtwin.mesh.conforming.sizes import SizeField
 from organtwin.mesh.joining import filled, joined
 from organtwin.mesh.layer_ends import End, ends_of, slid, slopes_at
-from organtwin.mesh.layers import Growth, rims_of, shell_on
+from organtwin.mesh.layers import Growth, rims_of, shell_on, vertex_normals
 from organtwin.mesh.prisms import split_squares
 from organtwin.mesh.quality import dihedral_angles
 from organtwin.mesh.volume_mesh import TetrahedralMesh
@@ -138,7 +138,8 @@ def lined(
     ends = ends_of(interfaces, rest, [vertices[rim] for rim in rims], vertices, reach)
     at_ends = np.concatenate([np.empty(0, np.int64), *(end.triangles for end in ends)])
     still = np.setdiff1d(outwards[rest], np.concatenate([vertices, *(e.inner for e in ends)]))
-    slopes = slopes_at(interfaces, ends)[vertices]
+    normals = vertex_normals(interfaces.points, outwards[stands])
+    slopes = slopes_at(interfaces, ends, normals, growth.thickness)[vertices]
     stand = _Stand(start, base, rims, vertices, interfaces.points[still], slopes)
     points, shell, thickness = _making_way(interfaces, stand, ends, growth, reach)
     number, far = _numbers(len(interfaces.points), vertices, len(shell.points))

@@ -159,14 +159,36 @@ def _inner(triangles: Index, n: int) -> Index:
     return np.setdiff1d(triangles, np.stack(np.divmod(unique[count == 1], n)))
 
 
-def slopes_at(interfaces: Interfaces, ends: list[End]) -> Points:
-    """Unit normals of ends at their rims, zero elsewhere, (n, 3)."""
+def slopes_at(interfaces: Interfaces, ends: list[End], outwards: Points, height: float) -> Points:
+    """Unit normals of what rims slide along, zero elsewhere, (n, 3).
+
+    Flat ends have their own; on rounded ones rims slide along the chord to where the layers end.
+
+    Args:
+        interfaces: Borders of regions.
+        ends: Where layers end.
+        outwards: Normals of the borders that layers stand on, shape (n, 3).
+        height: Of all layers (mm).
+    """
     result = np.zeros_like(interfaces.points)
     for end in ends:
-        normals = vertex_normals(interfaces.points, interfaces.triangles[end.triangles])
-        own = normals[end.vertices]
-        result[end.vertices] = own / np.maximum(np.linalg.norm(own, axis=1), 1e-300)[:, None]
+        triangles, start = interfaces.triangles[end.triangles], interfaces.points[end.vertices]
+        slope = _unit(vertex_normals(interfaces.points, triangles)[end.vertices])
+        if end.rounded:
+            into = _unit(_across(-outwards[end.vertices], slope))
+            foot, _ = closest_on_triangles(start + height * into, interfaces.points, triangles)
+            slope = _unit(_across(slope, _unit(foot - start)))
+        result[end.vertices] = slope
     return result
+
+
+def _across(vectors: Points, axes: Points) -> Points:
+    """The part of vectors at right angles to unit axes."""
+    return vectors - np.einsum("ij,ij->i", vectors, axes)[:, None] * axes
+
+
+def _unit(vectors: Points) -> Points:
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1), 1e-300)[:, None])
 
 
 def _stiffness(points: Points, triangles: Index) -> sparse.csr_array:

@@ -15,6 +15,7 @@ from scipy.spatial.transform import Rotation
 from typer.testing import CliRunner
 
 from organtwin.cli import app
+from organtwin.cli_segment import still
 from organtwin.errors import InputError
 from organtwin.export.volume_curve import volume_curve
 from organtwin.image.volume import Grid, Image, Sequence
@@ -27,6 +28,7 @@ from organtwin.segment.cine_planes import at_phases, beat, stack
 from organtwin.segment.cine_quality import reference_volumes, section_dice
 from organtwin.segment.cine_reading import read_cine
 from organtwin.segment.cine_surface import PARTS, Frame, Star, closed, fit, harmonics, rasterise
+from organtwin.segment.recipe import Segmented
 
 type Array = NDArray[np.float64]
 
@@ -400,3 +402,15 @@ def test_references_of_several_structures_are_refused(tmp_path: Path) -> None:
         write_surface(found().surfaces[0], tmp_path / f"{name}.vtp")
     with pytest.raises(InputError, match="surfaces of 2 structures: epi, right"):
         reference_volumes(tmp_path)
+
+
+def test_slices_are_drawn_at_the_share_of_the_beat_that_the_labels_have() -> None:
+    phases = short_axis().images
+    finer = Sequence(
+        tuple(phases[k // 2] for k in range(2 * PHASES)),
+        np.arange(2.0 * PHASES) * CYCLE / (2 * PHASES),
+        CYCLE,
+    )
+    systole = Segmented(found().labels(2), "lv_cine_mr", "", (), {}, {}, phase=2, cine=found())
+    assert still(finer, systole) is phases[2]
+    assert still(short_axis(), systole) is phases[2]

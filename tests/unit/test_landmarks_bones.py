@@ -182,7 +182,7 @@ def test_a_placed_centre_gets_the_radius_of_the_surface_around_it(proximal):
 
 def test_sections_that_miss_the_bone_are_left_out(proximal):
     surface, head, _, _ = proximal
-    small = Landmark("femoral_head", Sphere(head + [300.0, 0.0, 0.0], 4.0), source="mine")
+    small = Landmark("femoral_head", Sphere(head + np.array([300.0, 0, 0]), 4.0), source="mine")
     names = {landmark.name for landmark in femur_landmarks(surface, {"femoral_head": small})}
     assert "femoral_head" in names  # the rest may be there or not, but nothing breaks
 
@@ -192,7 +192,7 @@ def test_a_placed_head_helps_at_the_hip():
     head = np.array([45.0, 44.0, 43.0])
     distance = np.linalg.norm(index - head, axis=1)
     values = np.zeros(len(index), np.uint8)
-    values[rod(index, head + [0, 0, -9.0], head + np.array([30.0, 0, -35.0]), 6.0) > 0] = 1
+    values[rod(index, head - np.array([0, 0, 9.0]), head + np.array([30.0, 0, -35.0]), 6.0) > 0] = 1
     values[(distance > 27.0) & (distance < 36.0) & (index[:, 2] > 48.0)] = 2
     labels = LabelMap(values.reshape(30, 30, 30), {"femur_left": 1, "hip_left": 2},
                       np.full(3, 3.0), np.zeros(3), np.eye(3))  # fmt: skip

@@ -11,6 +11,9 @@ from organtwin.image.volume import LabelMap
 
 type Distances = NDArray[np.float32]
 
+#: Voxels around a label in which its distance is known.
+_MARGIN = 4
+
 
 def coarsened(labels: LabelMap, edge: float) -> LabelMap:
     """Labels on voxels whose edges are at least ``edge`` long.
@@ -34,11 +37,19 @@ def coarsened(labels: LabelMap, edge: float) -> LabelMap:
     places = [_places(n, step) for n, step in zip(values.shape, steps, strict=True)]
     best = np.full(tuple(map(len, places)), -np.inf, np.float32)
     result = np.zeros(best.shape, np.uint8)
-    for code in np.unique(values):
-        distance = _between(_signed(values == code, labels.spacing), places)
-        wins = distance > best
-        best[wins] = distance[wins]
-        result[wins] = code
+    boxes = enumerate(ndimage.find_objects(values), 1)
+    everywhere = tuple(slice(0, n) for n in values.shape)
+    for code, box in ((0, everywhere), *((c, _grown(b, values.shape)) for c, b in boxes if b)):
+        # Further away a label can't win; at its border the distances are the same in its box.
+        window = tuple(
+            slice(*np.searchsorted(x, (part.start, part.stop - 1)).tolist())
+            for x, part in zip(places, box, strict=True)
+        )
+        within = [x[w] - part.start for x, w, part in zip(places, window, box, strict=True)]
+        distance = _between(_signed(values[box] == code, labels.spacing), within)
+        wins = distance > best[window]
+        best[window][wins] = distance[wins]
+        result[window][wins] = code
     lost = [n for n, c in labels.names.items() if (values == c).any() and not (result == c).any()]
     if lost:
         raise InputError(
@@ -48,6 +59,14 @@ def coarsened(labels: LabelMap, edge: float) -> LabelMap:
         )
     origin = labels.points((low + np.array([x[0] for x in places]))[None])[0]
     return LabelMap(result, labels.names, spacing, origin, labels.direction)
+
+
+def _grown(box: tuple[slice, ...], shape: tuple[int, ...]) -> tuple[slice, ...]:
+    """A box with a border of `_MARGIN` voxels, as far as there are any."""
+    return tuple(
+        slice(max(part.start - _MARGIN, 0), min(part.stop + _MARGIN, n))
+        for part, n in zip(box, shape, strict=True)
+    )
 
 
 def _cut_out(values: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

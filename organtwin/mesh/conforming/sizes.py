@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 
 from organtwin.errors import InputError
 from organtwin.image.volume import Grid
-from organtwin.mesh.conforming.gaps import touching_balls
+from organtwin.mesh.balls import touching_balls
 from organtwin.mesh.conforming.interfaces import Interfaces
 from organtwin.mesh.conforming.topology import Net, net_of, unit
 

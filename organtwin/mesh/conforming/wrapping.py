@@ -75,7 +75,10 @@ def wrap_and_tell(labels: LabelMap, options: Wrapping = Wrapping()) -> Wrapped:
         InputError: an unknown label, or nothing is labelled.
     """
     given, dropped = without_islands(select(labels, options.labels), options.islands_below)
-    work = given if options.resolution is None else coarsened(given, options.resolution)
+    work = given
+    if options.resolution is not None:  # which may cut off crumbs
+        work, crumbs = without_islands(coarsened(given, options.resolution), options.islands_below)
+        dropped += crumbs
     box = ndimage.find_objects((work.values > 0).view(np.uint8))[0]
     bodies, kinds = components(work.values[box])
     net = net_around(bodies, kinds)
