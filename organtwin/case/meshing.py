@@ -91,7 +91,8 @@ def mesh_organ(
         comm: Communicator.
 
     Returns:
-        The result directory with ``mesh.msh``, ``labels.seg.nrrd`` and ``report.html``.
+        The result directory with ``mesh.msh``, ``report.html`` and, in ``stages/source``, the
+        labels or surfaces it was made from.
 
     Raises:
         OrgantwinError: what went wrong; of a mesh below the threshold the report is there.
@@ -110,7 +111,7 @@ def mesh_organ(
             account = run_stage(known[name], directory, work[name], comm=comm, fresh=fresh)
             manifest.add_stage(account)
             _note(manifest, known[name].folder(directory), name, comm)
-        _report(case, directory, known, manifest, comm)
+        _report(directory, made_from / LABELS, manifest, comm)
         record = known["mesh"].folder(directory) / "mesh.json"
         on_root(comm, lambda: refuse(_read(record)["missed"], "[mesh.threshold]"))
     return directory
@@ -127,6 +128,8 @@ def _mesh(
             islands_below=case.labels.islands_below,
             resolution=_resolution(case, material.labels),
         ),
+        crease=section.crease,
+        polished=section.polished,
         # The threshold is proven after the mesh is made: aim a little higher.
         min_dihedral=max(GOOD_ANGLE, 1.05 * section.threshold.min_dihedral),
     )
@@ -250,16 +253,13 @@ def _read(file: Path) -> dict[str, Any]:
     return content
 
 
-def _report(
-    case: OrganCase, directory: Path, known: dict[str, Stage], manifest: Manifest, comm: MPI.Comm
-) -> None:
+def _report(directory: Path, labels: Path, manifest: Manifest, comm: MPI.Comm) -> None:
     """Draw and write for people; rank 0 alone, from the files."""
 
     def work() -> None:
         start = time.perf_counter()
         with showing("report", comm) as progress:
-            source = known["source"].folder(directory) / LABELS
-            draw_mesh(directory, source if source.is_file() else None, progress)
+            draw_mesh(directory, labels if labels.is_file() else None, progress)
             manifest.content["stages"]["report"] = {
                 "wall_time_s": round(time.perf_counter() - start, 3),
                 "peak_memory_mib": round(memory_peak(), 1),

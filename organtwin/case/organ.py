@@ -27,6 +27,10 @@ class Source(Section):
     """How the image is segmented; `organtwin segment recipes` lists them."""
     engine: Literal["auto", "own", "totalsegmentator", "monai"] = "auto"
     """What segments; `auto` takes an installed network before organtwin's own recipe."""
+    bundle: InputPath | None = None
+    """Folder of a MONAI bundle with weights, for the engine `monai`."""
+    contrast: Number | None = None
+    """Smallest value (HU) of blood with contrast, or of dense bone, in place of the one found."""
     surfaces: dict[str, InputFile] | None = None
     """Closed surface of each region, nested or apart: STL, PLY, VTP, OBJ or VTK."""
     unit: Literal["mm", "cm", "m", "um"] = "mm"
@@ -52,6 +56,8 @@ class Source(Section):
             raise ValueError(
                 "`image` and `recipe` go together; `organtwin segment recipes` lists these."
             )
+        if self.engine == "monai" and self.bundle is None:
+            raise ValueError("the engine `monai` needs the folder of a `bundle`.")
         if self.names is not None and self.labels is None:
             raise ValueError("`names` belong to `labels`.")
         return self
@@ -144,6 +150,11 @@ class OrganMesh(Section):
     resolution: Annotated[Length, Field(ge=0.1, le=10.0)] | None = None
     """Voxel edge that finer labels are coarsened to; without it a third of the smallest edge length
     and of the thinnest grown wall. Thinner walls of labels want less: a torn wall is refused."""
+    crease: Annotated[Angle, Field(gt=0.0, lt=180.0)] | None = None
+    """Angle between triangles of surfaces from which closed rings of edges stay sharp, as those of
+    devices; 40 degrees suit most."""
+    polished: bool = False
+    """Whether MMG makes the tetrahedra rounder in the end, which takes longer than all else."""
     threshold: Threshold = Threshold()
 
     @field_validator("near", mode="before")

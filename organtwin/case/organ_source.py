@@ -18,6 +18,7 @@ from organtwin.image.volume import LabelMap
 from organtwin.image.walls import grow_wall_around
 from organtwin.mesh.repair import repair
 from organtwin.mesh.surface_files import TriangleSurface, read_surface, write_surface
+from organtwin.segment.recipe import Options
 
 #: Recipe that takes the views of a beating heart apart.
 CINE = "lv_cine_mr"
@@ -74,14 +75,13 @@ def _labels(source: Source, section: Labels) -> tuple[LabelMap, list[str]]:
     if source.image is not None:
         from organtwin.segment.catalogue import segment
         from organtwin.segment.cine_reading import read_cine
-        from organtwin.segment.recipe import Options
 
         image = (
             read_cine(source.image, source.series or ())
             if source.recipe == CINE
             else read_image(source.image, source.series or None)
         )
-        found = segment(image, source.recipe or "", Options(engine=source.engine))
+        found = segment(image, source.recipe or "", _options(source))
         return found.labels, [f"Segmented by `{found.recipe}` with {found.engine}.",
                               *found.decisions]  # fmt: skip
     if source.labels is None:
@@ -89,6 +89,10 @@ def _labels(source: Source, section: Labels) -> tuple[LabelMap, list[str]]:
     if source.names is not None:
         return read_labels(source.labels, source.names), []
     return read_segmentation(source.labels).labels, []
+
+
+def _options(source: Source) -> Options:
+    return Options(engine=source.engine, threshold=source.contrast, bundle=source.bundle)
 
 
 def _surfaces(source: Source, files: Mapping[str, Path]) -> Material:

@@ -50,6 +50,8 @@ def test_a_simulation_is_no_organ_case():
     [
         ('[source]\n[mesh]\nsize = "4 mm"\n', "one of `labels`, `image` and `surfaces` is needed"),
         (SOURCE.replace("labels =", "image ="), "`image` and `recipe` go together"),
+        (SOURCE.replace("labels =", 'engine = "monai"\nlabels ='), "the folder of a `bundle`"),
+        (SOURCE + '[mesh.near]\nregion = "blood"\nsize = "1 mm"\n', "write \\[\\[mesh.near\\]\\]"),
         (SOURCE.replace("labels.seg", "label.seg"), 'no such file or folder "label.seg.nrrd"'),
         (SOURCE + 'thicknes = 2\n', "unknown key `thicknes`. Did you mean `thickness`"),
         (SOURCE.replace("4 mm", "4 ms"), r"case.toml, \[mesh\] size: "),
