@@ -93,9 +93,11 @@ class Domain:
     @cached_property
     def _facet_data(self) -> mesh.MeshTags | list[tuple[int, NDArray[np.int32]]]:
         """What surface measures integrate over: each facet between cells from one of them only."""
-        cells, position, between = _behind(self)
+        tagged = self.facet_tags.indices
+        between = _summed(self, np.ones(_own_cells(self)))[tagged] > 1.5
         if not self.comm.allreduce(int(between.any())):
             return self.facet_tags
+        cells, position = _behind(self)
         numbers = sorted(set(self.surfaces.values()))
         values = self.facet_tags.values
         own = cells >= 0
@@ -126,44 +128,57 @@ class Refinement:
     parent: NDArray[np.int32]
 
 
-def _behind(
-    domain: Domain,
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-    """For each tagged facet the cell that it is integrated from; collective.
+def _own_cells(domain: Domain) -> int:
+    return int(domain.mesh.topology.index_map(domain.mesh.topology.dim).size_local)
+
+
+def _summed(domain: Domain, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sum over the cells at each facet of what this rank's cells have, (facets,); collective."""
+    facets = _facets_of_cells(domain)
+    vector = la.vector(
+        domain.mesh.topology.index_map(domain.mesh.topology.dim - 1), 1, dtype=np.float64
+    )
+    vector.array[:] = 0.0
+    np.add.at(vector.array, facets.ravel(), np.repeat(values, facets.shape[1]))
+    vector.scatter_reverse(la.InsertMode.add)
+    vector.scatter_forward()
+    return np.asarray(vector.array)
+
+
+def _facets_of_cells(domain: Domain) -> NDArray[np.int32]:
+    """Facets of each cell that this rank has, shape (cells, facets of one)."""
+    topology = domain.mesh.topology
+    topology.create_connectivity(topology.dim, topology.dim - 1)
+    links = topology.connectivity(topology.dim, topology.dim - 1)
+    own = _own_cells(domain)
+    return np.asarray(links.array[: links.offsets[own]].reshape(own, -1))
+
+
+def _behind(domain: Domain) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """For each tagged facet the cell that it is integrated from, −1 if another rank has it.
 
     Returns:
-        Cell, −1 if another rank has it; number of the facet in it; whether two cells share it.
+        Cell of the region with the larger integer, of equal ones the cell with the smaller global
+        number; number of the facet in it. Collective.
     """
-    topology = domain.mesh.topology
-    dim = topology.dim
-    for pair in ((dim - 1, dim), (dim, dim - 1)):
-        topology.create_connectivity(*pair)
-    to_facets = topology.connectivity(dim, dim - 1)
-    own = topology.index_map(dim).size_local
-    region = np.zeros(own + topology.index_map(dim).num_ghosts)
+    own = _own_cells(domain)
+    cell_map = domain.mesh.topology.index_map(domain.mesh.topology.dim)
+    region = np.zeros(own + cell_map.num_ghosts)
     region[domain.cell_tags.indices] = domain.cell_tags.values
-    # Of cells of one region the one that comes first in the file; both fit into a float.
-    rank = region[:own] + 0.5 * (1.0 - topology.original_cell_index[:own] / 2.0**40)
-    facets = to_facets.array[: to_facets.offsets[own]].reshape(own, -1)
-    totals = []
-    for value in (np.ones(own), rank):
-        vector = la.vector(topology.index_map(dim - 1), 1, dtype=np.float64)
-        vector.array[:] = 0.0
-        np.add.at(vector.array, facets.ravel(), np.repeat(value, facets.shape[1]))
-        vector.scatter_reverse(la.InsertMode.add)
-        vector.scatter_forward()
-        totals.append(vector.array)
+    share = (cell_map.local_range[0] + np.arange(own)) / max(cell_map.size_global, 1)
+    rank = region[:own] + 0.5 * (1.0 - share)
+    facets = _facets_of_cells(domain)
+    number_of_cells, sums = _summed(domain, np.ones(own)), _summed(domain, rank)
     tagged = domain.facet_tags.indices
-    place = np.full(len(totals[0]), -1)
+    place = np.full(len(sums), -1)
     place[tagged] = np.arange(len(tagged))
     cell, number = np.nonzero(place[facets] >= 0)
     facet = facets[cell, number]
-    first = rank[cell] >= 0.5 * totals[1][facet]
-    first |= totals[0][facet] < 1.5
+    first = (rank[cell] >= 0.5 * sums[facet]) | (number_of_cells[facet] < 1.5)
     cells, position = (np.full(len(tagged), -1) for _ in range(2))
     cells[place[facet[first]]] = cell[first]
     position[place[facet[first]]] = number[first]
-    return cells, position, totals[0][tagged] > 1.5
+    return cells, position
 
 
 def read_domain(path: str | Path, comm: MPI.Comm) -> Domain:

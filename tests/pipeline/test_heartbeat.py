@@ -100,6 +100,7 @@ def test_physics(beat):
     assert volume.min() < 0.9 * volume[0]
 
 
+@pytest.mark.slow
 @pytest.mark.limit(900)
 def test_one_rank_killed_and_resumed_tells_the_same(beat, tmp_path):
     out = tmp_path / "result"

@@ -27,6 +27,7 @@ def test_ventricles_keep_to_what_verify_says_of_them(name):
     assert all(record.met for record in problem.compute(MPI.COMM_WORLD, False))
 
 
+@pytest.mark.slow
 def test_each_tissue_model_activates_both_ventricles():
     (problem,) = select(["fidelities"])
     records = problem.compute(MPI.COMM_SELF, True)

@@ -11,6 +11,7 @@ from organtwin.verify import inelastic
 COMM = MPI.COMM_WORLD
 
 
+@pytest.mark.slow
 def test_relaxation_of_a_held_stretch():
     assert inelastic.relaxation(COMM) < 1e-8
 
