@@ -170,7 +170,7 @@ def missed(proof: Proof, wanted: Requirements) -> list[str]:
         )
     reasons += [
         f"{pair.replace('-', ' and ')} touch over {area:.3g} mm2 where their labels don't: a wall "
-        "is torn, and wants finer voxels"
+        "is torn or a gap is closed, which want a finer [mesh] resolution"
         for pair, area in proof.torn.items()
     ]
     for name, region in proof.regions.items():
