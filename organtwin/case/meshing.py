@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,8 +13,9 @@ from mpi4py import MPI
 from organtwin.case.manifest import Manifest, recording
 from organtwin.case.organ import OrganCase, OrganMesh, Threshold
 from organtwin.case.organ_source import LABELS, Material, read_source, source_of, write_source
-from organtwin.case.progress import Progress, showing
-from organtwin.case.stages import Stage, Work, memory_peak, run_stage
+from organtwin.case.progress import Progress
+from organtwin.case.reporting import report
+from organtwin.case.stages import Stage, Work, run_stage
 from organtwin.errors import InputError, suggestion
 from organtwin.export.mesh_pictures import draw_mesh
 from organtwin.export.mesh_report import write_mesh_report
@@ -23,7 +23,7 @@ from organtwin.image.volume import LabelMap
 from organtwin.mesh.conforming.from_surfaces import from_surfaces
 from organtwin.mesh.conforming.islands import Dropped, without_islands
 from organtwin.mesh.conforming.ladder import Conforming, conform
-from organtwin.mesh.conforming.route import MeshOptions
+from organtwin.mesh.conforming.route import MeshOptions, labelled
 from organtwin.mesh.conforming.sizes import Near, Sizes
 from organtwin.mesh.conforming.wrapping import Wrapping
 from organtwin.mesh.mesh_files import write_mesh
@@ -111,7 +111,12 @@ def mesh_organ(
             account = run_stage(known[name], directory, work[name], comm=comm, fresh=fresh)
             manifest.add_stage(account)
             _note(manifest, known[name].folder(directory), name, comm)
-        _report(directory, made_from / LABELS, manifest, comm)
+        labels = made_from / LABELS
+        report(
+            manifest, comm,
+            lambda progress: draw_mesh(directory, labels if labels.is_file() else None, progress),
+            lambda: write_mesh_report(directory),
+        )  # fmt: skip
         record = known["mesh"].folder(directory) / "mesh.json"
         on_root(comm, lambda: refuse(_read(record)["missed"], "[mesh.threshold]"))
     return directory
@@ -139,7 +144,7 @@ def _mesh(
         progress(0.8, "measuring")
         proof = prove_interfaces(made.mesh, borders)
     else:
-        labels, dropped = without_islands(material.labels, case.labels.islands_below)
+        labels, dropped = without_islands(labelled(material.labels), case.labels.islands_below)
         made = conform(labels, options, "[source]")
         made = replace(made, decisions=(*_islands_in_words(dropped), *made.decisions))
         progress(0.8, "measuring")
@@ -251,23 +256,3 @@ def _note(manifest: Manifest, folder: Path, name: str, comm: MPI.Comm) -> None:
 def _read(file: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return content
-
-
-def _report(directory: Path, labels: Path, manifest: Manifest, comm: MPI.Comm) -> None:
-    """Draw and write for people; rank 0 alone, from the files."""
-
-    def work() -> None:
-        start = time.perf_counter()
-        with showing("report", comm) as progress:
-            draw_mesh(directory, labels if labels.is_file() else None, progress)
-            manifest.content["stages"]["report"] = {
-                "wall_time_s": round(time.perf_counter() - start, 3),
-                "peak_memory_mib": round(memory_peak(), 1),
-                "mpi_size": 1,
-                "reused": False,
-            }
-            manifest.content["status"] = "complete"
-            manifest.write()
-            write_mesh_report(directory)
-
-    on_root(comm, work)

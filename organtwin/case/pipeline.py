@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -28,9 +27,10 @@ from organtwin.case.activity import (
 from organtwin.case.electrical import SCHEME, further_models, membrane
 from organtwin.case.filling import filled
 from organtwin.case.manifest import Manifest, recording
-from organtwin.case.progress import Progress, SimulatedTime, showing
+from organtwin.case.progress import Progress, SimulatedTime
+from organtwin.case.reporting import report
 from organtwin.case.schema import Case
-from organtwin.case.stages import Stage, memory_peak, run_stage
+from organtwin.case.stages import Stage, run_stage
 from organtwin.cells.accuracy import step_errors
 from organtwin.cells.drugs import Dose, Drug
 from organtwin.cells.kernel import Kernel, compile_kernel
@@ -477,21 +477,8 @@ def _tuning_in_words(record: dict[str, Any]) -> str:
 
 
 def _report(directory: Path, manifest: Manifest, comm: MPI.Comm) -> None:
-    """Draw and write for people; rank 0 alone, from the files."""
+    def write() -> None:
+        _add_cost(manifest)
+        write_report(directory)
 
-    def work() -> None:
-        start = time.perf_counter()
-        with showing("report", comm) as progress:
-            draw_all(directory, progress)
-            manifest.content["stages"]["report"] = {
-                "wall_time_s": round(time.perf_counter() - start, 3),
-                "peak_memory_mib": round(memory_peak(), 1),
-                "mpi_size": 1,
-                "reused": False,
-            }
-            _add_cost(manifest)
-            manifest.content["status"] = "complete"
-            manifest.write()
-            write_report(directory)
-
-    on_root(comm, work)
+    report(manifest, comm, lambda progress: draw_all(directory, progress), write)

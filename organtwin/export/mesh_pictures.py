@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 
 from organtwin.export import plates
 from organtwin.export.diagrams import COLOURS, PALETTE, STYLE
+from organtwin.export.pages import read_json
 from organtwin.export.scene import Stance, render, smooth
 from organtwin.export.three_planes import three_planes
 from organtwin.image.slicer import read_slicer
 from organtwin.image.volume import Image, LabelMap
 from organtwin.mesh.mesh_files import read_mesh
-from organtwin.mesh.quality import DIHEDRAL_BINS, MEAN_RATIO_BINS, MeshQuality, mesh_quality
+from organtwin.mesh.quality import DIHEDRAL_BINS, MEAN_RATIO_BINS, MeshQuality
 from organtwin.mesh.regions import faces
 from organtwin.mesh.volume_mesh import TetrahedralMesh
 
@@ -54,9 +55,7 @@ def draw_mesh(directory: Path, labels: Path | None, progress: Notes) -> None:
     mesh = read_mesh(directory / "mesh.msh")
     wanted: dict[str, Callable[[Path], object]] = {
         "mesh.png": lambda path: mesh_views(mesh, path),
-        "mesh_quality.png": lambda path: quality_histograms(
-            mesh_quality(mesh.points, mesh.cells, {}, {}), path
-        ),
+        "mesh_quality.png": lambda path: quality_histograms(_quality(directory), path),
     }
     if labels is not None:
         wanted["outlines.png"] = lambda path: outlines(mesh, read_slicer(labels).labels, path)
@@ -71,6 +70,12 @@ def draw_mesh(directory: Path, labels: Path | None, progress: Notes) -> None:
             missing[name] = f"{type(error).__name__}: {error}"
     (folder / "missing.json").write_text(json.dumps(missing, indent=1), encoding="utf-8")
     progress(1.0, "pictures")
+
+
+def _quality(directory: Path) -> MeshQuality:
+    """What the mesh stage measured."""
+    record = read_json(directory / "stages" / "mesh" / "mesh.json")
+    return MeshQuality(**record["proof"]["quality"])
 
 
 def mesh_views(mesh: TetrahedralMesh, path: Path) -> Path:

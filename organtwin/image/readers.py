@@ -61,6 +61,29 @@ def read_image(
     return _grey(file, image)
 
 
+def read_volume(file: Path, wanted: str, remedy: str) -> sitk.Image:
+    """SimpleITK image of three dimensions with one value per voxel.
+
+    Args:
+        file: The file.
+        wanted: Begin of the sentence that says so, for example ``"a label map has"``.
+        remedy: What to do about another one.
+
+    Raises:
+        InputError: the image is another one, or can't be read.
+    """
+    image = read_sitk(file)
+    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
+        raise InputError(
+            str(file),
+            f"a {image.GetDimension()}-dimensional image with "
+            f"{image.GetNumberOfComponentsPerPixel()} value(s) per voxel; {wanted} three "
+            "dimensions and one value.",
+            remedy,
+        )
+    return image
+
+
 def is_dicom(file: Path) -> bool:
     """Whether a file is DICOM, by its beginning or, for old ones without it, by its suffix."""
     if not file.is_file():
@@ -107,15 +130,9 @@ def read_labels(path: str | Path, names: Mapping[str, int]) -> LabelMap:
             empty, lacks a label, or has a size that no organ has.
     """
     file = Path(path)
-    image = read_sitk(file)
-    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
-        raise InputError(
-            str(file),
-            f"a {image.GetDimension()}-dimensional image with "
-            f"{image.GetNumberOfComponentsPerPixel()} value(s) per voxel; a label map has three "
-            "dimensions and one value.",
-            "Export the segmentation as a single 3D label map.",
-        )
+    image = read_volume(
+        file, "a label map has", "Export the segmentation as a single 3D label map."
+    )
     values = whole_numbers(file, sitk.GetArrayViewFromImage(image).transpose(2, 1, 0))
     _check_labels(file, values, names)
     _check_extent(file, values, np.array(image.GetSpacing()))

@@ -14,7 +14,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from organtwin.errors import InputError
-from organtwin.image.readers import read_sitk, whole_numbers
+from organtwin.image.readers import read_volume, whole_numbers
 from organtwin.image.segmentation import (
     Choice,
     Colour,
@@ -96,16 +96,9 @@ def _grid_of(file: Path) -> Grid:
 
 
 def _volume(file: Path) -> sitk.Image:
-    image = read_sitk(file)
-    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
-        raise InputError(
-            str(file),
-            f"a {image.GetDimension()}-dimensional image with "
-            f"{image.GetNumberOfComponentsPerPixel()} value(s) per voxel; wanted are three "
-            "dimensions and one value.",
-            "Leave the file out, or choose the structures to read by name.",
-        )
-    return image
+    return read_volume(
+        file, "wanted are", "Leave the file out, or choose the structures to read by name."
+    )
 
 
 def _common_grid(grids: Mapping[Path, Grid]) -> Grid:

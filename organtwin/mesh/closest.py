@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from organtwin.mesh.vectors import dots
+
 type Points = NDArray[np.float64]
 type Triangles = NDArray[np.int64]
 
@@ -47,7 +49,7 @@ def closest_on_triangles(
         near = home[np.asarray(tree.query(places[part], number)[1]).reshape(-1, number)]
         feet = on_triangles(places[part, None], corners[near])
         away = feet - places[part, None]
-        best = np.argmin(_dot(away, away), axis=1)
+        best = np.argmin(dots(away, away), axis=1)
         rows = np.arange(len(best))
         found[part], owner[part] = feet[rows, best], near[rows, best]
     return found, owner
@@ -63,8 +65,8 @@ def on_triangles(x: Points, corners: Points) -> Points:
     """Nearest places of triangles; x broadcasts against corners[..., 0, :]."""
     a, b, c = (corners[..., k, :] for k in range(3))
     u, v, w = b - a, c - a, x - a
-    uu, uv, vv = _dot(u, u), _dot(u, v), _dot(v, v)
-    wu, wv = _dot(w, u), _dot(w, v)
+    uu, uv, vv = dots(u, u), dots(u, v), dots(v, v)
+    wu, wv = dots(w, u), dots(w, v)
     det = uu * vv - uv * uv
     flat = det <= FLAT * uu * vv
     det = np.where(flat, 1.0, det)
@@ -77,14 +79,14 @@ def on_triangles(x: Points, corners: Points) -> Points:
         [on_segments(x, corners[out][:, [i, j]]) for i, j in ((0, 1), (1, 2), (2, 0))], axis=1
     )
     away = feet - x[:, None]
-    result[out] = feet[np.arange(len(x)), _dot(away, away).argmin(axis=1)]
+    result[out] = feet[np.arange(len(x)), dots(away, away).argmin(axis=1)]
     return np.asarray(result)
 
 
 def on_segments(x: Points, ends: Points) -> Points:
     """Nearest places of segments; x broadcasts against ends[..., 0, :]."""
     start, along = ends[..., 0, :], ends[..., 1, :] - ends[..., 0, :]
-    part = _dot(x - start, along) / np.maximum(_dot(along, along), 1e-300)
+    part = dots(x - start, along) / np.maximum(dots(along, along), 1e-300)
     return np.asarray(start + part.clip(0.0, 1.0)[..., None] * along)
 
 
@@ -115,7 +117,3 @@ def _weights(number: int) -> Points:
     turned = np.stack([i, j], axis=1)[i + j < number - 1] + 2.0 / 3.0
     two = np.concatenate([upright, turned]) / number
     return np.column_stack([1.0 - two.sum(axis=1), two])
-
-
-def _dot(x: Points, y: Points) -> NDArray[np.float64]:
-    return np.asarray(np.einsum("...i,...i->...", x, y))

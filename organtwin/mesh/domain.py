@@ -94,10 +94,10 @@ class Domain:
     def _facet_data(self) -> mesh.MeshTags | list[tuple[int, NDArray[np.int32]]]:
         """What surface measures integrate over: each facet between cells from one of them only."""
         tagged = self.facet_tags.indices
-        between = _summed(self, np.ones(_own_cells(self)))[tagged] > 1.5
-        if not self.comm.allreduce(int(between.any())):
+        number_of_cells = _summed(self, np.ones(_own_cells(self)))
+        if not self.comm.allreduce(int((number_of_cells[tagged] > 1.5).any())):
             return self.facet_tags
-        cells, position = _behind(self)
+        cells, position = _behind(self, number_of_cells)
         numbers = sorted(set(self.surfaces.values()))
         values = self.facet_tags.values
         own = cells >= 0
@@ -154,8 +154,14 @@ def _facets_of_cells(domain: Domain) -> NDArray[np.int32]:
     return np.asarray(links.array[: links.offsets[own]].reshape(own, -1))
 
 
-def _behind(domain: Domain) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _behind(
+    domain: Domain, number_of_cells: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """For each tagged facet the cell that it is integrated from, −1 if another rank has it.
+
+    Args:
+        domain: The domain.
+        number_of_cells: At each facet, on all ranks together, (facets,).
 
     Returns:
         Cell of the region with the larger integer, of equal ones the cell with the smaller global
@@ -168,7 +174,7 @@ def _behind(domain: Domain) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     share = (cell_map.local_range[0] + np.arange(own)) / max(cell_map.size_global, 1)
     rank = region[:own] + 0.5 * (1.0 - share)
     facets = _facets_of_cells(domain)
-    number_of_cells, sums = _summed(domain, np.ones(own)), _summed(domain, rank)
+    sums = _summed(domain, rank)
     tagged = domain.facet_tags.indices
     place = np.full(len(sums), -1)
     place[tagged] = np.arange(len(tagged))

@@ -12,8 +12,9 @@ import numpy as np
 import pyvista as pv
 from numpy.typing import NDArray
 
-from organtwin.errors import InputError, suggestion
+from organtwin.errors import InputError
 from organtwin.mesh.tetrahedra import gmsh_session
+from organtwin.mesh.volume_mesh import in_region
 
 type Points = NDArray[np.float64]
 type Index = NDArray[np.int64]
@@ -62,9 +63,7 @@ class HexahedralMesh:
         Raises:
             InputError: no region of that name.
         """
-        if name not in self.region_names:
-            raise InputError("mesh", f"no region `{name}`.", suggestion(name, self.region_names))
-        chosen = self.regions == self.region_names[name]
+        chosen = in_region(self.regions, self.region_names, name)
         return float(hexahedron_volumes(self.points, self.cells[chosen]).sum())
 
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from organtwin.mesh.conforming.faces_between import interface_triangles
+from organtwin.mesh.conforming.faces_between import interface_triangles, with_interfaces
 from organtwin.mesh.conforming.improvement import improve
-from organtwin.mesh.conforming.interfaces import OUTSIDE, Interfaces, facet_name
+from organtwin.mesh.conforming.interfaces import Interfaces
 from organtwin.mesh.conforming.sizes import SizeField
 from organtwin.mesh.conforming.tetrahedra import fill
 from organtwin.mesh.volume_mesh import TetrahedralMesh
@@ -84,10 +84,4 @@ def joined(
         cells.append(np.where(own >= n, own + shift, own))
         regions.append(region)
     all_cells, all_regions = np.concatenate(cells), np.concatenate(regions)
-    triangles, sides = interface_triangles(all_cells, all_regions)
-    called = {number: name for name, number in names.items()} | {0: OUTSIDE}
-    pairs, tag = np.unique(sides, axis=0, return_inverse=True)
-    facets = {facet_name(called[a], called[b]): k for k, (a, b) in enumerate(pairs.tolist(), 1)}
-    return TetrahedralMesh(
-        np.concatenate(xs), all_cells, all_regions, dict(names), triangles, tag.ravel() + 1, facets
-    )
+    return with_interfaces(np.concatenate(xs), all_cells, all_regions, dict(names))[0]

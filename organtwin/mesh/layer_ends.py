@@ -15,6 +15,7 @@ from organtwin.errors import MeshError
 from organtwin.mesh.closest import closest_on_triangles
 from organtwin.mesh.conforming.interfaces import Interfaces
 from organtwin.mesh.layers import vertex_normals
+from organtwin.mesh.vectors import unit
 
 type Points = NDArray[np.float64]
 type Index = NDArray[np.int64]
@@ -173,11 +174,11 @@ def slopes_at(interfaces: Interfaces, ends: list[End], outwards: Points, height:
     result = np.zeros_like(interfaces.points)
     for end in ends:
         triangles, start = interfaces.triangles[end.triangles], interfaces.points[end.vertices]
-        slope = _unit(vertex_normals(interfaces.points, triangles)[end.vertices])
+        slope = unit(vertex_normals(interfaces.points, triangles)[end.vertices])
         if end.rounded:
-            into = _unit(_across(-outwards[end.vertices], slope))
+            into = unit(_across(-outwards[end.vertices], slope))
             foot, _ = closest_on_triangles(start + height * into, interfaces.points, triangles)
-            slope = _unit(_across(slope, _unit(foot - start)))
+            slope = unit(_across(slope, unit(foot - start)))
         result[end.vertices] = slope
     return result
 
@@ -185,10 +186,6 @@ def slopes_at(interfaces: Interfaces, ends: list[End], outwards: Points, height:
 def _across(vectors: Points, axes: Points) -> Points:
     """The part of vectors at right angles to unit axes."""
     return vectors - np.einsum("ij,ij->i", vectors, axes)[:, None] * axes
-
-
-def _unit(vectors: Points) -> Points:
-    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1), 1e-300)[:, None])
 
 
 def _stiffness(points: Points, triangles: Index) -> sparse.csr_array:

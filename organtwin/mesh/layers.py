@@ -16,6 +16,7 @@ from organtwin.mesh.outwards import check_outwards
 from organtwin.mesh.prisms import split_prisms, split_squares
 from organtwin.mesh.quality import signed_volumes
 from organtwin.mesh.surface_files import TriangleSurface
+from organtwin.mesh.vectors import unit
 from organtwin.mesh.volume_mesh import TetrahedralMesh
 
 type Points = NDArray[np.float64]
@@ -148,7 +149,7 @@ def shell_on(
     """
     direction, stretch = _directions(points, triangles, rims, slopes)
     sign = -1.0 if growth.inward else 1.0
-    normals = sign * _unit(vertex_normals(points, triangles))
+    normals = sign * unit(vertex_normals(points, triangles))
     tree = cKDTree(points if obstacles is None else np.concatenate([points, obstacles]))
     room = growth.room * touching_balls(tree, points, normals, 2.0 * growth.thickness / growth.room)
     neighbours = _neighbours(points, triangles)
@@ -216,11 +217,11 @@ def rims_of(points: Points, triangles: Index) -> list[Index]:
 def vertex_normals(points: Points, triangles: Index) -> Points:
     """Sums of the unit normals of the triangles around, weighted with their angles, (n, 3)."""
     corners = points[triangles]
-    normals = _unit(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
+    normals = unit(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
     result = np.zeros_like(points)
     for k in range(3):
-        one = _unit(corners[:, (k + 1) % 3] - corners[:, k])
-        other = _unit(corners[:, (k + 2) % 3] - corners[:, k])
+        one = unit(corners[:, (k + 1) % 3] - corners[:, k])
+        other = unit(corners[:, (k + 2) % 3] - corners[:, k])
         angle = np.arccos(np.clip(np.einsum("ij,ij->i", one, other), -1.0, 1.0))
         np.add.at(result, triangles[:, k], angle[:, None] * normals)
     return result
@@ -228,9 +229,9 @@ def vertex_normals(points: Points, triangles: Index) -> Points:
 
 def _seen_by_all(points: Points, triangles: Index) -> Points:
     """Vertex normals, turned at sharp edges until no triangle around sees them from behind."""
-    direction = _unit(vertex_normals(points, triangles))
+    direction = unit(vertex_normals(points, triangles))
     corners = points[triangles]
-    normals = _unit(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
+    normals = unit(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
     vertex, owner = triangles.ravel(), np.repeat(np.arange(len(triangles)), 3)
     for _ in range(TURNS):
         height = np.einsum("ij,ij->i", direction[vertex], normals[owner])
@@ -240,7 +241,7 @@ def _seen_by_all(points: Points, triangles: Index) -> Points:
         if not len(low):
             break
         turned = direction[vertex[low]] + 0.2 * normals[owner[low]]
-        direction[vertex[low]] = _unit(turned)
+        direction[vertex[low]] = unit(turned)
     return direction
 
 
@@ -252,11 +253,11 @@ def _directions(
     slopes = _planes(points, rims) if slopes is None else slopes
     sliding = slopes.any(axis=1)
     along = np.einsum("ij,ij->i", direction, slopes)[:, None] * slopes
-    direction[sliding] = _unit(direction - along)[sliding]
+    direction[sliding] = unit(direction - along)[sliding]
     # The mean of the heights of a unit step over the triangles around; an edge needs a longer step.
     weight = np.zeros(len(points))
     corners = points[triangles]
-    normals = _unit(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
+    normals = unit(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
     height = np.zeros(len(points))
     for k in range(3):
         np.add.at(weight, triangles[:, k], 1.0)
@@ -343,8 +344,3 @@ def _named(
         [np.full(len(part), numbers[name]) for part, name in zip(facets, found, strict=True)]
     )
     return replace(mesh, facets=np.concatenate(facets), facet_tags=tags, facet_names=numbers)
-
-
-def _unit(vectors: Points) -> Points:
-    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return np.asarray(vectors / np.maximum(length, 1e-300))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -271,18 +272,26 @@ def _read_polydata(file: Path) -> tuple[TriangleSurface, str | None]:
     return surface, found
 
 
-def _loaded(file: Path) -> pv.PolyData:
-    """What VTK reads of a file, its complaints turned into an error."""
+@contextmanager
+def vtk_silent() -> Iterator[None]:
+    """No complaints of VTK on the standard error meanwhile."""
     display = vtk.vtkObject.GetGlobalWarningDisplay()
     vtk.vtkObject.SetGlobalWarningDisplay(0)
     try:
-        data = pv.read(str(file))
+        yield
+    finally:
+        vtk.vtkObject.SetGlobalWarningDisplay(display)
+
+
+def _loaded(file: Path) -> pv.PolyData:
+    """What VTK reads of a file, its complaints turned into an error."""
+    try:
+        with vtk_silent():
+            data = pv.read(str(file))
     except Exception as error:  # readers raise what they like
         raise InputError(
             str(file), f"can't be read as a surface ({error}).", "Export it again."
         ) from None
-    finally:
-        vtk.vtkObject.SetGlobalWarningDisplay(display)
     if isinstance(data, pv.MultiBlock):
         data = data.combine().extract_surface(algorithm=None)
     if not isinstance(data, pv.PolyData):

@@ -62,10 +62,24 @@ class TetrahedralMesh:
         Raises:
             InputError: no region of that name.
         """
-        if name not in self.region_names:
-            raise InputError("mesh", f"no region `{name}`.", suggestion(name, self.region_names))
-        chosen = self.regions == self.region_names[name]
+        chosen = in_region(self.regions, self.region_names, name)
         return float(signed_volumes(self.points, self.cells[chosen]).sum())
+
+
+def in_region(regions: Index, names: Mapping[str, int], name: str) -> NDArray[np.bool_]:
+    """Which cells belong to a region.
+
+    Args:
+        regions: Integer of the region of each cell, shape (m,).
+        names: Name of a region → its integer.
+        name: The region.
+
+    Raises:
+        InputError: no region of that name.
+    """
+    if name not in names:
+        raise InputError("mesh", f"no region `{name}`.", suggestion(name, names))
+    return np.asarray(regions == names[name])
 
 
 def nodal_directions(mesh: TetrahedralMesh, name: str) -> Points:

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pyvista as pv
-import vtk
 from numpy.typing import NDArray
 
 from organtwin.errors import InputError
+from organtwin.mesh.surface_files import vtk_silent
 from organtwin.mesh.volume_mesh import (
     DIRECTIONS,
     WHOLE,
@@ -53,14 +53,11 @@ def read_vtk(file: Path) -> TetrahedralMesh:
 
 
 def _grid(file: Path) -> pv.UnstructuredGrid:
-    display = vtk.vtkObject.GetGlobalWarningDisplay()
-    vtk.vtkObject.SetGlobalWarningDisplay(0)
     try:
-        data = pv.read(str(file))
+        with vtk_silent():
+            data = pv.read(str(file))
     except Exception as error:  # readers raise what they like
         raise InputError(str(file), f"can't be read ({error}).", "Export again.") from None
-    finally:
-        vtk.vtkObject.SetGlobalWarningDisplay(display)
     if not isinstance(data, pv.UnstructuredGrid):
         raise InputError(
             str(file),

@@ -18,12 +18,10 @@ from organtwin.mesh.conforming.topology import (
     Flags,
     Index,
     Net,
-    dots,
-    lengths_of,
     normals_of,
     shapes_of,
-    unit,
 )
+from organtwin.mesh.vectors import dots, lengths_of, unit
 
 #: Edges shorter than this part of the size collapse, and none longer than `LONG` may be made.
 SHORT, LONG = 0.8, 4.0 / 3.0

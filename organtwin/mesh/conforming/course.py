@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from organtwin.mesh.conforming.topology import ALONG, Index, Net, Points, dots, unit
+from organtwin.mesh.conforming.topology import ALONG, Index, Net, Points
+from organtwin.mesh.vectors import dots, unit
 
 
 @dataclass(frozen=True)

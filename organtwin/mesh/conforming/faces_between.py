@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from scipy.spatial import cKDTree
 
 from organtwin.mesh.conforming.batches import OPPOSITE, Mask, Patch, neighbours
 from organtwin.mesh.conforming.cell_shape import Index, Points
+from organtwin.mesh.conforming.interfaces import OUTSIDE, facet_name
 from organtwin.mesh.intersections import intersecting_pairs
+from organtwin.mesh.volume_mesh import TetrahedralMesh
 
 
 def interface_triangles(cells: Index, regions: Index) -> tuple[Index, Index]:
@@ -26,6 +30,31 @@ def interface_triangles(cells: Index, regions: Index) -> tuple[Index, Index]:
     cell, corner = np.nonzero(there < regions[:, None])
     triangles = cells[cell[:, None], OPPOSITE[corner]]
     return triangles, np.stack([regions[cell], there[cell, corner]], axis=1)
+
+
+def with_interfaces(
+    points: Points, cells: Index, regions: Index, names: Mapping[str, int]
+) -> tuple[TetrahedralMesh, Index]:
+    """A mesh whose facets between regions are named by both, ``wall-blood``, ``wall-outside``.
+
+    Args:
+        points: Vertices (mm), shape (n, 3).
+        cells: Vertex indices, positive volumes, shape (m, 4).
+        regions: Region of each cell, above 0, shape (m,).
+        names: Name of a region → its number.
+
+    Returns:
+        The mesh, and the two regions of each facet as `interface_triangles` gives them.
+    """
+    triangles, sides = interface_triangles(cells, regions)
+    called = {number: name for name, number in names.items()} | {0: OUTSIDE}
+    pairs, tag = np.unique(sides, axis=0, return_inverse=True)
+    facets = {
+        facet_name(called[behind], called[front]): k
+        for k, (behind, front) in enumerate(pairs.tolist(), 1)
+    }
+    mesh = TetrahedralMesh(points, cells, regions, names, triangles, tag.ravel() + 1, facets)
+    return mesh, sides
 
 
 def crossing_vertices(before: Patch, after: Patch) -> Index:

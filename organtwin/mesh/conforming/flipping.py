@@ -15,11 +15,9 @@ from organtwin.mesh.conforming.topology import (
     Flags,
     Index,
     Net,
-    dots,
-    lengths_of,
     normals_of,
-    unit,
 )
+from organtwin.mesh.vectors import dots, lengths_of, unit
 
 #: Smallest cosine between the normals of the two triangles, before and after.
 _BEND = 0.7

@@ -17,8 +17,6 @@ from organtwin.mesh.conforming.swaps import remove_edges, remove_faces
 from organtwin.mesh.conforming.vertex_moves import move
 from organtwin.mesh.quality import dihedral_angles, signed_volumes
 
-__all__ = ["Improved", "improve", "interface_triangles"]
-
 #: Rounds of moves within a round of improvement.
 MOVES = 10
 #: What is tried in the first round, in the second, and in those after.

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from organtwin.errors import MeshError
 from organtwin.image.volume import LabelMap
 from organtwin.mesh.conforming.delaunay import DELAUNAY, FRONTAL, HXT
-from organtwin.mesh.conforming.improvement import interface_triangles
-from organtwin.mesh.conforming.interfaces import OUTSIDE, Interfaces, facet_name
+from organtwin.mesh.conforming.faces_between import with_interfaces
+from organtwin.mesh.conforming.interfaces import Interfaces
 from organtwin.mesh.conforming.places import places_in
 from organtwin.mesh.conforming.route import Filled, MeshOptions, Route, Way
 from organtwin.mesh.conforming.wild import wild_installed
@@ -167,23 +167,8 @@ def _failed(place: str, attempts: list[Attempt]) -> MeshError:
 def _conforming(
     filled: Filled, names: dict[str, int], attempts: list[Attempt], options: MeshOptions
 ) -> Conforming:
-    triangles, sides = interface_triangles(filled.cells, filled.regions)
-    interfaces = _compact(filled.points, triangles, sides, names)
-    called = {number: name for name, number in names.items()} | {0: OUTSIDE}
-    pairs, tag = np.unique(sides, axis=0, return_inverse=True)
-    facets = {
-        facet_name(called[behind], called[front]): k
-        for k, (behind, front) in enumerate(pairs.tolist(), 1)
-    }
-    mesh = TetrahedralMesh(
-        points=filled.points,
-        cells=filled.cells,
-        regions=filled.regions,
-        region_names=names,
-        facets=triangles,
-        facet_tags=tag.ravel() + 1,
-        facet_names=facets,
-    )
+    mesh, sides = with_interfaces(filled.points, filled.cells, filled.regions, names)
+    interfaces = _compact(filled.points, mesh.facets, sides, names)
     decisions = [*filled.decisions]
     if len(attempts) > 1:
         taken = max(attempts, key=lambda a: a.min_dihedral)

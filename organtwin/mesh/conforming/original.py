@@ -10,16 +10,8 @@ from scipy.spatial import cKDTree
 
 from organtwin.mesh.closest import SAMPLES, on_segments, on_triangles, samples
 from organtwin.mesh.conforming.gaps import half_gaps
-from organtwin.mesh.conforming.topology import (
-    CORNER,
-    Index,
-    Net,
-    Points,
-    dots,
-    lengths_of,
-    normals_of,
-    unit,
-)
+from organtwin.mesh.conforming.topology import CORNER, Index, Net, Points, normals_of
+from organtwin.mesh.vectors import dots, lengths_of, unit
 
 #: Samples near a place whose triangles or curve edges are looked at.
 _NEAREST = 5

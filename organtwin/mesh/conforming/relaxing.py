@@ -16,12 +16,10 @@ from organtwin.mesh.conforming.topology import (
     Index,
     Net,
     Points,
-    dots,
-    lengths_of,
     normals_of,
     shapes_of,
-    unit,
 )
+from organtwin.mesh.vectors import dots, lengths_of, unit
 
 #: Part of the way to the middle of the neighbours.
 _STEP = 0.8

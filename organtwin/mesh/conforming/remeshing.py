@@ -18,17 +18,9 @@ from organtwin.mesh.conforming.region_volumes import keep_volumes
 from organtwin.mesh.conforming.relaxing import balance, relax
 from organtwin.mesh.conforming.sizes import SizeField
 from organtwin.mesh.conforming.splitting import split
-from organtwin.mesh.conforming.topology import (
-    FROZEN,
-    Flags,
-    Index,
-    Net,
-    Points,
-    lengths_of,
-    net_of,
-    unit,
-)
+from organtwin.mesh.conforming.topology import FROZEN, Flags, Index, Net, Points, net_of
 from organtwin.mesh.intersections import intersecting_pairs
+from organtwin.mesh.vectors import lengths_of, unit
 
 #: Smallest angle (degrees) below which sizes are reduced, and what they then are, in parts of the
 #: triangle's least height.

@@ -14,7 +14,8 @@ from organtwin.errors import InputError
 from organtwin.image.volume import Grid
 from organtwin.mesh.balls import touching_balls
 from organtwin.mesh.conforming.interfaces import Interfaces
-from organtwin.mesh.conforming.topology import Net, net_of, unit
+from organtwin.mesh.conforming.topology import Net, net_of
+from organtwin.mesh.vectors import unit
 
 type Points = NDArray[np.float64]
 

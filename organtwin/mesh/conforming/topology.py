@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
+from organtwin.mesh.vectors import dots, lengths_of, unit
+
 type Points = NDArray[np.float64]
 type Index = NDArray[np.int64]
 type Flags = NDArray[np.bool_]
@@ -149,22 +151,6 @@ class Net:
         kept = np.flatnonzero(used)
         triangles = (np.cumsum(used) - 1)[self.triangles]
         return Net(self.points[kept], triangles, self.sheet, self.kind[kept]), kept
-
-
-def dots(one: Points, two: Points) -> Points:
-    """Scalar products along the last axis."""
-    # Several times faster than the sum of products, whose loops are three long.
-    return np.asarray(np.einsum("...k,...k->...", one, two))
-
-
-def unit(vectors: Points) -> Points:
-    """Vectors of length one, zeros where they have none, shape (..., 3)."""
-    return np.asarray(vectors / np.maximum(lengths_of(vectors), 1e-300)[..., None])
-
-
-def lengths_of(vectors: Points) -> Points:
-    """Lengths of vectors along the last axis."""
-    return np.sqrt(dots(vectors, vectors))
 
 
 def normals_of(corners: Points) -> Points:

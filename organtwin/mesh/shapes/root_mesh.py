@@ -17,6 +17,7 @@ from organtwin.mesh.quality import signed_volumes
 from organtwin.mesh.shapes.aortic_root import CUSPS, AorticRoot
 from organtwin.mesh.surface_files import TriangleSurface
 from organtwin.mesh.tetrahedra import gmsh_session
+from organtwin.mesh.vectors import unit
 from organtwin.mesh.volume_mesh import TetrahedralMesh
 
 type Points = NDArray[np.float64]
@@ -253,10 +254,10 @@ def _offset(root: AorticRoot, leaflet: _Leaflet, layers: int) -> Points:
     """Vertices of each level of the leaflet at x > 0, (layers + 1, n, 3)."""
     middle = root.middle(leaflet.u, leaflet.v)
     up = [root.on_wall(*root.across(leaflet.u, s)) for s in (-1e-3, 1e-3)]
-    in_wall = _unit(up[1] - up[0])
-    normal = _unit(vertex_normals(middle, leaflet.triangles))
+    in_wall = unit(up[1] - up[0])
+    normal = unit(vertex_normals(middle, leaflet.triangles))
     near = ((1.0 - leaflet.v) ** 3)[:, None]
-    direction = _unit(near * in_wall + (1.0 - near) * normal)
+    direction = unit(near * in_wall + (1.0 - near) * normal)
     ways = root.leaflet * (np.arange(layers + 1) / layers - 0.5)
     return np.asarray(middle + ways[:, None, None] * direction)
 
@@ -321,7 +322,3 @@ def _edges_at(triangles: Index, chosen: NDArray[np.bool_]) -> Index:
 def _turned(points: Points, k: int) -> Points:
     c, s = np.cos(2 * np.pi / 3 * k), np.sin(2 * np.pi / 3 * k)
     return np.asarray(points @ np.array([[c, s, 0.0], [-s, c, 0.0], [0.0, 0.0, 1.0]]))
-
-
-def _unit(vectors: Points) -> Points:
-    return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True))
