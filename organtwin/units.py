@@ -20,6 +20,7 @@ ML = 1000.0
 
 _SIZE_NAMES = {
     "mm": "length", "ms": "time", "kPa": "pressure", "mV": "potential", "mm^3": "volume",
+    "mm^2": "area",
     "mm/ms": "speed", "mS/mm": "conductivity", "degree": "angle", "1/ms": "frequency",
     "mm^3/ms": "flow", "kPa/mm": "stiffness per area", "kPa*ms/mm": "damping per area",
     "kPa*ms/mm^3": "flow resistance", "mm^3/kPa": "compliance", "kPa*ms^2/mm^3": "flow inertance",

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from dolfinx import fem
 
 from organtwin.anatomy.coordinates import Coordinates, coordinates
 from organtwin.anatomy.fibres import FibreAngles, Fibres, fibres
+from organtwin.case.blood import circulation
 from organtwin.case.electrical import Electrical, electrical
 from organtwin.case.schema import Case, PassiveLaw
 from organtwin.cells.model import CellModel
 from organtwin.cells.pacing import PacedCell
 from organtwin.cells.tension import Land2017
-from organtwin.circulation.network import ClosedLoop
 from organtwin.coupling.electromechanics import Electromechanics
 from organtwin.coupling.reference import IMAGE, Held, Reference, Unloaded
 from organtwin.coupling.transfer import quadrature_space
@@ -71,7 +71,7 @@ def assemble(case: Case, domain: Domain, cell: PacedCell, sigma: Conductivity) -
         formulation=FORMULATIONS[case.mechanics.formulation],
         reference=reference_state(case, domain),
     )
-    loop = closed_loop(case)
+    loop = circulation(case.circulation)
     heart = Electromechanics(electric.ep, mechanics, muscle, loop, loop.rest())
     return Assembly(heart, electric, domain, passive, coarse_fibres)
 
@@ -152,19 +152,6 @@ def reference_state(case: Case, domain: Domain) -> Reference:
         case "prestressed":
             return Held.sought(domain, formulation, loaded_fibres=of_image)
     return IMAGE
-
-
-def closed_loop(case: Case) -> ClosedLoop:
-    """Circulation of the case, at the size of the adult heart of its source."""
-    section = case.circulation
-    loop = ClosedLoop.regazzoni_2022(section.cycle_length)
-    systemic = replace(
-        loop.systemic, R_ar=section.systemic_resistance, C_ar=section.systemic_compliance
-    )
-    pulmonary = replace(
-        loop.pulmonary, R_ar=section.pulmonary_resistance, C_ar=section.pulmonary_compliance
-    )
-    return replace(loop, systemic=systemic, pulmonary=pulmonary)
 
 
 def mean_edge(domain: Domain) -> float:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from organtwin.case.blood import warmed_up
 from organtwin.case.build import Assembly
 from organtwin.case.schema import Case
-from organtwin.circulation.network import LV, RV
 from organtwin.coupling.electromechanics import Electromechanics
 from organtwin.coupling.reference import Held, Unloaded
 from organtwin.errors import SolverError
@@ -57,8 +57,9 @@ def filled(case: Case, assembly: Assembly) -> Filled:
     """
     heart, section = assembly.heart, case.circulation
     loop = heart.loop
-    settled = loop.settle(section.warm_up_beats, extra_volume=section.extra_volume)
-    pressures = loop.chamber_pressures(settled, 0.0)[[LV, RV]]
+    settled, warming = warmed_up(section, loop)
+    at_rest = loop.pressures(settled, 0.0)
+    pressures = np.array([at_rest["lv"], at_rest["rv"]])
     given = case.mechanics.image_pressure
     shown = pressures if given is None else np.array([given.lv, given.rv])
     told, results = _reference(case, heart, shown)
@@ -76,7 +77,7 @@ def filled(case: Case, assembly: Assembly) -> Filled:
         f"and that circulation, of an adult at rest, is scaled by {size:.2f} to the left "
         "ventricle's volume."
     )
-    return Filled(size, [told, circulation] if told else [circulation], results)
+    return Filled(size, [*([told] if told else []), warming, circulation], results)
 
 
 def _reference(

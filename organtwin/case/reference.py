@@ -39,15 +39,20 @@ shown here. `--set mesh.size="3 mm"` replaces a value for one run.
 
 def case_reference() -> str:
     """The page of simulations, as Markdown."""
-    return "\n".join([_HEAD, *_section("", Case)]).rstrip() + "\n"
+    return "\n".join([_HEAD, *_section("", Case, set())]).rstrip() + "\n"
 
 
 def organ_reference() -> str:
     """The page of meshes, as Markdown."""
-    return "\n".join([_ORGAN_HEAD, *_section("", OrganCase)]).rstrip() + "\n"
+    return "\n".join([_ORGAN_HEAD, *_section("", OrganCase, set())]).rstrip() + "\n"
 
 
-def _section(name: str, model: type[BaseModel], *, several: bool = False) -> Iterator[str]:
+def _section(
+    name: str, model: type[BaseModel], told: set[tuple[str, type]], *, several: bool = False
+) -> Iterator[str]:
+    if (name, model) in told:  # a section that several choices have
+        return
+    told.add((name, model))
     table = f"[[{name}]]" if several else f"[{name}]"
     heading = f"## `{table}`" if name else "## Top level"
     yield f"{heading}\n"
@@ -63,7 +68,7 @@ def _section(name: str, model: type[BaseModel], *, several: bool = False) -> Ite
         if get_origin(field.annotation) is dict:
             inner += ".NAME"
         for choice in _models(field):
-            yield from _section(inner, choice, several=get_origin(field.annotation) is tuple)
+            yield from _section(inner, choice, told, several=get_origin(field.annotation) is tuple)
 
 
 def _models(field: FieldInfo) -> list[type[BaseModel]]:
@@ -96,9 +101,9 @@ def _meaning(field: FieldInfo) -> str:
     parts = [_sentence(field.description)] if field.description else []
     choices = _choices(field.annotation)
     if len(choices) == 1 and field.is_required():
-        parts.append(f'`"{choices[0]}"` chooses this law.')
+        parts.append(f'`"{choices[0]}"` chooses this.')
     elif len(choices) == 1:
-        parts.append("The only one so far." if not parts else "")
+        parts.append("Chooses this, as does leaving it out." if not parts else "")
     elif choices:
         parts.append("One of " + ", ".join(f"`{choice}`" for choice in choices) + ".")
     bounds = _bounds(field)

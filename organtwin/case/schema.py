@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from organtwin.case.quantities import (
     Angle,
+    Area,
     Compliance,
     Concentration,
     Count,
@@ -565,16 +566,41 @@ class Mechanics(Section):
         return {"law": "holzapfel_ogden", **section} if isinstance(section, dict) else section
 
 
-class Circulation(Section):
+#: Beats per time.
+HeartRate = Annotated[Frequency, Field(ge=20 * PER_MINUTE, le=300 * PER_MINUTE)]
+#: Beats of a lumped circulation, None for as many as its limit cycle takes.
+WarmUp = Annotated[Count, Field(ge=0, le=1000)] | None
+
+
+ValveName = Literal["mitral", "aortic", "tricuspid", "pulmonary"]
+
+
+class HeartValve(Section):
+    """A narrow or leaking `mitral`, `aortic`, `tricuspid` or `pulmonary` valve."""
+
+    area: Annotated[Area, Field(gt=5.0, le=1000.0)] | None = None
+    """Effective orifice area of a narrow valve when it is open."""
+    leak_area: Annotated[Area, Field(ge=0.0, le=500.0)] = 0.0
+    """Effective regurgitant orifice area when it is closed."""
+
+    @model_validator(mode="after")
+    def _closes(self) -> Self:
+        if self.area is not None and self.leak_area >= self.area:
+            raise ValueError("`leak_area` is not below `area`: the valve would never close.")
+        return self
+
+
+class ClosedCirculation(Section):
     """The rest of the body: atria, valves and vessels as a closed loop (Regazzoni et al. 2022)."""
 
     model: Literal["closed_loop"] = "closed_loop"
-    heart_rate: Annotated[Frequency, Field(ge=20 * PER_MINUTE, le=300 * PER_MINUTE)] = (
-        75 * PER_MINUTE
-    )
+    heart_rate: HeartRate = 75 * PER_MINUTE
     """Beats per time."""
-    warm_up_beats: Annotated[Count, Field(ge=0, le=1000)] = 20
-    """Beats of the lumped loop alone, before the 3D heart takes the ventricles' place."""
+    warm_up_beats: WarmUp = None
+    """Beats of the lumped loop alone, before the 3D heart takes the ventricles' place; without it
+    until they repeat themselves."""
+    valves: dict[ValveName, HeartValve] = {}
+    """Narrow and leaking valves."""
     systemic_resistance: Annotated[FlowResistance, Field(gt=0.0)] = 0.733 * 0.133322387415
     """Resistance of the systemic arteries."""
     systemic_compliance: Annotated[Compliance, Field(gt=0.0)] = 1.372e3 / 0.133322387415
@@ -590,6 +616,48 @@ class Circulation(Section):
     def cycle_length(self) -> float:
         """Length of a beat (ms)."""
         return 1 / self.heart_rate
+
+
+class Arteries(Section):
+    """A Windkessel of three elements that drains to a venous pressure."""
+
+    impedance: Annotated[FlowResistance, Field(gt=0.0)]
+    """Characteristic impedance of the great artery."""
+    compliance: Annotated[Compliance, Field(gt=0.0)]
+    """Compliance of all arteries."""
+    resistance: Annotated[FlowResistance, Field(gt=0.0)]
+    """Peripheral resistance."""
+    venous_pressure: Pressure = 0.0
+    """Pressure behind it."""
+
+
+class OpenCirculation(Section):
+    """Ventricles that fill from given atrial pressures and eject into Windkessels."""
+
+    model: Literal["open_loop"]
+    heart_rate: HeartRate = 75 * PER_MINUTE
+    """Beats per time."""
+    warm_up_beats: WarmUp = None
+    """Beats of the lumped loop alone, before the 3D heart takes the ventricles' place; without it
+    until they repeat themselves."""
+    valves: dict[ValveName, HeartValve] = {}
+    """Narrow and leaking valves."""
+    la_pressure: Annotated[Pressure, Field(gt=0.0)]
+    """Pressure that the left ventricle fills from."""
+    ra_pressure: Annotated[Pressure, Field(gt=0.0)]
+    """Pressure that the right ventricle fills from."""
+    systemic: Arteries
+    """Aorta and what follows."""
+    pulmonary: Arteries
+    """Pulmonary artery and what follows."""
+
+    @property
+    def cycle_length(self) -> float:
+        """Length of a beat (ms)."""
+        return 1 / self.heart_rate
+
+
+Circulation = ClosedCirculation | OpenCirculation
 
 
 class Run(Section):
@@ -623,9 +691,14 @@ class Case(Section):
     fibres: Fibres = Fibres()
     electrophysiology: Electrophysiology = Electrophysiology()
     mechanics: Mechanics = Mechanics()
-    circulation: Circulation = Circulation()
+    circulation: Annotated[Circulation, Field(discriminator="model")] = ClosedCirculation()
     run: Run = Run()
     output: Output = Output()
+
+    @field_validator("circulation", mode="before")
+    @classmethod
+    def _closed_unless_told(cls, section: object) -> object:
+        return {"model": "closed_loop", **section} if isinstance(section, dict) else section
 
     @property
     def duration(self) -> float:

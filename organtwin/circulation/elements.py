@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from organtwin.errors import InputError
 
@@ -88,16 +91,32 @@ class Vessels:
         )  # fmt: skip
 
 
+#: Density of blood (mg/mm³).
+BLOOD_DENSITY = 1.06
+
+
 @dataclass(frozen=True)
 class Valve:
-    """A diode: Q = Δp / R with R small forwards and large backwards.
+    """A valve that may be narrow and may leak.
+
+        forwards:   Δp = R_open Q + ρ Q² / (2 A²)      A: effective orifice area
+        backwards:  Q = Δp / R_closed − Q_leak,  |Δp| = R_open Q_leak + ρ Q_leak² / (2 A_leak²)
+
+    The quadratic loss is Bernoulli's, the clinic's Δp = 4 v² (mmHg, m/s) with v = Q / A.
 
     Attributes:
         R_open, R_closed: Resistances (kPa·ms/mm³).
+        area: Effective orifice area when open (mm²); a healthy valve has no quadratic loss.
+        leak_area: Effective regurgitant orifice area when closed (mm²).
+
+    Source:
+        Baumgartner et al. (2009), Eur. J. Echocardiogr. 10:1–25 (pressure gradients and orifices).
     """
 
     R_open: float
     R_closed: float
+    area: float = math.inf
+    leak_area: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 < self.R_open < self.R_closed:
@@ -106,11 +125,93 @@ class Valve:
                 f"R_open = {self.R_open}, R_closed = {self.R_closed}.",
                 "The open resistance must be > 0 and below the closed one.",
             )
+        if not 0 <= self.leak_area < self.area:
+            raise InputError(
+                "Valve",
+                f"area = {self.area} mm², leak_area = {self.leak_area} mm².",
+                "The orifice must be > 0 and larger than the leak.",
+            )
 
-    def conductance(self, pressure_drop: float) -> float:
-        """1/R (mm³/(kPa·ms)) for the pressure drop along the direction of flow (kPa)."""
-        return 1 / self.R_open if pressure_drop > 0 else 1 / self.R_closed
+    def flow(self, pressure_drop: float) -> tuple[float, float]:
+        """Flow (mm³/ms) for a pressure drop in its direction (kPa), and its derivative."""
+        if pressure_drop > 0:
+            return self._through(pressure_drop, self.area)
+        back, slope = self._through(-pressure_drop, self.leak_area)
+        return pressure_drop / self.R_closed - back, 1 / self.R_closed + slope
 
     def scaled(self, size: float) -> Valve:
         """The same pressures at ``size`` times the flow."""
-        return Valve(self.R_open / size, self.R_closed / size)
+        return Valve(
+            self.R_open / size, self.R_closed / size, self.area * size, self.leak_area * size
+        )
+
+    def _through(self, drop: float, area: float) -> tuple[float, float]:
+        """Flow through an orifice and its derivative."""
+        if area == 0:
+            return 0.0, 0.0
+        root = math.sqrt(self.R_open**2 + 2 * BLOOD_DENSITY * drop / area**2)
+        return 2 * drop / (self.R_open + root), 1 / root
+
+
+@dataclass(frozen=True)
+class Valves:
+    """The four valves of the heart.
+
+    Attributes:
+        mitral, aortic, tricuspid, pulmonary: Each of them.
+    """
+
+    mitral: Valve
+    aortic: Valve
+    tricuspid: Valve
+    pulmonary: Valve
+
+    @classmethod
+    def alike(cls, valve: Valve) -> Valves:
+        """Four of the same kind."""
+        return cls(valve, valve, valve, valve)
+
+    def flows(self, drops: Iterable[float]) -> NDArray[np.float64]:
+        """Flows (mm³/ms) for pressure drops (kPa), and their derivatives, shape (4, 2)."""
+        valves = (self.mitral, self.aortic, self.tricuspid, self.pulmonary)
+        return np.array([v.flow(float(drop)) for v, drop in zip(valves, drops, strict=True)])
+
+    def scaled(self, size: float) -> Valves:
+        """The same pressures at ``size`` times the flows."""
+        return Valves(
+            self.mitral.scaled(size), self.aortic.scaled(size),
+            self.tricuspid.scaled(size), self.pulmonary.scaled(size),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Windkessel:
+    """Arteries as three elements that end at a venous pressure.
+
+        p = p_C + Z Q,    C ṗ_C = Q − (p_C − p_ven) / R
+
+    Attributes:
+        Z: Characteristic impedance (kPa·ms/mm³).
+        C: Compliance (mm³/kPa).
+        R: Peripheral resistance (kPa·ms/mm³).
+        p_ven: Pressure that it drains to (kPa).
+
+    Source:
+        Westerhof, Lankhaar, Westerhof (2009), Med. Biol. Eng. Comput. 47:131–141.
+    """
+
+    Z: float
+    C: float
+    R: float
+    p_ven: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("Z", "C", "R"):
+            if getattr(self, name) <= 0:
+                raise InputError(
+                    "Windkessel", f"{name} = {getattr(self, name)}.", "It must be > 0."
+                )
+
+    def scaled(self, size: float) -> Windkessel:
+        """The same pressures at ``size`` times the flow."""
+        return replace(self, Z=self.Z / size, C=self.C * size, R=self.R / size)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from organtwin.circulation.elements import Chamber, Valve, Vessels
-from organtwin.errors import InputError, SolverError
+from organtwin.circulation.elements import Chamber, Valve, Valves, Vessels
+from organtwin.circulation.stepping import Flows, Matrix, Rows, Vector, extended, implicit_step
+from organtwin.errors import InputError
 from organtwin.units import ML, MMHG
-
-Vector = NDArray[np.float64]
 
 #: Order of the loop's state: volumes (mm³), pressures (kPa), flows (mm³/ms).
 STATES = (
@@ -30,15 +27,6 @@ _INERTANCE = MMHG * 1e6 / ML  # 1 mmHg s²/mL in kPa ms²/mm³
 _ELASTANCE = MMHG / ML  # 1 mmHg/mL in kPa/mm³
 
 
-class Flows(NamedTuple):
-    """Flow through the four valves (mm³/ms = mL/s)."""
-
-    mitral: float
-    aortic: float
-    tricuspid: float
-    pulmonary: float
-
-
 @dataclass(frozen=True)
 class ClosedLoop:
     """Closed-loop circulation: chambers, valves, systemic and pulmonary vessels.
@@ -51,7 +39,7 @@ class ClosedLoop:
 
     Attributes:
         la, lv, ra, rv: Chambers.
-        valve: All four valves.
+        valves: The four valves.
         systemic, pulmonary: Vessels.
         period: Length of a beat (ms).
 
@@ -63,7 +51,7 @@ class ClosedLoop:
     lv: Chamber
     ra: Chamber
     rv: Chamber
-    valve: Valve
+    valves: Valves
     systemic: Vessels
     pulmonary: Vessels
     period: float
@@ -99,11 +87,16 @@ class ClosedLoop:
             lv=chamber(4.482, 0.17, 0.0, 250.0, 150.0, 42.0),
             ra=chamber(0.06, 0.07, atrial, 100.0, 100.0, 4.0),
             rv=chamber(0.2, 0.029, 0.0, 250.0, 150.0, 16.0),
-            valve=Valve(0.0075 * _RESISTANCE, 75006.2 * _RESISTANCE),
+            valves=Valves.alike(Valve(0.0075 * _RESISTANCE, 75006.2 * _RESISTANCE)),
             systemic=vessels(0.733, 1.372, 0.005, 0.32, 11.363, 0.0005),
             pulmonary=vessels(0.046, 20.0, 0.0005, 0.0015, 16.0, 0.0005),
             period=period,
         )
+
+    @property
+    def ventricles(self) -> list[int]:
+        """Where the volumes of LV and RV stand in the state."""
+        return [LV, RV]
 
     def rest(self) -> Vector:
         """Start that the loop settles from: the initial values of the source, shape (12,)."""
@@ -112,10 +105,20 @@ class ClosedLoop:
         flows = np.array([71.104, 94.039, 94.084, 473.279])
         return np.concatenate([volumes, pressures, flows])
 
+    def filled(self, y: Vector, extra_volume: float) -> Vector:
+        """The state with blood (mm³) added to the systemic veins, negative to take some."""
+        y = y.copy()
+        y[VEN_SYS] += extra_volume / self.systemic.C_ven
+        return y
+
     def scaled(self, size: float) -> ClosedLoop:
         """The loop of a heart with ``size`` times the volumes, at the same pressures."""
-        parts = ("la", "lv", "ra", "rv", "valve", "systemic", "pulmonary")
+        parts = ("la", "lv", "ra", "rv", "valves", "systemic", "pulmonary")
         return replace(self, **{part: getattr(self, part).scaled(size) for part in parts})
+
+    def scaled_state(self, y: Vector, size: float) -> Vector:
+        """The state of `scaled` that belongs to ``y``: pressures stay."""
+        return np.concatenate([size * y[:4], y[4:8], size * y[8:]])
 
     def blood_volume(self, y: Vector) -> float:
         """Blood in chambers and compliances (mm³); no step changes it."""
@@ -124,127 +127,64 @@ class ClosedLoop:
         )
         return float(y[:4].sum() + C @ y[4:8])
 
-    def chamber_pressures(self, y: Vector, t: float) -> Vector:
-        """Pressures of LA, LV, RA, RV (kPa) as elastances."""
-        chambers = (self.la, self.lv, self.ra, self.rv)
-        return np.array(
-            [
-                chamber.elastance(t, self.period) * (V - chamber.V0)
-                for chamber, V in zip(chambers, y[:4], strict=True)
-            ]
-        )
+    def pressures(self, y: Vector, t: float, given: Vector | None = None) -> dict[str, float]:
+        """Pressures (kPa) of chambers and vessels; of ``lv`` and ``rv`` those given, if any."""
+        chambers = {"la": self.la, "lv": self.lv, "ra": self.ra, "rv": self.rv}
+        found = {
+            name: chamber.elastance(t, self.period) * (float(V) - chamber.V0)
+            for (name, chamber), V in zip(chambers.items(), y[:4], strict=True)
+        }
+        if given is not None:
+            found["lv"], found["rv"] = map(float, given)
+        vessels = ("ar_sys", "ven_sys", "ar_pul", "ven_pul")
+        return found | dict(zip(vessels, map(float, y[4:8]), strict=True))
 
-    def flows(self, y: Vector, t: float, ventricles: Vector | None = None) -> Flows:
-        """Flow through the valves, with given ventricular pressures (LV, RV in kPa) if any."""
-        p_la, p_lv, p_ra, p_rv = self._pressures(y, t, ventricles)
-        drops = (p_la - p_lv, p_lv - y[AR_SYS], p_ra - p_rv, p_rv - y[AR_PUL])
-        return Flows(*(float(d * self.valve.conductance(d)) for d in drops))
+    def volumes(self, y: Vector) -> dict[str, float]:
+        """Volumes of the chambers (mm³)."""
+        return dict(zip(("la", "lv", "ra", "rv"), map(float, y[:4]), strict=True))
+
+    def flows(self, y: Vector, t: float, given: Vector | None = None) -> Flows:
+        """Flow through the valves, with given pressures of LV and RV (kPa) if any."""
+        drops = self._rows(t, given is not None).drops @ extended(y, given)
+        return Flows(*self.valves.flows(drops)[:, 0].tolist())
 
     def step(
-        self, y: Vector, t: float, dt: float, ventricles: Vector | None = None
-    ) -> tuple[Vector, Vector]:
-        """One step of the implicit Euler method.
-
-        For known valve positions the equations are linear, so the positions are iterated until
-        they agree with the pressure drops: exact, and every volume is accounted for.
-
-        Args:
-            y: State at ``t``.
-            t: Start (ms).
-            dt: Step (ms).
-            ventricles: Pressures of LV and RV at the end of the step (kPa), shape (2,), when the
-                ventricles are modelled elsewhere; elastances otherwise.
-
-        Returns:
-            State at t + dt, and ∂(V_lv, V_rv)/∂(p_lv, p_rv), shape (2, 2) (zero without
-            ``ventricles``).
-
-        Raises:
-            SolverError: the valve positions do not settle.
-        """
+        self, y: Vector, t: float, dt: float, pressures: Vector | None = None
+    ) -> tuple[Vector, Matrix]:
+        """One step of the implicit Euler method, see `Circulation.step`."""
         end = t + dt
-        given = ventricles is not None
-        guess = y
-        seen: set[tuple[float, ...]] = set()
-        while True:
-            conductances = self._conductances(guess, end, ventricles)
-            M, N, constant = self._system(conductances, end, given)
-            A = np.eye(12) - dt * M
-            rhs = y + dt * constant
-            if ventricles is not None:
-                rhs = rhs + dt * N @ ventricles
-            new = np.linalg.solve(A, rhs)
-            if conductances == self._conductances(new, end, ventricles):
-                break
-            if conductances in seen:
-                raise SolverError(
-                    "circulation",
-                    f"the valves do not settle at t = {end:.2f} ms.",
-                    "Halve the step.",
-                )
-            seen.add(conductances)
-            guess = new
-        slope = np.linalg.solve(A, dt * N)[[LV, RV]] if given else np.zeros((2, 2))
-        return new, slope
+        rows = self._rows(end, pressures is not None)
+        new, slope = implicit_step(y, dt, rows, self.valves, pressures, end)
+        return new, slope[self.ventricles]
 
-    def settle(self, beats: int, dt: float = 1.0, extra_volume: float = 0.0) -> Vector:
-        """State at the start of a beat after running the loop alone for some beats.
-
-        Args:
-            beats: How many.
-            dt: Time step (ms).
-            extra_volume: Blood added to the systemic veins before (mm³), negative to take some.
-        """
-        y = self.rest()
-        y[VEN_SYS] += extra_volume / self.systemic.C_ven
-        for step in range(round(beats * self.period / dt)):
-            y, _ = self.step(y, step * dt, dt)
-        return y
-
-    def _pressures(self, y: Vector, t: float, ventricles: Vector | None) -> Vector:
-        p = self.chamber_pressures(y, t)
-        if ventricles is not None:
-            p[[1, 3]] = ventricles
-        return p
-
-    def _conductances(self, y: Vector, t: float, ventricles: Vector | None) -> tuple[float, ...]:
-        p_la, p_lv, p_ra, p_rv = self._pressures(y, t, ventricles)
-        drops = (p_la - p_lv, p_lv - y[AR_SYS], p_ra - p_rv, p_rv - y[AR_PUL])
-        return tuple(self.valve.conductance(float(drop)) for drop in drops)
-
-    def _system(
-        self, conductances: tuple[float, ...], t: float, given: bool
-    ) -> tuple[Vector, Vector, Vector]:
-        """M, N, k of ẏ = M y + N (p_lv, p_rv) + k for the given valve conductances."""
-        # Every pressure is a row over (y, p_lv, p_rv, 1); flows and rates are sums of such rows.
+    def _rows(self, t: float, given: bool) -> Rows:
         unit = np.eye(15)
-        chambers = (self.la, self.lv, self.ra, self.rv)
-        p = []
-        for i, chamber in enumerate(chambers):
-            E = chamber.elastance(t, self.period)
-            p.append(E * (unit[i] - chamber.V0 * unit[14]))
-        if given:
-            p[1], p[3] = unit[12], unit[13]
-        g_mv, g_av, g_tv, g_pv = conductances
-        Q_mv, Q_av = g_mv * (p[0] - p[1]), g_av * (p[1] - unit[AR_SYS])
-        Q_tv, Q_pv = g_tv * (p[2] - p[3]), g_pv * (p[3] - unit[AR_PUL])
-        sys, pul = self.systemic, self.pulmonary
-        Q_as, Q_vs, Q_ap, Q_vp = unit[8:12]
-        p_as, p_vs, p_ap, p_vp = unit[4:8]
-        rate = np.array(
-            [
-                Q_vp - Q_mv,
-                Q_mv - Q_av,
-                Q_vs - Q_tv,
-                Q_tv - Q_pv,
-                (Q_av - Q_as) / sys.C_ar,
-                (Q_as - Q_vs) / sys.C_ven,
-                (Q_pv - Q_ap) / pul.C_ar,
-                (Q_ap - Q_vp) / pul.C_ven,
-                (p_as - p_vs - sys.R_ar * Q_as) / sys.L_ar,
-                (p_vs - p[2] - sys.R_ven * Q_vs) / sys.L_ven,
-                (p_ap - p_vp - pul.R_ar * Q_ap) / pul.L_ar,
-                (p_vp - p[0] - pul.R_ven * Q_vp) / pul.L_ven,
-            ]
+        p_la, p_lv, p_ra, p_rv = (
+            chamber.elastance(t, self.period) * (unit[i] - chamber.V0 * unit[14])
+            for i, chamber in enumerate((self.la, self.lv, self.ra, self.rv))
         )
-        return rate[:, :12], rate[:, 12:14], rate[:, 14]
+        if given:
+            p_lv, p_rv = unit[12], unit[13]
+        p_as, p_vs, p_ap, p_vp, Q_as, Q_vs, Q_ap, Q_vp = unit[4:12]
+        sys, pul = self.systemic, self.pulmonary
+
+        def rates(flows: Matrix) -> Matrix:
+            Q_mv, Q_av, Q_tv, Q_pv = flows
+            return np.array(
+                [
+                    Q_vp - Q_mv,
+                    Q_mv - Q_av,
+                    Q_vs - Q_tv,
+                    Q_tv - Q_pv,
+                    (Q_av - Q_as) / sys.C_ar,
+                    (Q_as - Q_vs) / sys.C_ven,
+                    (Q_pv - Q_ap) / pul.C_ar,
+                    (Q_ap - Q_vp) / pul.C_ven,
+                    (p_as - p_vs - sys.R_ar * Q_as) / sys.L_ar,
+                    (p_vs - p_ra - sys.R_ven * Q_vs) / sys.L_ven,
+                    (p_ap - p_vp - pul.R_ar * Q_ap) / pul.L_ar,
+                    (p_vp - p_la - pul.R_ven * Q_vp) / pul.L_ven,
+                ]
+            )
+
+        return Rows(np.array([p_la - p_lv, p_lv - p_as, p_ra - p_rv, p_rv - p_ap]), rates)

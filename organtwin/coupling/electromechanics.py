@@ -12,7 +12,7 @@ from dolfinx import fem
 from numpy.typing import NDArray
 
 from organtwin.cells.tension import Land2017
-from organtwin.circulation.network import LV, RV, ClosedLoop
+from organtwin.circulation.stepping import Circulation
 from organtwin.coupling.reference import IMAGE, Reference
 from organtwin.coupling.transfer import NodalInjection, quadrature_space
 from organtwin.errors import SolverError
@@ -137,7 +137,7 @@ class Electromechanics:
         ep: CalciumSource,
         mechanics: Mechanics,
         muscle: Muscle,
-        loop: ClosedLoop,
+        loop: Circulation,
         loop_state: Array,
     ) -> None:
         self.ep = ep
@@ -239,18 +239,16 @@ class Electromechanics:
         the ratio of the left ventricles' volumes, which leaves every pressure as it was.
 
         Args:
-            settled: State of the unscaled loop at the start of a beat, shape (12,).
+            settled: State of the unscaled loop at the start of a beat.
 
         Returns:
             The scale.
         """
         volumes = self.mechanics.volumes()
-        size = float(volumes[0] / settled[LV])
+        size = float(volumes[0] / settled[self.loop.ventricles[0]])
+        self.loop_state[:] = self.loop.scaled_state(settled, size)
+        self.loop_state[self.loop.ventricles] = volumes
         self.loop = self.loop.scaled(size)
-        self.loop_state[:] = settled
-        self.loop_state[:4] *= size
-        self.loop_state[8:] *= size
-        self.loop_state[[LV, RV]] = volumes
         return size
 
     def advance(self, t0: float, t1: float) -> Step:
@@ -318,7 +316,7 @@ class Electromechanics:
     def _blood(self, t: float, dt: float):  # type: ignore[no-untyped-def]
         def volumes(pressures: Array) -> tuple[Array, Array]:
             state, slope = self.loop.step(self.loop_state, t, dt, pressures)
-            return state[[LV, RV]], slope
+            return state[self.loop.ventricles], slope
 
         return volumes
 

@@ -55,17 +55,13 @@ class HeartScalars:
         self._tension.x.array[: tension.size] = tension
         self._calcium.x.array[:] = heart.calcium()
         y, given = heart.loop_state, heart.mechanics.pressures
-        p_la, _, p_ra, _ = heart.loop.chamber_pressures(y, t)
-        pressures = {
-            "lv": given[0], "rv": given[1], "la": p_la, "ra": p_ra,
-            "ar_sys": y[4], "ven_sys": y[5], "ar_pul": y[6], "ven_pul": y[7],
-        }  # fmt: skip
-        volumes = dict(zip(("la", "lv", "ra", "rv"), y[:4], strict=True))
+        pressures = heart.loop.pressures(y, t, given)
+        volumes = heart.loop.volumes(y)
         flows = heart.loop.flows(y, t, given)
         return {
             "t [ms]": t,
-            **{f"p_{name} [mmHg]": float(p) / MMHG for name, p in pressures.items()},
-            **{f"V_{name} [mL]": float(volumes[name]) / ML for name in ("lv", "rv", "la", "ra")},
+            **{f"p_{name} [mmHg]": p / MMHG for name, p in pressures.items()},
+            **{f"V_{name} [mL]": volume / ML for name, volume in volumes.items()},
             "Q_mv [mL/s]": flows.mitral,
             "Q_av [mL/s]": flows.aortic,
             "Q_tv [mL/s]": flows.tricuspid,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from organtwin.circulation.limit_cycle import beat
 from organtwin.circulation.network import AR_SYS, LV, RV, ClosedLoop
 from organtwin.units import MMHG
 
@@ -34,19 +35,21 @@ class LoopBeat:
 def settled_beat(beats: int = 25, dt: float = 1.0) -> LoopBeat:
     """One beat of the loop of Regazzoni et al. (2022), after ``beats`` others."""
     loop = ClosedLoop.regazzoni_2022()
-    y = loop.settle(beats, dt)
-    states, pressures = [y], [loop.chamber_pressures(y, 0.0)]
+    y = loop.rest()
+    for _ in range(beats):
+        y = beat(loop, y, dt)[-1]
+    states, pressures = [y], [loop.pressures(y, 0.0)["lv"]]
     for step in range(round(loop.period / dt)):
         y, _ = loop.step(y, step * dt, dt)
         states.append(y)
-        pressures.append(loop.chamber_pressures(y, (step + 1) * dt))
+        pressures.append(loop.pressures(y, (step + 1) * dt)["lv"])
     history, p = np.array(states), np.array(pressures)
     stroke = float(np.ptp(history[:, LV]))
     return LoopBeat(
         blood_drift=float(np.ptp([loop.blood_volume(row) for row in history])) / stroke,
         periodicity=float(np.max(np.abs(history[-1] / history[0] - 1))),
         imbalance=abs(float(np.ptp(history[:, RV])) / stroke - 1),
-        peak_pressure=float(p[:, 1].max()) / MMHG,
+        peak_pressure=float(p.max()) / MMHG,
         diastolic_pressure=float(history[:, AR_SYS].min()) / MMHG,
         ejection_fraction=100 * stroke / float(history[:, LV].max()),
     )

@@ -5,13 +5,17 @@ import pytest
 from dolfinx import fem
 from mpi4py import MPI
 
-from organtwin.circulation.network import LV, RV
+from organtwin.circulation.limit_cycle import beat
+from organtwin.circulation.network import LV, RV, ClosedLoop
+from organtwin.circulation.open_loop import OpenLoop
+from organtwin.coupling.electromechanics import Electromechanics
 from organtwin.coupling.measures import HeartFields, HeartScalars
 from organtwin.coupling.reference import Held, Unloaded
 from organtwin.materials.isotropic import NeoHookean
 from organtwin.mechanics.formulation import FORMULATIONS, P1_P1
 from organtwin.mesh.domain import cellwise_vectors
 from organtwin.solve.outcome import Step
+from organtwin.units import ML
 from tests.hearts import PRESSURES, heart, rule, small_ventricles
 
 SOFT = NeoHookean(mu=6.0)
@@ -40,7 +44,7 @@ def unloaded(image):
     beating, passive = sought(image)
     found = beating.muscle.reference.find(beating.mechanics, PRESSURES)
     beating.take_image(PRESSURES, found.p)
-    settled = beating.loop.settle(1)
+    settled = beat(beating.loop, beating.loop.rest())[-1]
     settled[[LV, RV]] = beating.mechanics.volumes()
     beating.fit_loop(settled)
     return beating, passive, found, {name: x.copy() for name, x in beating.state.items()}
@@ -72,6 +76,24 @@ def test_the_stretch_at_the_start_is_that_of_the_loaded_muscle(unloaded):
     stretch = at_start(unloaded).muscle.stretch.x.array
     assert stretch.max() > 1.05
     assert 1.0 < np.median(stretch) < 1.05
+
+
+@pytest.mark.parametrize("loop", [ClosedLoop.regazzoni_2022(), OpenLoop.adult()])
+def test_blood_of_either_circulation_is_accounted_for(unloaded, loop):
+    known = at_start(unloaded)
+    beating = Electromechanics(known.ep, known.mechanics, known.muscle, loop, loop.rest())
+    filled = beating.mechanics.volumes()
+    size = beating.fit_loop(loop.rest())
+    assert size == pytest.approx(filled[0] / loop.rest()[loop.ventricles[0]])
+    blood = beating.loop.blood_volume(beating.loop_state)
+    assert all(beating.advance(t, t + 4.0).converged for t in (0.0, 4.0, 8.0))
+    now = beating.mechanics.volumes()
+    assert np.abs(now - filled).max() > 0.1
+    assert beating.loop_state[loop.ventricles] == pytest.approx(now)
+    assert abs(beating.loop.blood_volume(beating.loop_state) - blood) < 1e-6
+    row = HeartScalars(beating)(12.0, Step(8.0, 12.0))
+    assert row["V_lv [mL]"] == pytest.approx(now[0] / ML)
+    assert ("V_la [mL]" in row) == isinstance(loop, ClosedLoop)
 
 
 def test_the_reference_state_has_less_blood_and_as_much_tissue(image, unloaded):
@@ -139,7 +161,7 @@ def test_other_formulations_beat_and_show_their_pressure(image, formulation):
     domain, directions = image
     beating, passive = heart(domain, directions, law=SOFT, formulation=FORMULATIONS[formulation])
     beating.fill(PRESSURES)
-    settled = beating.loop.settle(1)
+    settled = beat(beating.loop, beating.loop.rest())[-1]
     settled[[LV, RV]] = beating.mechanics.volumes()
     beating.fit_loop(settled)
     assert beating.advance(0.0, 2.0).converged

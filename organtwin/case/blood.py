@@ -1,0 +1,89 @@
+"""The circulation that a case asks for, and the state that it starts from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+from organtwin.case.schema import (
+    Arteries,
+    Circulation,
+    ClosedCirculation,
+    HeartValve,
+    OpenCirculation,
+    ValveName,
+)
+from organtwin.circulation import stepping
+from organtwin.circulation.elements import Valves, Windkessel
+from organtwin.circulation.limit_cycle import beat, limit_cycle
+from organtwin.circulation.network import ClosedLoop
+from organtwin.circulation.open_loop import OpenLoop
+from organtwin.circulation.stepping import Vector
+
+
+def circulation(section: Circulation) -> stepping.Circulation:
+    """Circulation of a case, at the size of the adult heart of its source."""
+    if isinstance(section, OpenCirculation):
+        return _open(section)
+    return _closed(section)
+
+
+def warmed_up(section: Circulation, loop: stepping.Circulation) -> tuple[Vector, str]:
+    """State of a circulation by itself at the start of a beat, and what was done, in words.
+
+    Raises:
+        SolverError: it has no limit cycle.
+    """
+    y = loop.rest()
+    if isinstance(section, ClosedCirculation) and isinstance(loop, ClosedLoop):
+        y = loop.filled(y, section.extra_volume)
+    if section.warm_up_beats is None:
+        cycle = limit_cycle(loop, y)
+        return cycle.state, (
+            f"The circulation by itself was brought to its limit cycle in {cycle.beats} beats; "
+            f"the last changed it by {cycle.change:.1e}."
+        )
+    for _ in range(section.warm_up_beats):
+        y = beat(loop, y)[-1]
+    return y, f"The circulation ran {section.warm_up_beats} beats by itself before."
+
+
+def _closed(section: ClosedCirculation) -> ClosedLoop:
+    loop = ClosedLoop.regazzoni_2022(section.cycle_length)
+    systemic = replace(
+        loop.systemic, R_ar=section.systemic_resistance, C_ar=section.systemic_compliance
+    )
+    pulmonary = replace(
+        loop.pulmonary, R_ar=section.pulmonary_resistance, C_ar=section.pulmonary_compliance
+    )
+    valves = _valves(section.valves, loop.valves)
+    return replace(loop, valves=valves, systemic=systemic, pulmonary=pulmonary)
+
+
+def _open(section: OpenCirculation) -> OpenLoop:
+    loop = OpenLoop.adult(section.cycle_length)
+    return replace(
+        loop,
+        valves=_valves(section.valves, loop.valves),
+        systemic=_windkessel(section.systemic),
+        pulmonary=_windkessel(section.pulmonary),
+        la_pressure=section.la_pressure,
+        ra_pressure=section.ra_pressure,
+    )
+
+
+def _windkessel(section: Arteries) -> Windkessel:
+    return Windkessel(
+        section.impedance, section.compliance, section.resistance, section.venous_pressure
+    )
+
+
+def _valves(sections: Mapping[ValveName, HeartValve], healthy: Valves) -> Valves:
+    diseased = {
+        name: replace(
+            getattr(healthy, name), area=section.area or math.inf, leak_area=section.leak_area
+        )
+        for name, section in sections.items()
+    }
+    return replace(healthy, **diseased)

@@ -1,0 +1,107 @@
+"""The limit cycle of a circulation by itself: the state that a beat leads back to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from organtwin.circulation.stepping import Circulation, Vector
+from organtwin.errors import SolverError
+
+#: Earlier beats that an extrapolation looks at.
+_MEMORY = 6
+
+
+@dataclass(frozen=True)
+class LimitCycle:
+    """Where a circulation comes back to after a beat.
+
+    Attributes:
+        state: At the start of a beat.
+        change: What one beat still changes, relative, see `beat_change`.
+        beats: Beats that were computed.
+    """
+
+    state: Vector
+    change: float
+    beats: int
+
+
+def beat(circulation: Circulation, y: Vector, dt: float = 1.0) -> Vector:
+    """States of one beat from its start to its end, in steps of about ``dt``, (steps + 1, n)."""
+    steps = round(circulation.period / dt)
+    states = [y]
+    for k in range(steps):
+        states.append(circulation.step(states[-1], k * circulation.period / steps,
+                                       circulation.period / steps)[0])  # fmt: skip
+    return np.array(states)
+
+
+def beat_change(before: Vector, after: Vector) -> float:
+    """Largest change of a state over a beat, relative to its size before.
+
+    States that are below a millionth of the largest count relative to that.
+    """
+    size = np.maximum(np.abs(before), 1e-6 * np.abs(before).max())
+    return float(np.max(np.abs(after - before) / size))
+
+
+def limit_cycle(
+    circulation: Circulation,
+    start: Vector,
+    *,
+    dt: float = 1.0,
+    tolerance: float = 1e-6,
+    most: int = 200,
+) -> LimitCycle:
+    """The limit cycle, by extrapolation from beat to beat.
+
+    A beat maps the state at its start to that at its end, y → G(y). The fixed point is found by
+    Anderson's method: the next start is the combination Σ γₖ G(yₖ), Σ γₖ = 1, of recent beats'
+    ends that minimises |Σ γₖ (G(yₖ) − yₖ)|. As its weights sum to one, it holds as much blood as
+    every beat did. An extrapolation that makes a beat change more than twice what the best one
+    did is dropped, and plain beats follow.
+
+    Args:
+        circulation: Of elastances alone.
+        start: State whose blood the limit cycle has.
+        dt: Time step (ms).
+        tolerance: Of `beat_change`.
+        most: Beats before giving up.
+
+    Raises:
+        SolverError: no limit cycle after ``most`` beats.
+
+    Source:
+        Anderson (1965), J. ACM 12:547–560; in the form of Walker & Ni (2011), SIAM J. Numer. Anal.
+        49:1715–1735, eq. 2.1.
+    """
+    y = start
+    scale = np.maximum(np.abs(start), 1e-6 * np.abs(start).max())
+    ends: list[Vector] = []
+    changes: list[Vector] = []
+    best = np.inf
+    for number in range(1, most + 1):
+        end = beat(circulation, y, dt)[-1]
+        change = beat_change(y, end)
+        if change <= tolerance:
+            return LimitCycle(end, change, number)
+        if change > 2.0 * best:
+            ends, changes = [], []
+        best = min(best, change)
+        ends, changes = [*ends[-_MEMORY:], end], [*changes[-_MEMORY:], (end - y) / scale]
+        y = _extrapolated(ends, changes)
+    raise SolverError(
+        "circulation",
+        f"no limit cycle after {most} beats; the last changed the state by {change:.2g}.",
+        "Look at resistances, compliances and blood volume: pressures may run away.",
+    )
+
+
+def _extrapolated(ends: list[Vector], changes: list[Vector]) -> Vector:
+    if len(ends) == 1:
+        return ends[0]
+    G, f = np.array(ends), np.array(changes)
+    gamma, *_ = np.linalg.lstsq(np.diff(f, axis=0).T, f[-1], rcond=1e-10)
+    return np.asarray(G[-1] - gamma @ np.diff(G, axis=0))

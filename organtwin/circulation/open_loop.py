@@ -1,0 +1,166 @@
+"""An open circulation: given atrial pressures, and Windkessels behind both ventricles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from organtwin.circulation.elements import Chamber, Valve, Valves, Windkessel
+from organtwin.circulation.network import ClosedLoop
+from organtwin.circulation.stepping import Flows, Matrix, Rows, Vector, extended, implicit_step
+from organtwin.errors import InputError
+from organtwin.units import ML, MMHG
+
+#: Order of the state: volumes (mm³), pressures of the compliances (kPa), and the blood that came
+#: in through the atria less what drained into the veins (mm³).
+STATES = ("V_lv", "V_rv", "p_sys", "p_pul", "V_in")
+LV, RV, SYS, PUL, IN = range(5)
+
+_RESISTANCE = MMHG * 1000 / ML
+_COMPLIANCE = ML / MMHG
+
+
+@dataclass(frozen=True)
+class OpenLoop:
+    """Two ventricles that fill from given pressures and eject into Windkessels.
+
+        V̇_LV = Q_MV − Q_AV,    C_sys ṗ_sys = Q_AV − (p_sys − p_ven) / R_sys,
+        Δp_MV = p_la − p_LV,    Δp_AV = p_LV − p_sys,    Z in series with the open outflow valve
+
+    and likewise on the right.
+
+    Attributes:
+        lv, rv: Ventricles, if none are modelled elsewhere.
+        valves: The four valves.
+        systemic, pulmonary: Arteries.
+        la_pressure, ra_pressure: Filling pressures (kPa).
+        period: Length of a beat (ms).
+    """
+
+    lv: Chamber
+    rv: Chamber
+    valves: Valves
+    systemic: Windkessel
+    pulmonary: Windkessel
+    la_pressure: float
+    ra_pressure: float
+    period: float
+
+    def __post_init__(self) -> None:
+        if self.period <= 0:
+            raise InputError("OpenLoop", f"period = {self.period} ms.", "It must be > 0.")
+
+    @classmethod
+    def adult(cls, period: float = 800.0) -> OpenLoop:
+        """Ventricles and valves of Regazzoni et al. (2022), Windkessels with its resistances.
+
+        The systemic impedance and compliance are 0.05 mmHg·s/mL and 1.3 mL/mmHg, defaults of the
+        program ``circulation``; the pulmonary ones follow from their ratio to the resistance.
+        """
+        closed = ClosedLoop.regazzoni_2022(period)
+        return cls(
+            closed.lv, closed.rv, closed.valves,
+            Windkessel(0.05 * _RESISTANCE, 1.3 * _COMPLIANCE, 1.05 * _RESISTANCE, 8.0 * MMHG),
+            Windkessel(0.005 * _RESISTANCE, 4.0 * _COMPLIANCE, 0.06 * _RESISTANCE, 12.0 * MMHG),
+            la_pressure=15.0 * MMHG, ra_pressure=6.0 * MMHG, period=period,
+        )  # fmt: skip
+
+    @property
+    def ventricles(self) -> list[int]:
+        """Where the volumes of LV and RV stand in the state."""
+        return [LV, RV]
+
+    def rest(self) -> Vector:
+        """Ventricles filled to the atrial pressures, arteries at 80 and 15 mmHg, shape (5,)."""
+        volumes = [
+            chamber.V0 + pressure / chamber.E_B
+            for chamber, pressure in ((self.lv, self.la_pressure), (self.rv, self.ra_pressure))
+        ]
+        return np.array([*volumes, 80.0 * MMHG, 15.0 * MMHG, 0.0])
+
+    def step(
+        self, y: Vector, t: float, dt: float, pressures: Vector | None = None
+    ) -> tuple[Vector, Matrix]:
+        """One step of the implicit Euler method, see `Circulation.step`."""
+        end = t + dt
+        rows = self._rows(end, pressures is not None)
+        new, slope = implicit_step(y, dt, rows, self._with_impedances(), pressures, end)
+        return new, slope[self.ventricles]
+
+    def pressures(self, y: Vector, t: float, given: Vector | None = None) -> dict[str, float]:
+        """Pressures (kPa); of ``lv`` and ``rv`` those given, if any, of arteries at their roots."""
+        lv, rv = (
+            chamber.elastance(t, self.period) * (float(V) - chamber.V0)
+            for chamber, V in ((self.lv, y[LV]), (self.rv, y[RV]))
+        )
+        if given is not None:
+            lv, rv = map(float, given)
+        flows = self.flows(y, t, given)
+        return {
+            "la": self.la_pressure, "lv": lv, "ra": self.ra_pressure, "rv": rv,
+            "ar_sys": float(y[SYS]) + self.systemic.Z * flows.aortic,
+            "ar_pul": float(y[PUL]) + self.pulmonary.Z * flows.pulmonary,
+        }  # fmt: skip
+
+    def volumes(self, y: Vector) -> dict[str, float]:
+        """Volumes of the ventricles (mm³)."""
+        return {"lv": float(y[LV]), "rv": float(y[RV])}
+
+    def flows(self, y: Vector, t: float, given: Vector | None = None) -> Flows:
+        """Flow through the valves, with given pressures of LV and RV (kPa) if any."""
+        drops = self._rows(t, given is not None).drops @ extended(y, given)
+        return Flows(*self._with_impedances().flows(drops)[:, 0].tolist())
+
+    def blood_volume(self, y: Vector) -> float:
+        """Blood in ventricles and arteries, less what came in (mm³); no step changes it."""
+        arteries = self.systemic.C * y[SYS] + self.pulmonary.C * y[PUL]
+        return float(y[LV] + y[RV] + arteries - y[IN])
+
+    def scaled(self, size: float) -> OpenLoop:
+        """That of a heart with ``size`` times the volumes, at the same pressures."""
+        parts = ("lv", "rv", "valves", "systemic", "pulmonary")
+        return replace(self, **{part: getattr(self, part).scaled(size) for part in parts})
+
+    def scaled_state(self, y: Vector, size: float) -> Vector:
+        """The state of `scaled` that belongs to ``y``: pressures stay."""
+        return y * np.array([size, size, 1.0, 1.0, size])
+
+    def _with_impedances(self) -> Valves:
+        """Impedance and open valve are one resistance between ventricle and compliance."""
+
+        def in_series(valve: Valve, arteries: Windkessel) -> Valve:
+            return replace(valve, R_open=valve.R_open + arteries.Z)
+
+        return replace(
+            self.valves,
+            aortic=in_series(self.valves.aortic, self.systemic),
+            pulmonary=in_series(self.valves.pulmonary, self.pulmonary),
+        )
+
+    def _rows(self, t: float, given: bool) -> Rows:
+        unit = np.eye(8)
+        p_la, p_ra = self.la_pressure * unit[7], self.ra_pressure * unit[7]
+        p_lv, p_rv = unit[5], unit[6]
+        if not given:
+            p_lv, p_rv = (
+                chamber.elastance(t, self.period) * (unit[i] - chamber.V0 * unit[7])
+                for chamber, i in ((self.lv, LV), (self.rv, RV))
+            )
+
+        def rates(flows: Matrix) -> Matrix:
+            Q_mv, Q_av, Q_tv, Q_pv = flows
+            sys, pul = self.systemic, self.pulmonary
+            out_sys = (unit[SYS] - sys.p_ven * unit[7]) / sys.R
+            out_pul = (unit[PUL] - pul.p_ven * unit[7]) / pul.R
+            return np.array(
+                [
+                    Q_mv - Q_av,
+                    Q_tv - Q_pv,
+                    (Q_av - out_sys) / sys.C,
+                    (Q_pv - out_pul) / pul.C,
+                    Q_mv + Q_tv - out_sys - out_pul,
+                ]
+            )
+
+        return Rows(np.array([p_la - p_lv, p_lv - unit[SYS], p_ra - p_rv, p_rv - unit[PUL]]), rates)

@@ -1,0 +1,81 @@
+"""Circulations of case files."""
+
+from pathlib import Path
+
+import pytest
+
+from organtwin.case.blood import circulation, warmed_up
+from organtwin.case.load import CaseError, load_case
+from organtwin.case.schema import OpenCirculation
+from organtwin.circulation.limit_cycle import beat, beat_change
+from organtwin.circulation.network import ClosedLoop
+from organtwin.circulation.open_loop import OpenLoop
+from organtwin.units import MMHG
+
+CASE = Path(__file__).parents[2] / "demos/heartbeat/case.toml"
+ARTERIES = {
+    "impedance": "0.04 mmHg*s/mL", "compliance": "1.5 mL/mmHg", "resistance": "1 mmHg*s/mL"
+}  # fmt: skip
+OPEN = {
+    "model": "open_loop", "la_pressure": "12 mmHg", "ra_pressure": "4 mmHg",
+    "systemic": ARTERIES, "pulmonary": ARTERIES,
+}  # fmt: skip
+
+
+def section(*changes):
+    return load_case(CASE, changes).circulation
+
+
+def test_closed_unless_told_and_at_its_limit_cycle():
+    own = section("circulation.heart_rate=60 / min", "circulation.extra_volume=100 mL")
+    loop = circulation(own)
+    assert isinstance(loop, ClosedLoop)
+    assert loop.period == pytest.approx(1000.0)
+    y, told = warmed_up(own, loop)
+    assert beat_change(y, beat(loop, y)[-1]) < 2e-6
+    assert loop.blood_volume(y) == pytest.approx(loop.blood_volume(loop.rest()) + 100e3)
+    assert "limit cycle" in told
+
+
+def test_some_beats_are_some_beats():
+    own = section("circulation.warm_up_beats=1", "circulation.extra_volume=0 mL")
+    loop = circulation(own)
+    y, _ = warmed_up(own, loop)
+    assert y == pytest.approx(beat(loop, loop.rest())[-1])
+
+
+def test_diseased_valves():
+    own = section(
+        "circulation.valves.aortic.area=0.8 cm^2", "circulation.valves.mitral.leak_area=30 mm^2"
+    )
+    valves = circulation(own).valves
+    assert valves.aortic.area == pytest.approx(80.0)
+    assert valves.mitral.leak_area == pytest.approx(30.0)
+    assert valves.tricuspid == valves.pulmonary == circulation(section()).valves.aortic
+
+
+def test_open_loop():
+    loop = circulation(OpenCirculation.model_validate(OPEN))
+    assert isinstance(loop, OpenLoop)
+    assert loop.la_pressure == pytest.approx(12.0 * MMHG)
+    assert pytest.approx(MMHG) == loop.systemic.R
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("circulation.valves.aorta.area=1 cm^2", "aorta"),
+        ("circulation.valves.aortic.area=1 mm", "area"),
+        ("circulation.model=open_loop", "la_pressure"),
+    ],
+)
+def test_impossible_circulations(change, message):
+    with pytest.raises(CaseError, match=message):
+        section(change)
+
+
+def test_a_valve_that_never_closes():
+    with pytest.raises(CaseError, match="never close"):
+        section(
+            "circulation.valves.aortic.area=1 cm^2", "circulation.valves.aortic.leak_area=2 cm^2"
+        )
