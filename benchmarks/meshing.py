@@ -1,8 +1,9 @@
 """Labels to tetrahedra: organtwin's mesher beside pytetwild and beside plain SurfaceNets and gmsh.
 
-Run: ``OMP_NUM_THREADS=1 python benchmarks/meshing.py [--size 3] [--labels FILE ...]``. Without
-files the whole heart that comes with organtwin is meshed; others may be any segmentation that
-knows its names. All routes get the same label map and the same edge length:
+Run: ``OMP_NUM_THREADS=1 python benchmarks/meshing.py [--only NAME] [--labels FILE --size MM]``.
+Three label maps are meshed: a phantom of balls in each other, whose borders all routes can follow;
+the whole heart that comes with organtwin, every second voxel; three bones of its torso. With
+``--labels`` comes a segmentation that knows its names. All routes get the same label map:
 
 * organtwin: `organtwin.mesh.conforming.ladder.conform` as ``organtwin mesh`` calls it, with voxels
   of a third of the edge length;
@@ -10,18 +11,21 @@ knows its names. All routes get the same label map and the same edge length:
   length, one discrete surface per pair of labels, gmsh's Delaunay mesher and Netgen optimiser;
 * pytetwild: the same surface, in an envelope of a quarter of a voxel; regions by nearest voxel.
 
-Printed are ratios of times, angles, errors of volume and distances from the voxels.
+Where the number of cells of another route is more than a fifth off organtwin's, it is run once
+more with another edge length. Each run is a process of its own with a time limit; that it fails,
+and why, is a result. Times are those of the processor. Distances are from the surfaces of the
+voxels, whose stairs count with half a diagonal.
 """
 
 import organtwin  # noqa: F401, I001 - brings its libraries in the right order
 
 import argparse
 import resource
+import signal
 from collections.abc import Callable
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from queue import Empty
-from time import perf_counter
 
 import gmsh
 import numpy as np
@@ -47,8 +51,12 @@ HEART_LABELS = {
     "lv_myocardium": 1, "left_atrium": 2, "lv_blood": 3, "right_atrium": 4,
     "rv_blood": 5, "aorta": 6, "pulmonary_artery": 7,
 }  # fmt: skip
-#: A route that takes longer (s) is stopped.
-LIMIT = 300.0
+TORSO = Path(__file__).parent / "../meshes/torso/example_seg_fast_force_split.nii.gz"
+BONES = ("hip_left", "femur_left", "sacrum")
+#: Processor time (s) after which a route is stopped, and time by the clock, proof included.
+LIMIT, PATIENCE = 90.0, 900.0
+#: Numbers of cells that differ by no more than this factor are alike.
+ALIKE = 1.2
 #: Regions smaller than this (mL) are left out of the largest error of volume.
 SMALL = 5.0
 
@@ -130,71 +138,142 @@ ROUTES: dict[str, Callable[[LabelMap, float], TetrahedralMesh]] = {
 }  # fmt: skip
 
 
-def timed(route: str, labels: LabelMap, size: float, answers) -> None:
-    start = perf_counter()
+@dataclass(frozen=True)
+class Run:
+    """What came of a route: a mesh's proof, or in words why there is none."""
+
+    size: float
+    seconds: float
+    memory: float
+    found: Proof | str
+    missing: tuple[str, ...] = ()
+
+    @property
+    def cells(self) -> int:
+        return 0 if isinstance(self.found, str) else self.found.quality.cells
+
+
+def used() -> tuple[float, float]:
+    """Processor time (s) and memory (GiB) of this process and of those that it started."""
+    both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    # Linux counts in KiB; the largest process is what matters, others wait for it meanwhile.
+    return sum(u.ru_utime + u.ru_stime for u in both), max(u.ru_maxrss for u in both) / 2**20
+
+
+def measured(route: str, labels: LabelMap, size: float, answer) -> None:
+    start, _ = used()
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    resource.setrlimit(resource.RLIMIT_CPU, (int(start + LIMIT), hard))
     try:
         mesh = ROUTES[route](labels, size)
-        taken = perf_counter() - start
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
-        missing = [n for n, k in mesh.region_names.items() if not (mesh.regions == k).any()]
-        answers.put((taken, memory + children, prove(mesh, labels), missing))
-    except Exception as error:  # whatever a library raises is the answer
-        answers.put((perf_counter() - start, 0.0, str(error), []))
+        end, memory = used()
+        resource.setrlimit(resource.RLIMIT_CPU, (hard, hard))
+        missing = tuple(n for n, k in mesh.region_names.items() if not (mesh.regions == k).any())
+        answer.send(Run(size, end - start, memory, prove(mesh, labels), missing))
+    except BaseException as error:  # whatever a library raises is the answer
+        end, memory = used()
+        first = str(error).strip().splitlines() or [""]
+        answer.send(Run(size, end - start, memory, f"{type(error).__name__}: {first[0]}"))
 
 
-def alone(route: str, labels: LabelMap, size: float):
+def alone(route: str, labels: LabelMap, size: float) -> Run:
     """A route in a process of its own, so that memory is its own and a crash does no harm."""
     context = get_context("spawn")
-    answers = context.Queue()
-    process = context.Process(target=timed, args=(route, labels, size, answers))
+    here, there = context.Pipe(duplex=False)
+    process = context.Process(target=measured, args=(route, labels, size, there))
     process.start()
+    there.close()
     try:
-        return answers.get(timeout=LIMIT)
-    except Empty:
-        return LIMIT, 0.0, f"stopped after {LIMIT:.0f} s", []
+        if not here.poll(PATIENCE):
+            return Run(size, LIMIT, 0.0, f"stopped after {PATIENCE:.0f} s by the clock")
+        return here.recv()
+    except EOFError:
+        process.join()
+        if process.exitcode == -signal.SIGXCPU:
+            return Run(size, LIMIT, 0.0, "stopped, more than that is not waited for")
+        return Run(size, 0.0, 0.0, f"the process ended with code {process.exitcode}")
     finally:
         process.terminate()
         process.join()
 
 
-def told(route: str, taken: float, memory: float, found: Proof | str, missing: list[str]) -> str:
-    if isinstance(found, str):
-        return f"{route:10s} no mesh: {found[:100]}"
-    q = found.quality
-    errors = [abs(r.volume_error) for r in found.regions.values() if r.wanted_ml > SMALL]
-    far = max(r.hausdorff for r in found.regions.values()) / (found.voxel_diagonal or 1.0)
+def told(route: str, run: Run) -> str:
+    if isinstance(run.found, str):
+        return f"{route:10s} {run.size:5.2f} no mesh after {run.seconds:.0f} s: {run.found[:120]}"
+    q, regions = run.found.quality, run.found.regions.values()
+    errors = [abs(r.volume_error) for r in regions if r.wanted_ml > SMALL]
+    far = max(r.hausdorff for r in regions) / (run.found.voxel_diagonal or 1.0)
+    mean = max(r.mean_distance for r in regions) / (run.found.voxel_diagonal or 1.0)
     return (
-        f"{route:10s} {q.cells:9,d} {taken / q.cells * 1e6:9.0f} {memory:6.1f} "
+        f"{route:10s} {run.size:5.2f} {run.cells:8,d} {run.seconds:7.1f} "
+        f"{run.seconds / run.cells * 1e6:8.0f} {run.memory:6.2f} "
         f"{q.min_dihedral:6.1f} {q.first_percentile_dihedral:6.1f} {q.max_dihedral:6.1f} "
-        f"{100 * max(errors):8.2f} {far:8.2f}  {', '.join(missing)}"
+        f"{100 * max(errors):8.2f} {far:8.2f} {mean:8.2f}  {', '.join(run.missing)}"
     )
+
+
+def matched(route: str, labels: LabelMap, size: float, cells: int) -> Run:
+    """A run with about as many cells, if a second one with another size gives that."""
+    first = alone(route, labels, size)
+    print(told(route, first), flush=True)
+    if not first.cells or not cells or 1 / ALIKE < first.cells / cells < ALIKE:
+        return first
+    second = alone(route, labels, size * (first.cells / cells) ** (1 / 3))
+    print(told(route, second), flush=True)
+    return second if second.cells else first
 
 
 def compare(name: str, labels: LabelMap, size: float) -> None:
-    print(f"\n{name}, {len(labels.names)} labels, edge length {size:g} mm")
+    spacing = " x ".join(f"{length:.3g}" for length in labels.spacing)
+    print(f"\n{name}: {len(labels.names)} labels in voxels of {spacing} mm")
     print(
-        f"{'route':10s} {'cells':>9s} {'µs/cell':>9s} {'GiB':>6s} {'min °':>6s} {'1 % °':>6s} "
-        f"{'max °':>6s} {'volume %':>8s} {'Hd/diag.':>8s}  regions missing"
+        f"{'route':10s} {'edge':>5s} {'cells':>8s} {'s':>7s} {'µs/cell':>8s} {'GiB':>6s} "
+        f"{'min °':>6s} {'1 % °':>6s} {'max °':>6s} {'volume %':>8s} {'Hd/diag.':>8s} "
+        f"{'mean/d.':>8s}  regions missing"
     )
-    per_cell = {}
-    for route in ROUTES:
-        taken, memory, found, missing = alone(route, labels, size)
-        print(told(route, taken, memory, found, missing), flush=True)
-        if isinstance(found, Proof):
-            per_cell[route] = taken / found.quality.cells
-    for route in per_cell:
-        if route != "organtwin" and "organtwin" in per_cell:
-            ratio = per_cell[route] / per_cell["organtwin"]
-            print(f"  time per cell of {route} over organtwin's: {ratio:.2f}")
+    own = alone("organtwin", labels, size)
+    print(told("organtwin", own), flush=True)
+    for route in ("plain", "pytetwild"):
+        other = matched(route, labels, size, own.cells)
+        if own.cells and other.cells and not other.missing:
+            ratio = other.seconds / other.cells * own.cells / own.seconds
+            print(f"  time per cell of {route} over organtwin's: {ratio:.2f}", flush=True)
+
+
+def phantom() -> LabelMap:
+    """A ball with a core in it, cut by a second ball, and a slab below both: voxels of 1 mm."""
+    x, y, z = np.indices((72, 52, 56)) - np.array([26.0, 26.0, 32.0])[:, None, None, None]
+    one, two = np.sqrt(x**2 + y**2 + z**2), np.sqrt((x - 20.0) ** 2 + y**2 + z**2)
+    slab = (z < -16) & (z > -28) & (abs(y) < 21) & (x > -21) & (x < 41)
+    values = np.select([one < 10, one < 18, two < 18, slab], [1, 2, 3, 4], 0).astype(np.uint8)
+    names = {"core": 1, "ball": 2, "beside": 3, "slab": 4}
+    return LabelMap(values, names, np.ones(3), np.zeros(3), np.eye(3))
+
+
+def heart() -> LabelMap:
+    """Every second voxel of the whole heart."""
+    whole = read_labels(HEART, HEART_LABELS)
+    values = np.ascontiguousarray(whole.values[::2, ::2, ::2])
+    return LabelMap(values, whole.names, 2.0 * whole.spacing, whole.origin, whole.direction)
+
+
+#: Name → label map and edge length (mm).
+CASES: dict[str, tuple[Callable[[], LabelMap], float]] = {
+    "phantom": (phantom, 3.0),
+    "heart": (heart, 4.0),
+    "bones": (lambda: read_segmentation(TORSO, BONES).labels, 8.0),
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", type=float, default=3.0, help="edge length (mm)")
+    parser.add_argument("--only", nargs="*", choices=list(CASES), default=list(CASES))
     parser.add_argument("--labels", type=Path, nargs="*", default=[], help="further segmentations")
+    parser.add_argument("--size", type=float, default=3.0, help="their edge length (mm)")
     arguments = parser.parse_args()
-    compare("whole heart", read_labels(HEART, HEART_LABELS), arguments.size)
+    for name in arguments.only:
+        make, size = CASES[name]
+        compare(name, make(), size)
     for file in arguments.labels:
         compare(file.name, read_segmentation(file).labels, arguments.size)
 

@@ -124,7 +124,9 @@ def run(
 
 @app.command()
 def mesh(case: CaseFile, settings: Settings = None, out: Out = None, fresh: Fresh = False) -> None:
-    """Image and mesh only, or an organ's mesh. Runs on one rank: `organtwin mesh case.toml`.
+    """Image and mesh only, or an organ's mesh, directions and coordinates.
+
+    Rank 0 meshes; what `[anatomy]` asks for is computed on all ranks.
 
     A case file with a section `[source]` makes the mesh of any organ with its report; see
     docs/meshes.md. Of a simulation's case file the first two stages are done.
@@ -237,10 +239,19 @@ def _run(
 
 
 def _load(path: Path, settings: list[str] | None, comm: MPI.Comm) -> Case:
-    from organtwin.case.load import load_case
+    from organtwin.case.load import is_organ_case, load_case
     from organtwin.parallel import on_root
 
-    return on_root(comm, lambda: load_case(path, settings or []))
+    def load() -> Case:
+        if is_organ_case(path):
+            raise InputError(
+                path.name,
+                "its `[source]` makes it the case of an organ's mesh, which has nothing to solve.",
+                f"Mesh it: `organtwin mesh {path}`.",
+            )
+        return load_case(path, settings or [])
+
+    return on_root(comm, load)
 
 
 @contextmanager

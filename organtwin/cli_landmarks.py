@@ -155,11 +155,12 @@ def _draw(
     picture: Path,
 ) -> None:
     from organtwin.export.landmark_pictures import draw_landmarks, draw_root
-    from organtwin.landmarks.hips import surface_of_all
+    from organtwin.landmarks.catalogue import ABOUT
+    from organtwin.landmarks.hips import surfaces_of
     from organtwin.mesh.surface_files import TriangleSurface
 
     if image is not None:
         draw_root(image, found, picture, title=organ)
         return
-    surface = source if isinstance(source, TriangleSurface) else surface_of_all(source)
+    surface = source if isinstance(source, TriangleSurface) else surfaces_of(source, ABOUT[organ])
     draw_landmarks(surface, found, picture, title=organ)

@@ -216,9 +216,12 @@ def _changed(labels: LabelMap, corrected: Path | None) -> tuple[Change, ...]:
     if corrected is None:
         return ()
     from organtwin.image.slicer import read_slicer
-    from organtwin.segment.correction import changes
+    from organtwin.segment.correction import changes, doubts
 
-    return changes(labels, read_slicer(corrected, grid=labels.grid).labels)
+    theirs = read_slicer(corrected).labels
+    for doubt in doubts(labels, theirs):
+        typer.echo(f"Warning: {corrected.name}: {doubt}", err=True)
+    return changes(labels, theirs)
 
 
 def _tell_changes(out: Path, corrected: Path) -> None:

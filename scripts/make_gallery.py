@@ -17,5 +17,6 @@ if __name__ == "__main__":
         folder = ROOT / "meshes" / name
         result = mesh_organ(load_organ_case(folder / "case.toml"), out=ROOT / "results" / name)
         copyfile(result / "mesh.vtu", folder / "mesh.vtu")
-        copyfile(result / "pictures" / "mesh.png", folder / "mesh.png")
+        for picture in ("mesh", *(file.stem for file in result.glob("pictures/fibres*.png"))):
+            copyfile(result / "pictures" / f"{picture}.png", folder / f"{picture}.png")
         print(f"{name}: {folder / 'mesh.vtu'}, report in {result}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
 
@@ -64,9 +65,22 @@ def is_organ_case(path: str | Path) -> bool:
     """Whether a case file is that of an organ's mesh: it has a section ``[source]``.
 
     Raises:
-        InputError: the file is missing or not TOML.
+        InputError: the file is missing or not TOML, or has neither ``[source]`` nor any section of
+            a heart's simulation.
     """
-    return "source" in _read(Path(path))
+    settings = _read(Path(path))
+    if "source" in settings:
+        return True
+    if not settings.keys() & (Case.model_fields.keys() - OrganCase.model_fields.keys()):
+        meant = get_close_matches("source", settings, n=1)
+        raise InputError(
+            Path(path).name,
+            "`[source]` is missing: the labels, the image or the surfaces to mesh.",
+            f"Did you mean it by `[{meant[0]}]`?"
+            if meant
+            else "See docs/meshes.md; a heart's simulation has `[image]` instead.",
+        )
+    return False
 
 
 def _load[Schema: BaseModel](file: Path, overrides: Sequence[str], schema: type[Schema]) -> Schema:

@@ -1,4 +1,4 @@
-"""The stages of an organ's mesh, one after the other: source, mesh, report."""
+"""The stages of an organ's mesh, one after the other: source, mesh, anatomy, files, report."""
 
 from __future__ import annotations
 
@@ -8,37 +8,39 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mpi4py import MPI
 
 from organtwin.case.manifest import Manifest, recording
-from organtwin.case.organ import OrganCase, OrganMesh, Threshold
-from organtwin.case.organ_source import LABELS, Material, read_source, source_of, write_source
+from organtwin.case.organ import OrganCase, Threshold
+from organtwin.case.organ_anatomy import anatomise
+from organtwin.case.organ_sizes import resolution_of, sizes_of
+from organtwin.case.organ_source import (
+    LABELS,
+    Material,
+    read_source,
+    scan_of,
+    source_of,
+    write_source,
+)
 from organtwin.case.progress import Progress
 from organtwin.case.reporting import report
 from organtwin.case.stages import Stage, Work, run_stage
 from organtwin.errors import InputError, suggestion
 from organtwin.export.mesh_pictures import draw_mesh
 from organtwin.export.mesh_report import write_mesh_report
-from organtwin.image.volume import LabelMap
 from organtwin.mesh.conforming.from_surfaces import from_surfaces
 from organtwin.mesh.conforming.islands import Dropped, without_islands
 from organtwin.mesh.conforming.ladder import Conforming, conform
 from organtwin.mesh.conforming.route import MeshOptions, labelled
-from organtwin.mesh.conforming.sizes import Near, Sizes
 from organtwin.mesh.conforming.wrapping import Wrapping
-from organtwin.mesh.mesh_files import write_mesh
+from organtwin.mesh.mesh_files import read_mesh, write_mesh
 from organtwin.mesh.proof import Proof, Requirements, missed, prove, prove_interfaces, refuse
 from organtwin.parallel import on_root
 from organtwin.units import ML
 
 #: Of formats that several files make up, the suffix that tells `write_mesh` which is meant.
 SUFFIX = {"vtu": ".vtu", "xdmf": ".xdmf", "carp": ".pts", "inp": ".inp", "exo": ".exo"}
-#: Voxel edge worth keeping, in parts of the smallest edge length.
-VOXELS_PER_EDGE = 1.0 / 3.0
-#: The same in parts of the thickness of a grown wall.
-VOXELS_PER_WALL = 1.0 / 3.0
-#: Voxels are only coarsened if they become at least so many times longer.
-COARSER = 1.5
 #: Smallest dihedral angle (degrees) that the mesher aims at; the threshold may ask for more.
 GOOD_ANGLE = 10.0
 
@@ -48,25 +50,62 @@ def organ_stages(case: OrganCase) -> dict[str, Stage]:
     source = Stage(
         "source",
         settings=(case.source, case.labels),
-        inputs=tuple(inputs(case)),
+        inputs=tuple(_files_in(_sources(case))),
         code=("organtwin.image", "organtwin.segment", "organtwin.mesh.repair"),
         outputs=("source.json",),
     )
     mesh = Stage(
         "mesh",
-        settings=(case.mesh, case.labels.islands_below, case.output.formats),
+        settings=(case.mesh, case.labels.islands_below),
+        inputs=tuple(_markups(case)),
         upstream=(source,),
         code=("organtwin.mesh",),
         outputs=("mesh.json", "../../mesh.msh"),
     )
-    return {"source": source, "mesh": mesh}
+    known = {"source": source, "mesh": mesh}
+    if case.anatomy:
+        known["anatomy"] = Stage(
+            "anatomy",
+            settings=(case.anatomy, case.source),
+            inputs=tuple(_files_in(case.anatomy.files)),
+            upstream=(mesh,),
+            code=(
+                "organtwin.anatomy",
+                "organtwin.case.organ_anatomy",
+                "organtwin.case.organ_directions",
+                "organtwin.case.organ_surfaces",
+                "organtwin.solve",
+            ),
+            outputs=("anatomy.json", "../../fields/anatomy.vtu"),
+        )  # fmt: skip
+    known["files"] = Stage(
+        "files",
+        settings=(case.output.formats,),
+        upstream=(known.get("anatomy", mesh),),
+        outputs=tuple(f"../../mesh{SUFFIX[name]}" for name in case.output.formats),
+    )
+    return known
 
 
 def inputs(case: OrganCase) -> list[Path]:
     """Files that a case reads; of a folder all that lie in it."""
+    further = case.anatomy.files if case.anatomy else ()
+    found = _files_in([*_sources(case), *_markups(case), *further])
+    return list(dict.fromkeys(found))
+
+
+def _sources(case: OrganCase) -> list[Path]:
     given = [case.source.labels, case.source.image, *(case.source.surfaces or {}).values(),
              case.labels.corrected]  # fmt: skip
-    places = [place for place in given if place is not None]
+    return [place for place in given if place is not None]
+
+
+def _markups(case: OrganCase) -> list[Path]:
+    return [near.markup for near in case.mesh.near if near.markup is not None]
+
+
+def _files_in(places: Iterable[Path]) -> list[Path]:
+    """The places that are files, and the files in those that are folders."""
     return [
         file
         for place in places
@@ -82,7 +121,9 @@ def mesh_organ(
     fresh: bool = False,
     comm: MPI.Comm = MPI.COMM_WORLD,
 ) -> Path:
-    """Do the stages of an organ's mesh that are not done yet; collective, rank 0 works.
+    """Do the stages of an organ's mesh that are not done yet; collective.
+
+    Rank 0 meshes; all ranks work on directions and coordinates.
 
     Args:
         case: What to do.
@@ -100,24 +141,41 @@ def mesh_organ(
     directory = out if out is not None else case.output.directory
     known = organ_stages(case)
     made_from = known["source"].folder(directory)
+    record = known["mesh"].folder(directory) / "mesh.json"
     work: dict[str, Work] = {
         "source": lambda folder, progress: write_source(source_of(case), folder),
         "mesh": lambda folder, progress: _mesh(
             case, read_source(made_from), directory, folder, progress
         ),
+        "anatomy": lambda folder, progress: anatomise(case, directory, folder, progress, comm),
+        "files": lambda folder, progress: _files(case, directory),
     }
     with recording(directory, case, inputs(case), comm) as manifest:
-        for name in known:
-            account = run_stage(known[name], directory, work[name], comm=comm, fresh=fresh)
+
+        def do(stage: Stage) -> None:
+            account = run_stage(
+                stage, directory, work[stage.name], comm=comm, fresh=fresh,
+                ranks="all" if stage.name == "anatomy" else "one",
+            )  # fmt: skip
             manifest.add_stage(account)
-            _note(manifest, known[name].folder(directory), name, comm)
+            _note(manifest, stage.folder(directory), stage.name, comm)
+
+        do(known["source"])
+        do(known["mesh"])
+        if on_root(comm, lambda: bool(_read(record)["missed"])):
+            # Nothing is built upon a mesh that is refused; it is written to be looked at.
+            do(organ_stages(case.model_copy(update={"anatomy": None}))["files"])
+        else:
+            for name in list(known)[2:]:
+                do(known[name])
         labels = made_from / LABELS
         report(
             manifest, comm,
-            lambda progress: draw_mesh(directory, labels if labels.is_file() else None, progress),
+            lambda progress: draw_mesh(
+                directory, labels if labels.is_file() else None, scan_of(case.source), progress
+            ),
             lambda: write_mesh_report(directory),
         )  # fmt: skip
-        record = known["mesh"].folder(directory) / "mesh.json"
         on_root(comm, lambda: refuse(_read(record)["missed"], "[mesh.threshold]"))
     return directory
 
@@ -128,10 +186,10 @@ def _mesh(
     section = case.mesh
     _check_names(case, material.labels.names if material.labels else material.surfaces)
     options = MeshOptions(
-        sizes=_sizes(section),
+        sizes=sizes_of(section),
         wrapping=Wrapping(
             islands_below=case.labels.islands_below,
-            resolution=_resolution(case, material.labels),
+            resolution=resolution_of(case, material.labels),
         ),
         crease=section.crease,
         polished=section.polished,
@@ -150,29 +208,30 @@ def _mesh(
         progress(0.8, "measuring")
         proof = prove(made.mesh, labels)
     write_mesh(made.mesh, directory / "mesh.msh")
-    for name in case.output.formats:
-        write_mesh(made.mesh, directory / f"mesh{SUFFIX[name]}")
     reasons = missed(proof, _requirements(section.threshold))
     _write_record(made, proof, reasons, folder)
 
 
-def _resolution(case: OrganCase, labels: LabelMap | None) -> float | None:
-    """Voxel edge (mm) that edge lengths and walls ask for; None for the labels as they are."""
-    section = case.mesh
-    if section.resolution or labels is None:
-        return section.resolution
-    lengths = [section.size, *section.by_region.values(), *(n.size for n in section.near)]
-    lengths += [section.smallest] if section.smallest else []
-    walls = [wall.thickness for wall in case.labels.walls.values()]
-    edge = min([min(lengths) * VOXELS_PER_EDGE, *(VOXELS_PER_WALL * wall for wall in walls)])
-    return edge if edge > COARSER * float(labels.spacing.min()) else None
+def _files(case: OrganCase, directory: Path) -> None:
+    """Write the formats wanted, with fibres if there are any."""
+    fields = directory / "fields" / "anatomy.vtu"
+    if case.anatomy and fields.is_file():
+        mesh = read_mesh(fields)
+        # Single precision: the files are twice as large else.
+        single: Any = {name: v.astype(np.float32) for name, v in mesh.fibres.items()}
+        mesh = replace(mesh, cell_values={}, fibres=single)
+    else:
+        mesh = read_mesh(directory / "mesh.msh")
+    for name in case.output.formats:
+        write_mesh(mesh, directory / f"mesh{SUFFIX[name]}")
 
 
 def _check_names(case: OrganCase, known: Iterable[str]) -> None:
     """Refuse regions that the source does not have, before anything is meshed."""
     for key, names in (
         ("[mesh] by_region", case.mesh.by_region),
-        ("[[mesh.near]] region", [near.region for near in case.mesh.near]),
+        ("[[mesh.near]] region", [near.region for near in case.mesh.near if near.region]),
+        *(case.anatomy.regions.items() if case.anatomy else ()),
     ):
         for name in names:
             if name not in known:
@@ -203,18 +262,6 @@ def _pieces_in_words(proof: Proof) -> list[str]:
     ]
 
 
-def _sizes(section: OrganMesh) -> Sizes:
-    return Sizes(
-        default=section.size,
-        by_label=section.by_region,
-        curvature=section.curvature,
-        thickness=section.thickness,
-        near=tuple(Near(near.region, near.size, near.distance) for near in section.near),
-        smallest=section.smallest,
-        gradation=section.gradation,
-    )
-
-
 def _requirements(section: Threshold) -> Requirements:
     return Requirements(
         min_dihedral=section.min_dihedral,
@@ -236,9 +283,18 @@ def _write_record(made: Conforming, proof: Proof, reasons: list[str], folder: Pa
 
 def _note(manifest: Manifest, folder: Path, name: str, comm: MPI.Comm) -> None:
     """Take what a stage found over into ``run.json``."""
-    file = folder / {"source": "source.json", "mesh": "mesh.json"}[name]
-    record = on_root(comm, lambda: _read(file))
+    if name == "files":
+        return
+    record = on_root(comm, lambda: _read(folder / f"{name}.json"))
     manifest.add_decisions(record["decisions"])
+    if name == "anatomy":
+        manifest.add_results(
+            {
+                f"volume_{tissue['name']}_{part.replace(' ', '_')}": (volume, "mL")
+                for tissue in record["tissues"]
+                for part, volume in tissue["parts"]
+            }
+        )
     if name == "mesh":
         quality = record["proof"]["quality"]
         manifest.add_results(

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from organtwin.case.organ_tissues import Anatomy
 from organtwin.case.quantities import Angle, Count, InputFile, InputPath, Length, Number, Volume
 from organtwin.case.schema import Section
 
@@ -106,14 +107,26 @@ class Labels(Section):
 
 
 class Near(Section):
-    """Finer or coarser cells near a region."""
+    """Finer or coarser cells near a region, a point or markups of 3D Slicer."""
 
-    region: str
-    """Region whose surface it is about."""
+    region: str | None = None
+    """Region whose surface it is about, or ..."""
+    point: tuple[Number, Number, Number] | None = None
+    """... a point `[x, y, z]` (mm, LPS), or ..."""
+    markup: InputFile | None = None
+    """... points, lines and curves of a `.mrk.json`."""
     size: Annotated[Length, Field(gt=0.05, le=50.0)]
     """Edge length there ..."""
     distance: Annotated[Length, Field(ge=0.0)] = 0.0
     """... up to this distance."""
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        given = [k for k in ("region", "point", "markup") if getattr(self, k) is not None]
+        if len(given) != 1:
+            found = " and ".join(f"`{key}`" for key in given) or "none"
+            raise ValueError(f"one of `region`, `point` and `markup` is needed, {found} given.")
+        return self
 
 
 class Threshold(Section):
@@ -144,7 +157,7 @@ class OrganMesh(Section):
     thickness: Annotated[Number, Field(gt=0.0, le=20.0)] | None = None
     """Cells across thin walls."""
     near: tuple[Near, ...] = ()
-    """Edge lengths near regions."""
+    """Edge lengths near regions and points."""
     gradation: Annotated[Number, Field(gt=0.0, le=2.0)] = 0.3
     """How much the edge length may grow per length."""
     resolution: Annotated[Length, Field(ge=0.1, le=10.0)] | None = None
@@ -173,7 +186,7 @@ class OrganOutput(Section):
     formats: Annotated[
         tuple[Literal["vtu", "xdmf", "carp", "inp", "exo"], ...], Field(min_length=1)
     ] = ("vtu",)
-    """Formats besides `mesh.msh`, which organtwin goes on with."""
+    """Formats besides `mesh.msh`, which organtwin goes on with; all but `inp` hold fibres."""
 
 
 class OrganCase(Section):
@@ -184,4 +197,5 @@ class OrganCase(Section):
     source: Source
     labels: Labels = Labels()
     mesh: OrganMesh
+    anatomy: Anatomy | None = None
     output: OrganOutput = OrganOutput()

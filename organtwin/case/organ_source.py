@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from organtwin.image.readers import read_image, read_labels
 from organtwin.image.segmentation import Segmentation
 from organtwin.image.segmentations import read_segmentation
 from organtwin.image.slicer import read_slicer, write_slicer
-from organtwin.image.volume import LabelMap
+from organtwin.image.volume import Image, LabelMap
 from organtwin.image.walls import grow_wall_around
 from organtwin.mesh.repair import repair
 from organtwin.mesh.surface_files import TriangleSurface, read_surface, write_surface
@@ -89,6 +89,22 @@ def _labels(source: Source, section: Labels) -> tuple[LabelMap, list[str]]:
     if source.names is not None:
         return read_labels(source.labels, source.names), []
     return read_segmentation(source.labels).labels, []
+
+
+def scan_of(source: Source) -> Callable[[], Image] | None:
+    """What reads the scan that the labels were made from, to show them on it.
+
+    None without a scan, and for views of a beating heart, which are no single image.
+    """
+    path = source.image
+    if path is None or source.recipe == CINE:
+        return None
+
+    def read() -> Image:
+        found = read_image(path, source.series or None)
+        return found if isinstance(found, Image) else found.images[0]
+
+    return read
 
 
 def _options(source: Source) -> Options:

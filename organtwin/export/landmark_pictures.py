@@ -59,18 +59,29 @@ def draw_landmarks(
     figure, axes = plt.subplots(
         1, len(sights) + 1, figsize=(6.0 * len(sights) + 5.0, 8.0), layout="constrained"
     )
-    for ax, (name, sight, up) in zip(axes, sights, strict=False):
+    for ax, (_, sight, up) in zip(axes, sights, strict=False):
         across = _screen(sight, up)
         _shade(ax, surface, across)
         for number, landmark in enumerate(landmarks):
             _draw(ax, landmark.geometry, across, PALETTE[number % len(PALETTE)], str(number + 1))
         ax.margins(0.06)
+    _same_scale(axes[:-1])
+    for ax, (name, _, _) in zip(axes, sights, strict=False):
         _finish(ax, name)
     _list(axes[-1], landmarks)
     figure.suptitle(title, fontsize=15)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
     plt.close(figure)
+
+
+def _same_scale(axes: Sequence[Axes]) -> None:
+    """Let all views show equally many millimetres."""
+    limits = np.array([(ax.get_xlim(), ax.get_ylim()) for ax in axes])
+    half = 0.5 * np.ptp(limits, axis=2).max(axis=0)
+    for ax, (across, up) in zip(axes, limits.mean(axis=2), strict=True):
+        ax.set_xlim(across - half[0], across + half[0])
+        ax.set_ylim(up - half[1], up + half[1])
 
 
 def _screen(sight: Vector, up: Vector) -> Vector:
@@ -106,6 +117,8 @@ def _draw(ax: Axes, geometry: Geometry, across: Vector, colour: str, label: str)
         tip = np.array([geometry.centre, geometry.centre + 12.0 * geometry.normal]) @ across[:2].T
         ax.annotate("", tip[1], tip[0], arrowprops={"arrowstyle": "->", "color": colour, "lw": 1.6})
     place = points[len(points) // 2] if isinstance(geometry, Curve) else points[-1]
+    if isinstance(geometry, Plane | Sphere):  # beside the numbers of rings at the same place
+        place = points[11 * int(label) % 73]
     ax.annotate(
         label, place, xytext=(6, 6), textcoords="offset points", fontsize=11, fontweight="bold",
         color=TEXT, zorder=7, bbox={"boxstyle": "round,pad=0.2", "fc": "white", "ec": colour,
@@ -167,7 +180,7 @@ def _list(ax: Axes, landmarks: Sequence[Landmark]) -> None:
             fontsize=11,
             weight="bold",
             ha="center",
-            bbox={"boxstyle": "round,pad=0.2", "fc": "white", "ec": colour, "lw": 2.0},
+            bbox={"boxstyle": "round,pad=0.1", "fc": "white", "ec": colour, "lw": 2.0},
         )
         ax.text(0.06, height, found.name, color=TEXT, fontsize=11, weight="bold")
         ax.text(1.0, height, trust, ha="right", fontsize=11)

@@ -16,10 +16,12 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from organtwin.export import plates
+from organtwin.export.anatomy_pictures import tissue_pictures, tissues_of
 from organtwin.export.diagrams import COLOURS, PALETTE, STYLE
 from organtwin.export.pages import read_json
 from organtwin.export.scene import Stance, render, smooth
 from organtwin.export.three_planes import three_planes
+from organtwin.image.cropping import cropped
 from organtwin.image.slicer import read_slicer
 from organtwin.image.volume import Image, LabelMap
 from organtwin.mesh.mesh_files import read_mesh
@@ -36,11 +38,15 @@ type Notes = Callable[[float, str], None]
 _SUPERIOR, _ANTERIOR, _LEFT = np.eye(3)[2], -np.eye(3)[1], np.eye(3)[0]
 #: Cells drawn with their edges; more of them would be drawn as a grey blot.
 _MOST_EDGES = 120_000
+#: Room around the mesh in pictures of the scan (mm).
+AROUND = 20.0
 #: Longer names stand below each other in a legend.
 LONG_NAME = 18
 
 
-def draw_mesh(directory: Path, labels: Path | None, progress: Notes) -> None:
+def draw_mesh(
+    directory: Path, labels: Path | None, scan: Callable[[], Image] | None, progress: Notes
+) -> None:
     """Draw all pictures of a mesh into ``directory/pictures``.
 
     What can't be drawn is told, with the reason, in ``pictures/missing.json``.
@@ -48,6 +54,7 @@ def draw_mesh(directory: Path, labels: Path | None, progress: Notes) -> None:
     Args:
         directory: Result directory with ``mesh.msh`` and the mesh stage's record.
         labels: The label map it was made from, if there is one.
+        scan: Reads the scan that was segmented, if there is one.
         progress: Called with the fraction done and the name of the next picture.
     """
     folder = directory / "pictures"
@@ -57,7 +64,11 @@ def draw_mesh(directory: Path, labels: Path | None, progress: Notes) -> None:
         "mesh.png": lambda path: mesh_views(mesh, path),
         "mesh_quality.png": lambda path: quality_histograms(_quality(directory), path),
     }
-    if labels is not None:
+    for tissue in tissues_of(directory):
+        wanted |= tissue_pictures(directory / "fields" / "anatomy.vtu", tissue)
+    if scan is not None:
+        wanted["outlines.png"] = lambda path: outlines_on_scan(mesh, scan(), path)
+    elif labels is not None:
         wanted["outlines.png"] = lambda path: outlines(mesh, read_slicer(labels).labels, path)
     missing = {}
     for done, (name, draw) in enumerate(wanted.items()):
@@ -131,6 +142,20 @@ def outlines(mesh: TetrahedralMesh, labels: LabelMap, path: Path) -> Path:
     surfaces = [outer(mesh, number) for number in mesh.region_names.values()]
     image = Image(labels.values.astype(np.int16), labels.grid, "labels")
     return three_planes(image, path, labels=labels.names, outlines=surfaces)
+
+
+def outlines_on_scan(mesh: TetrahedralMesh, scan: Image, path: Path) -> Path:
+    """The scan in three planes through the middle of the mesh, and where these cut its surfaces.
+
+    Args:
+        mesh: The mesh (LPS).
+        scan: What was segmented.
+        path: PNG file to write.
+    """
+    surfaces = [outer(mesh, number) for number in mesh.region_names.values()]
+    near = cropped(scan, mesh.points, AROUND)
+    middle = mesh.points[mesh.cells].mean(axis=(0, 1))
+    return three_planes(near, path, at=middle, outlines=surfaces)
 
 
 def quality_histograms(quality: MeshQuality, path: Path) -> Path:

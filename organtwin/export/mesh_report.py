@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from organtwin.export.anatomy_pictures import captions_of, tissues_of
 from organtwin.export.pages import read_json, read_run, state_in_words, write_page
 
 _CAPTIONS = {
@@ -14,7 +15,7 @@ _CAPTIONS = {
         "The patient faces the reader; in the last picture what lies behind a frontal cut.",
     ),
     "outlines.png": (
-        "Outlines on the image",
+        "Outlines on the labels",
         "Where the mesh's surfaces cut three planes through its middle.",
     ),
     "mesh_quality.png": (
@@ -22,6 +23,10 @@ _CAPTIONS = {
         "All dihedral angles, and the mean ratio of each tetrahedron; mind the logarithm.",
     ),
 }
+_ON_SCAN = (
+    "Outlines on the scan",
+    "Where the mesh's surfaces cut three planes of the scan through its middle.",
+)
 #: Regions smaller than this (mL) do not count for the largest error of a volume.
 SMALL_ML = 5.0
 
@@ -39,10 +44,17 @@ def write_mesh_report(directory: str | Path) -> Path:
     run = read_run(folder)
     record = read_json(folder / "stages" / "mesh" / "mesh.json")
     regions = record.get("proof", {}).get("regions", {})
+    tissues = tissues_of(folder)
+    captions = dict(_CAPTIONS)
+    if "image" in run.get("case", {}).get("source", {}):
+        captions["outlines.png"] = _ON_SCAN
+    for tissue in tissues:
+        captions |= captions_of(tissue)
     return write_page(
         folder,
         "mesh_report.html",
-        _CAPTIONS,
+        captions,
+        tissues=tissues,
         verdict=_verdict(record, run),
         worst_volume=_worst_volume(regions),
         worst_distance=max((r["hausdorff"] for r in regions.values()), default=0.0),

@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 CT_ONLY = -500
 #: NIfTI's codes of time units, as factors to ms.
 NIFTI_MILLISECONDS = {8: 1e3, 16: 1.0, 24: 1e-3}
+#: Files of surfaces, which people take for images; VTK files may be either.
+SURFACES = (".stl", ".ply", ".vtp", ".obj", ".vtk")
 #: Larger ranges of values are those of grey-value images.
 LARGEST_LABEL = 4095
 
@@ -170,6 +172,12 @@ def read_sitk(file: Path) -> sitk.Image:
     try:
         return sitk.ReadImage(str(file))
     except RuntimeError as error:
+        if file.suffix.lower() in SURFACES:
+            raise InputError(
+                str(file),
+                "holds a surface, or another mesh, and no image.",
+                f"Look at a surface by `organtwin surface {file}`.",
+            ) from None
         reason = str(error).strip().splitlines()[-1]
         raise InputError(
             str(file),

@@ -6,18 +6,19 @@ import colorsys
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
-from pydicom.sr.codedict import codes
-from pydicom.sr.coding import Code
 from scipy import ndimage
 
 from organtwin.errors import InputError, suggestion
 from organtwin.image.volume import Grid, LabelMap, check_extent
 from organtwin.units import ML
+
+if TYPE_CHECKING:
+    from pydicom.sr.coding import Code
 
 #: Most labels that ``uint8`` holds.
 MOST_LABELS = 255
@@ -322,6 +323,8 @@ def anatomical_code(name: str) -> tuple[Code, Code]:
     sides = [word for word in words if word.lower() in ("left", "right")]
     rest = [word for word in words if word not in sides]
     spellings = [[*sides, *rest], rest] if not vertebra else [[vertebra[1], "vertebra"]]
+    from pydicom.sr.codedict import codes  # takes most of a second
+
     known = set(codes.cid7151.dir()) - {"Hip"}  # that is a region, segmented is the bone
     category = codes.SCT.AnatomicalStructure
     if name in ALSO_CALLED:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from organtwin.image.dicom_segmentation import read_dicom_segmentation
 from organtwin.image.segmentation import Choice, Segmentation
 from organtwin.image.slicer import read_slicer
 from organtwin.image.totalsegmentator import read_totalsegmentator
@@ -40,4 +39,6 @@ def read_segmentation(
         return read_totalsegmentator(place, names, priority=priority, grid=grid)
     if place.name.endswith((".nrrd", ".nhdr")):
         return read_slicer(place, names, priority=priority, grid=grid)
+    from organtwin.image.dicom_segmentation import read_dicom_segmentation  # takes a second
+
     return read_dicom_segmentation(place, names, priority=priority, grid=grid)

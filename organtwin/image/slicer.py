@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
-from pydicom.sr.coding import Code
 from scipy import ndimage
 
 from organtwin.errors import InputError
@@ -29,6 +28,9 @@ from organtwin.image.segmentation import (
     writable,
 )
 from organtwin.image.volume import Grid, LabelMap
+
+if TYPE_CHECKING:
+    from pydicom.sr.coding import Code
 
 
 def read_slicer(
@@ -152,6 +154,8 @@ def _terms(tags: str) -> tuple[Code, Code] | None:
     parts = entry[1].split("~") if entry else []
     if len(parts) < 3:
         return None
+    from pydicom.sr.coding import Code
+
     found = []
     for part in parts[1:3]:
         words = part.split("^")

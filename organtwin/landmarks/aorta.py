@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from organtwin.errors import InputError
 from organtwin.image.volume import Image, LabelMap
 from organtwin.landmarks.aorta_line import STRAIGHT, way_out
+from organtwin.landmarks.attachment import Attachment
 from organtwin.landmarks.contacts import contact, contact_plane
 from organtwin.landmarks.coronaries import ostia
 from organtwin.landmarks.fits import angle, fit_plane, unit
@@ -25,8 +26,15 @@ from organtwin.landmarks.record import (
     against,
     favouring,
 )
-from organtwin.landmarks.root import Lumen, section_diameter, unroll
-from organtwin.landmarks.sinuses import Lobe, Sinuses, again, hinge_normal, look_at, straightened
+from organtwin.landmarks.root import Lumen
+from organtwin.landmarks.sections import Section, section
+from organtwin.landmarks.sinuses import (
+    Lobe,
+    Sinuses,
+    again,
+    first_look,
+    straightened,
+)
 
 type Vector = NDArray[np.float64]
 type Mask = NDArray[np.bool_]
@@ -82,7 +90,7 @@ def aorta_landmarks(
 class _Seen:
     """The sinuses as they are, and with the wall at other levels."""
 
-    lumen: Lumen
+    walls: Lumen
     found: Sinuses
     others: tuple[Sinuses, ...]
 
@@ -97,7 +105,7 @@ def _seen(
     try:
         lumen = _lumen(labels, mask, image, way[0])
         end, beyond = way if junction is None else _through(junction, way[0])
-        found = straightened(lumen, look_at(unroll(lumen, end, beyond), junction), junction)
+        found = straightened(lumen, first_look(lumen, end, beyond, junction), junction)
     except InputError as error:
         missing = _missing(known)
         if not missing:
@@ -110,10 +118,10 @@ def _seen(
     others = []
     for shift in PERTURBED:
         try:
-            others.append(look_at(again(lumen.shifted(shift), found.root), junction))
+            others.append(again(lumen.shifted(shift), found.root, junction))
         except InputError:
             continue
-    return _Seen(lumen, found, tuple(others))
+    return _Seen(_walls(labels, lumen, found.middle), found, tuple(others))
 
 
 def _through(junction: Plane, end: Vector) -> tuple[Vector, Vector]:
@@ -152,10 +160,19 @@ def _aorta(labels: LabelMap) -> Mask:
     return mask
 
 
+def _blood(labels: LabelMap) -> Mask:
+    """Aorta and, where labelled, the ventricle below it."""
+    return labels.mask(*(name for name in (*AORTA, "lv_blood") if name in labels.names))
+
+
+def _walls(labels: LabelMap, lumen: Lumen, middle: Vector) -> Lumen:
+    """What sections are measured in: the scan, or the surface of the labels."""
+    return lumen if lumen.grey else Lumen.of_surface(_blood(labels), labels.grid, middle)
+
+
 def _lumen(labels: LabelMap, mask: Mask, image: Image | None, end: Vector) -> Lumen:
     if image is None:
-        names = [name for name in (*AORTA, "lv_blood") if name in labels.names]
-        return Lumen.of_labels(labels.mask(*names), labels.grid)
+        return Lumen.of_labels(_blood(labels), labels.grid)
     if not image.grid.matches(labels.grid):
         raise InputError(
             "aorta", "scan and labels lie on different grids.", "Resample the labels to the scan."
@@ -175,9 +192,9 @@ def _hinges(seen: _Seen, voxel: float) -> list[Landmark]:
     order = _in_order(np.array([lobe.hinge for lobe in found.lobes]))
     landmarks = []
     for name, lobe in zip(HINGES, [found.lobes[k] for k in order], strict=True):
-        shift = _shift(lobe.hinge, [[o.hinge for o in other.lobes] for other in others])
-        evidence = (*_bend_evidence(lobe, voxel),
-                    against("shift by another level of the wall", shift, 2.0, "mm"))  # fmt: skip
+        shifts = [min(float(np.linalg.norm(o.hinge - lobe.hinge)) for o in other.lobes)
+                  for other in others]  # fmt: skip
+        evidence = (*_bend_evidence(lobe, voxel), _stable("shift", shifts, 2.0, "mm"))
         landmarks.append(Landmark(name, Point(lobe.hinge), Confidence(evidence)))
     return landmarks
 
@@ -194,23 +211,25 @@ def _bend_evidence(lobe: Lobe, voxel: float) -> tuple[Evidence, ...]:
     if lobe.bend is None:
         return (Evidence("outflow tract seen below", 0.0, "mm", 0.3),)
     bend = lobe.bend
-    if lobe.kind == "leaflet":
-        return (
-            favouring("length of the leaflet at its hinge", bend.beyond / voxel, 1.5, "voxels"),
-        )
     return (
         favouring("height of the sinus over its hinge", bend.rise / voxel, 1.0, "voxels"),
-        favouring("height of the sinus over the residual", bend.rise / max(bend.residual, 1e-9),
-                  3.0),
+        _border_evidence(lobe.border),
         favouring("outflow tract seen below", bend.beyond, 1.5, "mm"),
-    )  # fmt: skip
+    )
 
 
-def _shift(point: Vector, others: Sequence[Sequence[Vector]]) -> float:
-    """Largest distance to the nearest of the same landmarks in other looks (mm)."""
-    if len(others) < len(PERTURBED):
-        return float("nan")
-    return max(min(float(np.linalg.norm(p - point)) for p in look) for look in others)
+def _border_evidence(border: Attachment | None) -> Evidence:
+    """How well the border of a sinus is known; neighbouring samples err together."""
+    if border is None:
+        return Evidence("samples of its border", 0.0, "", 0.6)
+    return against("standard error of its height", border.uncertainty, 0.6, "mm")
+
+
+def _stable(what: str, changes: Sequence[float], half: float, unit: str) -> Evidence:
+    """Mean of what looks with other levels of the wall leave; those that saw nothing leave none."""
+    name = f"{what} by another level of the wall"
+    factor = sum(against(name, change, half).factor for change in changes) / len(PERTURBED)
+    return Evidence(name, max(changes, default=float("nan")), unit, factor)
 
 
 def _annulus(
@@ -227,28 +246,34 @@ def _annulus(
     normal = fit.normal if fit.normal @ up > 0.0 else -fit.normal
     placed = all(known[name].source != AUTOMATIC for name in HINGES)
     if seen is None:  # the points themselves are all that is known
-        centre, diameter = (
-            fit.centre,
-            2.0 * float(np.linalg.norm(points - fit.centre, axis=1).max()),
-        )
+        reach = float(np.linalg.norm(points - fit.centre, axis=1).max())
+        plane, sizes = Plane(fit.centre, normal, 2.0 * reach), {"diameter mm": 2.0 * reach}
     else:
-        centre, diameter = section_diameter(seen.lumen, fit.centre, normal)
-    plane = Plane(centre, normal, diameter)
+        plane, sizes = _sized(section(seen.walls, fit.centre, normal), normal)
     trusted = () if placed or seen is None else _ring(labels, mask, seen, known, plane)
     return Landmark(
         "aortic_annulus",
         plane,
         Confidence(trusted),
         known[HINGES[0]].source if placed else AUTOMATIC,
-        measures={"diameter mm": diameter, "diameter in voxels": diameter / voxel},
+        measures={**sizes, "diameter in voxels": plane.diameter / voxel},
     )
+
+
+def _sized(cut: Section, normal: Vector) -> tuple[Plane, dict[str, float]]:
+    """Plane and sizes of a section; TAVR devices are chosen by its area or its perimeter."""
+    sizes = {
+        "diameter mm": cut.diameter,
+        "area mm²": cut.area,
+        "perimeter mm": cut.perimeter,
+    }
+    return Plane(cut.centre, normal, cut.diameter), sizes
 
 
 def _ring(
     labels: LabelMap, mask: Mask, seen: _Seen, known: Mapping[str, Landmark], plane: Plane
 ) -> tuple[Evidence, ...]:
     """What speaks for and against an annulus."""
-    turn = [angle(plane.normal, hinge_normal(other)) for other in seen.others] or [float("nan")]
     lobes = np.sort([lobe.angle for lobe in seen.found.lobes])
     gaps = np.degrees(np.diff(np.append(lobes, lobes[0] + 2.0 * np.pi)) % (2.0 * np.pi))
     least = min(known[name].confidence.value for name in HINGES)
@@ -257,19 +282,23 @@ def _ring(
         Evidence("least confidence of a hinge point", least, "", least),
         against("lobes off from 120°", float(np.abs(gaps - 120.0).max()), 50.0, "°"),
         favouring("third harmonic over the fourth", _threefold(seen.found), 1.0),
-        against("turn by another level of the wall", max(turn), 15.0, "°"),
     ]
     touching = contact(labels.mask("lv_blood"), mask, labels.grid) if (
         "lv_blood" in labels.names) else None  # fmt: skip
     if touching is not None:
-        valve = contact_plane(touching)[0]
+        valve, trust, _ = contact_plane(touching)
+        off = abs(float((valve.centre - middle) @ plane.normal))
+        tilt = angle(plane.normal, valve.normal)
         evidence += [
-            against("angle to the contact with the LV", angle(plane.normal, valve.normal), 30.0,
-                    "°"),
-            against("distance to the contact with the LV",
-                    abs(float((valve.centre - middle) @ plane.normal)), 6.0, "mm"),
-        ]  # fmt: skip
+            _as_far_as(trust.value, against("angle to the contact with the LV", tilt, 25.0, "°")),
+            _as_far_as(trust.value, against("distance to the contact with the LV", off, 6.0, "mm")),
+        ]
     return tuple(evidence)
+
+
+def _as_far_as(trust: float, evidence: Evidence) -> Evidence:
+    """Evidence by something that itself is trusted only so far."""
+    return replace(evidence, factor=1.0 - trust * (1.0 - evidence.factor))
 
 
 def _at(landmark: Landmark) -> Vector:
@@ -286,21 +315,27 @@ def _threefold(found: Sinuses) -> float:
 
 def _junction(seen: _Seen, known: Mapping[str, Landmark], voxel: float) -> Landmark:
     found, others, plane = seen.found, seen.others, seen.found.junction
-    centre, diameter = section_diameter(seen.lumen, plane.centre, plane.normal)
-    turn = [angle(plane.normal, other.junction.normal) for other in others] or [float("nan")]
-    lift = [abs(float(plane.height(other.junction.centre))) for other in others] or [float("nan")]
+    sized, sizes = _sized(section(seen.walls, plane.centre, plane.normal), plane.normal)
+    turns = [angle(plane.normal, other.junction.normal) for other in others]
+    lifts = [abs(float(plane.height(other.junction.centre))) for other in others]
     annulus = known["aortic_annulus"].geometry
-    above = float(annulus.height(centre)) if isinstance(annulus, Plane) else float("nan")
+    above = aside = float("nan")
+    if isinstance(annulus, Plane):
+        above = float(annulus.height(sized.centre))
+        aside = angle(sized.centre - annulus.centre, annulus.normal)
+    below = [known[name].confidence.value for name in HINGES if name in known]
     evidence = (
         favouring("height of the sinuses over it", found.junction_rise / voxel, 0.5, "voxels"),
         against("distance of the bends from the plane", found.junction_residual, 3.0, "mm"),
-        against("turn by another level of the wall", max(turn), 15.0, "°"),
-        against("shift by another level of the wall", max(lift), 3.0, "mm"),
+        _stable("turn", turns, 15.0, "°"),
+        _stable("shift", lifts, 3.0, "mm"),
         favouring("height over the annulus", above, 5.0, "mm"),
+        against("angle off the axis of the annulus", aside, 30.0, "°"),
+        favouring("mean confidence of the hinge points", float(np.mean(below or [1.0])), 0.1),
     )
     return Landmark(
         "sinotubular_junction",
-        Plane(centre, plane.normal, diameter),
+        sized,
         Confidence(evidence),
-        measures={"diameter mm": diameter, "height over the annulus mm": above},
+        measures={**sizes, "height over the annulus mm": above},
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from organtwin.image.volume import LabelMap
@@ -15,6 +16,8 @@ type Mask = NDArray[np.bool_]
 
 #: Length of the vessel that gives the first axis of the root (mm).
 STRAIGHT = 40.0
+#: Smoothing of the mask before its middle line is sought (voxels).
+BLUR = 1.0
 
 
 def way_out(labels: LabelMap, mask: Mask, known: dict[str, Landmark]) -> tuple[Vector, Vector]:
@@ -31,10 +34,17 @@ def way_out(labels: LabelMap, mask: Mask, known: dict[str, Landmark]) -> tuple[V
         points = points[::-1] if _ends_at_heart(labels, points[[0, -1]]) else points
         along = np.r_[0.0, np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))]
         return points[0], _along(points, along)
+    mask = _even(mask)
     line = along_skeleton(mask, labels.grid)
     line = line.reversed() if _ends_at_heart(labels, line.points[[0, -1]]) else line
     known["aortic_centreline"] = _line_landmark(mask, labels, line)
     return line.points[0], _along(line.points, line.along)
+
+
+def _even(mask: Mask) -> Mask:
+    """A mask without single voxels and holes, from which skeletons grow branches and rings."""
+    soft = ndimage.gaussian_filter(mask.astype(np.float32), BLUR) > 0.5
+    return np.asarray(ndimage.binary_fill_holes(soft if soft.any() else mask))
 
 
 def _along(points: Vector, along: Vector) -> Vector:

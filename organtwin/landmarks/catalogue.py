@@ -15,12 +15,24 @@ from organtwin.image.volume import Image, LabelMap
 from organtwin.landmarks.aorta import aorta_landmarks
 from organtwin.landmarks.femur import femur_landmarks
 from organtwin.landmarks.hips import hip_landmarks, surface_of
-from organtwin.landmarks.placed import placed
+from organtwin.landmarks.names import AORTA, LEFT_ATRIUM, PULMONARY_ARTERY, RIGHT_ATRIUM
+from organtwin.landmarks.placed import placed, same
 from organtwin.landmarks.record import Curve, Landmark, Line, Plane, Point, Sphere
 from organtwin.landmarks.tibia import tibia_landmarks
 from organtwin.landmarks.ventricles import ventricle_landmarks
 from organtwin.mesh.surface_files import TriangleSurface
 
+type Given = Mapping[str, Landmark]
+
+#: Organ → labels that its landmarks are about, as far as there.
+ABOUT: Mapping[str, tuple[str, ...]] = MappingProxyType({
+    "aorta": (*AORTA, "lv_blood"),
+    "ventricles": ("lv_myocardium", "lv_blood", "rv_blood", *LEFT_ATRIUM, *RIGHT_ATRIUM, *AORTA,
+                   *PULMONARY_ARTERY),
+    "femur": ("femur",),
+    "tibia": ("tibia", "fibula"),
+    "hips": ("femur_left", "hip_left", "femur_right", "hip_right"),
+})  # fmt: skip
 #: Organ → name of each landmark → what it is. A person may place any of them.
 CATALOGUE: Mapping[str, Mapping[str, type]] = MappingProxyType({
     "aorta": {
@@ -64,8 +76,8 @@ def landmarks_of(
             which a label ``fibula`` tells lateral from medial.
         image: Scan on the grid of the labels, for the aorta.
         overrides: ``.mrk.json`` file of 3D Slicer, or markups. Those with the name of a landmark of
-            this organ replace it, and what depends on it follows. Names of other organs' landmarks
-            are passed over.
+            this organ replace it, and what depends on it follows. Those that lie where they are
+            found without it count as found. Names of other organs' landmarks are passed over.
 
     Raises:
         InputError: the organ is unknown or the source is of another kind; a markup has no
@@ -74,16 +86,47 @@ def landmarks_of(
     if organ not in CATALOGUE:
         raise InputError("landmarks", f"no organ `{organ}`.", suggestion(organ, CATALOGUE))
     given = _given(organ, overrides)
-    finders: Mapping[str, Callable[[], tuple[Landmark, ...]]] = {
-        "aorta": lambda: aorta_landmarks(_labels(organ, source), image, given),
-        "ventricles": lambda: ventricle_landmarks(_labels(organ, source), given),
-        "femur": lambda: femur_landmarks(_surface(organ, source), given),
-        "tibia": lambda: tibia_landmarks(_surface(organ, source), given, fibula=_fibula(source)),
-        "hips": lambda: hip_landmarks(_labels(organ, source), given),
+    finders: Mapping[str, Callable[[Given], tuple[Landmark, ...]]] = {
+        "aorta": lambda some: aorta_landmarks(_labels(organ, source), image, some),
+        "ventricles": lambda some: ventricle_landmarks(_labels(organ, source), some),
+        "femur": lambda some: femur_landmarks(_surface(organ, source), some),
+        "tibia": lambda some: tibia_landmarks(
+            _surface(organ, source), some, fibula=_fibula(source)
+        ),
+        "hips": lambda some: hip_landmarks(_labels(organ, source), some),
     }
-    found = finders[organ]()
+    finder = finders[organ]
+    found = finder(_changed(given, finder)) if given else finder({})
     order = list(CATALOGUE[organ])
     return tuple(sorted(found, key=lambda landmark: order.index(landmark.name)))
+
+
+def _changed(given: Given, finder: Callable[[Given], tuple[Landmark, ...]]) -> dict[str, Landmark]:
+    """What a person placed or moved, without what is found there anyway.
+
+    A file that was written and saved again holds all landmarks. Those that lie where they are found
+    without it are automatic, and so are planes and lines that follow from the points that remain.
+    """
+    left = _unlike(given, given, {}, finder)
+    firm = {n: mark for n, mark in left.items() if not isinstance(mark.geometry, Plane | Line)}
+    if 0 < len(firm) < len(left):
+        left = _unlike(left, {n: mark for n, mark in left.items() if n not in firm}, firm, finder)
+    return left
+
+
+def _unlike(
+    left: Given, asked: Given, known: Given, finder: Callable[[Given], tuple[Landmark, ...]]
+) -> dict[str, Landmark]:
+    """Landmarks without those asked for that come out the same from what is known."""
+    try:
+        found = {landmark.name: landmark.geometry for landmark in finder(known)}
+    except InputError:  # nothing is found there without a person
+        return dict(left)
+    return {
+        name: landmark
+        for name, landmark in left.items()
+        if name not in asked or name not in found or not same(found[name], landmark.geometry)
+    }
 
 
 def _given(organ: str, overrides: str | Path | Sequence[Markup] | None) -> dict[str, Landmark]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from scipy import ndimage
@@ -119,9 +119,15 @@ def surface_of(labels: LabelMap, name: str) -> TriangleSurface:
     return surface
 
 
-def surface_of_all(labels: LabelMap) -> TriangleSurface:
-    """Surfaces of all labels that have voxels, in one, to look at; they may cut each other."""
-    known = [name for name in labels.names if labels.mask(name).any()]
+def surfaces_of(labels: LabelMap, names: Iterable[str]) -> TriangleSurface:
+    """Surfaces of some labels in one, to look at; they may cut each other.
+
+    Args:
+        labels: Label map.
+        names: Labels; those without voxels are left out, and if none is left, all are drawn.
+    """
+    there = [name for name in names if name in labels.names and labels.mask(name).any()]
+    known = there or [name for name in labels.names if labels.mask(name).any()]
     parts = [surface_of(labels, name) for name in known]
     first = np.cumsum([0, *(len(part.points) for part in parts)])
     return TriangleSurface(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import erf
 
 type Vector = NDArray[np.float64]
 
@@ -34,7 +35,7 @@ class Knee:
     beyond: float
 
 
-def knee(places: Vector, values: Vector) -> Knee | None:
+def knee(places: Vector, values: Vector, soft: float = 0.0) -> Knee | None:
     r"""The bend between the flank of a bulge and what follows, by two straight lines that meet.
 
     .. math:: v(x) = a + b\,x + c\,\max(x - x_0, 0)
@@ -44,6 +45,8 @@ def knee(places: Vector, values: Vector) -> Knee | None:
     Args:
         places: Places from the top of the bulge on, rising or falling, shape (n,).
         values: Values there, shape (n,); the profile ends where one is no number.
+        soft: Standard deviation of a blur that the profile has gone through, which
+            :math:`\max` gets too; unit of the places.
 
     Returns:
         The bend; nothing if there are too few samples.
@@ -58,7 +61,7 @@ def knee(places: Vector, values: Vector) -> Knee | None:
     if len(x) < 2 * LEAST:
         return None
     tried = np.linspace(x[LEAST - 1], x[-LEAST], FINER * (len(x) - 2 * LEAST + 1) + 1)
-    solved, squares = _two_lines(x, v, tried)
+    solved, squares = _two_lines(x, v, tried, soft)
     place = int(np.argmin(squares))
     best, terms, square = float(tried[place]), solved[place], float(squares[place])
     at = float(terms[0] + terms[1] * best)
@@ -72,11 +75,19 @@ def knee(places: Vector, values: Vector) -> Knee | None:
     )
 
 
-def _two_lines(x: Vector, v: Vector, tried: Vector) -> tuple[Vector, Vector]:
+def _two_lines(x: Vector, v: Vector, tried: Vector, soft: float) -> tuple[Vector, Vector]:
     """Terms (m, 3) and squared residuals (m,) of the least squares fit for each place tried."""
     ones = np.ones((len(tried), len(x)))
-    matrix = np.stack([ones, ones * x, np.maximum(x - tried[:, None], 0.0)], axis=2)
+    matrix = np.stack([ones, ones * x, soft_ramp(x - tried[:, None], soft)], axis=2)
     product = matrix.transpose(0, 2, 1) @ matrix
     solved = np.linalg.solve(product, (matrix.transpose(0, 2, 1) @ v)[..., None])
     squares = np.sum((matrix @ solved - v[:, None]) ** 2, axis=(1, 2))
     return solved[..., 0], squares
+
+
+def soft_ramp(x: Vector, soft: float) -> Vector:
+    """Convolution of max(x, 0) with a Gaussian of standard deviation ``soft``."""
+    if soft <= 0.0:
+        return np.maximum(x, 0.0)
+    inside = 0.5 * (1.0 + erf(x / (np.sqrt(2.0) * soft)))
+    return np.asarray(x * inside + soft / np.sqrt(2.0 * np.pi) * np.exp(-0.5 * (x / soft) ** 2))

@@ -23,6 +23,8 @@ from organtwin.landmarks.record import (
 
 type Vector = NDArray[np.float64]
 
+#: Differences that saving and reading again make (mm; of normals without unit).
+ROUNDED = 0.002
 #: Points on a sphere that carry it through a markups file.
 SPHERE = np.concatenate([np.eye(3), -np.eye(3)])
 
@@ -131,3 +133,20 @@ def _from_points(
         return [(name, Plane(fit.centre, normal, 2.0 * across))]
     ball = fit_sphere(points)
     return [(name, Sphere(ball.centre, ball.radius))]
+
+
+def same(one: Geometry, other: Geometry) -> bool:
+    """Whether two geometries agree as far as a file of markups rounds them."""
+    if type(one) is not type(other):
+        return False
+    values = [(np.asarray(v), np.asarray(getattr(other, k))) for k, v in _shape(one).items()]
+    return all(a.shape == b.shape and bool(np.all(np.abs(a - b) < ROUNDED)) for a, b in values)
+
+
+def _shape(geometry: Geometry) -> Mapping[str, Vector | float]:
+    """What markups keep of a geometry: no radii of curves, no unknown diameter."""
+    kept = dict(vars(geometry))
+    kept.pop("radii", None)
+    if not kept.get("diameter", 1.0):
+        del kept["diameter"]
+    return kept

@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from organtwin.errors import InputError
-from organtwin.image.volume import Grid, Image
+from organtwin.image.volume import Grid, Image, LabelMap
 from organtwin.landmarks.fits import frame, unit
+from organtwin.mesh.closest import distances
+from organtwin.mesh.conforming.wrapping import wrap
 
 type Vector = NDArray[np.float64]
 type Mask = NDArray[np.bool_]
@@ -21,12 +23,21 @@ ANGLES = 72
 RANGE = (-32.0, 55.0)
 #: Smoothing of label maps before their border is taken (voxels).
 BLUR = 1.0
+#: Standard deviation of a box as wide as a voxel (voxels).
+VOXEL = 1.0 / np.sqrt(12.0)
+#: The same of scans, whose voxels are about as small as they are sharp (voxels).
+SHARP = 0.6
+#: Distance from the surface of a label (voxels) beyond which it is no longer told.
+BAND = 1.0
 #: Rays that go on beyond this many median radii have left through an ostium or into a ventricle.
 LEAK = 1.5
 #: Length of the rays (mm).
 REACH = 34.0
 #: Share of directions in which a wall must be seen for a section to count.
 SEEN = 0.6
+#: From section to section a followed wall gets nearer than this share, or farther by more (mm),
+#: only where it is lost; a section counts with this share of its wall.
+LEAST, MOST, KEPT = 0.2, 1.5, 0.3
 #: Rounds in which the centres of the sections settle.
 ROUNDS = 3
 
@@ -39,12 +50,14 @@ class Lumen:
         values: Field, indexed ``[i, j, k]``.
         grid: Where it lies.
         level: Value at the wall.
+        soft: Standard deviation of the blur that its edges have (voxels).
         grey: Whether the field is a scan, in which leaflets show, not labels.
     """
 
     values: NDArray[np.float32]
     grid: Grid
     level: float
+    soft: float
     grey: bool = False
 
     def at(self, points: Vector) -> Vector:
@@ -60,8 +73,33 @@ class Lumen:
 
     @classmethod
     def of_labels(cls, mask: Mask, grid: Grid) -> Lumen:
-        """Blurred mask, half of it at the wall."""
-        return cls(ndimage.gaussian_filter(mask.astype(np.float32), BLUR), grid, 0.5)
+        """Blurred mask, half of it at the wall: bends keep their place, curved walls shrink."""
+        soft = ndimage.gaussian_filter(mask.astype(np.float32), BLUR)
+        return cls(soft, grid, 0.5, float(np.hypot(BLUR, VOXEL)))
+
+    @classmethod
+    def of_surface(cls, mask: Mask, grid: Grid, middle: Vector) -> Lumen:
+        """Distance from the smooth surface around a mask: it keeps its volume, so sizes are right.
+
+        Args:
+            mask: Blood.
+            grid: Where it lies.
+            middle: Only what lies around this point is looked at (mm), shape (3,).
+        """
+        mask, grid = _around(mask, grid, middle)
+        rounds = int(np.ceil(BAND + float(np.max(grid.spacing) / np.min(grid.spacing))))
+        near = ndimage.binary_dilation(mask, iterations=rounds)
+        near &= ~ndimage.binary_erosion(mask, iterations=rounds)
+        whole = LabelMap(
+            mask.astype(np.uint8), {"lumen": 1}, grid.spacing, grid.origin, grid.direction
+        )
+        skin = wrap(whole)
+        index = np.argwhere(near)
+        away = distances(grid.points(index), skin.points, skin.triangles) / np.min(grid.spacing)
+        values = np.where(mask, BAND, -BAND).astype(np.float32)
+        # Vertices move by less than half a voxel, so each voxel's centre stays on its side.
+        values[tuple(index.T)] = np.minimum(away, BAND) * np.sign(values[tuple(index.T)])
+        return cls(values, grid, 0.0, BLUR)
 
     @classmethod
     def of_image(cls, image: Image, core: Mask) -> Lumen:
@@ -89,7 +127,18 @@ class Lumen:
                 f"blood ({blood:.0f}) is no brighter than its surroundings ({wall:.0f}).",
                 "Take a scan with contrast medium, or landmarks from labels alone.",
             )
-        return cls(image.values.astype(np.float32), image.grid, 0.5 * (blood + wall), grey=True)
+        level = 0.5 * (blood + wall)
+        return cls(image.values.astype(np.float32), image.grid, level, SHARP, grey=True)
+
+
+def _around(mask: Mask, grid: Grid, middle: Vector) -> tuple[Mask, Grid]:
+    """What lies within reach of all sections near a point."""
+    reach = np.ceil(2.0 * REACH / grid.spacing)
+    place = np.round(grid.index(middle[None])[0])
+    low = np.clip(place - reach, 0, None).astype(int)
+    high = (place + reach + 1).astype(int)
+    part = mask[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
+    return part, replace(grid, shape=part.shape, origin=grid.points(low[None].astype(float))[0])
 
 
 @dataclass(frozen=True)
@@ -103,7 +152,9 @@ class Root:
         radii: Distance of the wall in each direction (mm), NaN where none is seen, shape (n, m).
         open: Where a ray left the lumen without a wall near by, shape (n, m).
         raw: The radii before single rays were evened out (mm), shape (n, m).
-        grey: Whether it was seen in a scan.
+        soft: Standard deviation of the blur that bends have (mm).
+        voxel: Mean edge of the voxels (mm).
+        followed: Whether the wall was followed downwards, behind leaflets and around corners.
     """
 
     axes: Vector
@@ -112,7 +163,9 @@ class Root:
     radii: Vector
     open: Mask
     raw: Vector
-    grey: bool = False
+    soft: float
+    voxel: float
+    followed: bool = False
 
     @property
     def angles(self) -> Vector:
@@ -131,6 +184,10 @@ class Root:
         curve = self.curve(angle)
         seen = np.isfinite(curve)
         radius = float(np.interp(height, self.heights[seen], curve[seen]))
+        return self.at(height, angle, radius)
+
+    def at(self, height: float, angle: float, radius: float) -> Vector:
+        """Point at a height, an angle and a distance from the middle (mm), shape (3,)."""
         centre = [np.interp(height, self.heights, self.centres[:, k]) for k in range(3)]
         return np.asarray(np.array(centre) + radius * self.direction(angle))
 
@@ -168,18 +225,20 @@ def unroll(lumen: Lumen, end: Vector, beyond: Vector) -> Root:
     axes = frame(up, np.array([0.0, -1.0, 0.0]) if abs(up[1]) < 0.9 else None)
     centres = end + heights[:, None] * up
     for _ in range(ROUNDS):
-        radii, left = _radii(lumen, centres, axes, step)
+        radii, left = wall_radii(lumen, centres, axes, step)
         good = np.isfinite(radii).all(axis=1)
         if np.count_nonzero(good) < 10:
             raise InputError(
                 "aortic root", "no lumen was found around the axis.", "Check the labels."
             )
         centres = _recentred(radii, good, centres, heights, axes)
-    radii, left = _radii(lumen, centres, axes, step)
-    return Root(axes, heights, centres, _smooth(radii), left, radii, lumen.grey)
+    radii, left = wall_radii(lumen, centres, axes, step)
+    voxel = float(np.mean(lumen.grid.spacing))
+    soft = lumen.soft * voxel
+    return Root(axes, heights, centres, _smooth(radii), left, radii, soft, voxel)
 
 
-def _radii(lumen: Lumen, centres: Vector, axes: Vector, step: float) -> tuple[Vector, Mask]:
+def wall_radii(lumen: Lumen, centres: Vector, axes: Vector, step: float) -> tuple[Vector, Mask]:
     """First border along each ray; NaN rows where too few are seen, and where rays leaked."""
     turn = np.arange(ANGLES) * 2.0 * np.pi / ANGLES
     way = np.cos(turn)[:, None] * axes[0] + np.sin(turn)[:, None] * axes[1]
@@ -197,6 +256,41 @@ def _radii(lumen: Lumen, centres: Vector, axes: Vector, step: float) -> tuple[Ve
         known = ~left[row]
         filled[row] = np.interp(turn, turn[known], radii[row, known], period=2.0 * np.pi)
     return filled, left
+
+
+def followed(lumen: Lumen, root: Root, widest: float) -> Root:
+    """The same root with its wall followed downwards from its widest section.
+
+    A ray from the middle ends at a closed leaflet, before the bottom of the sinus behind it, and
+    the outflow tract may leave the middle. Hence each wall is the outermost that a ray meets
+    without going much beyond that of the section above.
+    """
+    step = float(root.heights[1] - root.heights[0])
+    seen = np.flatnonzero((root.heights <= widest) & np.isfinite(root.radii).all(axis=1))
+    rows = np.arange(int(seen.max(initial=-1)), -1, -1)
+    if not len(rows):
+        return root
+    reach = np.arange(0.0, REACH, step)
+    way = np.array([root.direction(turn) for turn in root.angles])
+    radii, last = root.raw.copy(), root.radii[rows[0]]
+    for row in rows[1:]:
+        field = lumen.at(root.centres[row] + reach[:, None] * way[:, None, :])
+        found = _outermost(field, reach, LEAST * last, last + MOST)
+        gone = np.mean(np.isnan(found)) > 1.0 - KEPT
+        last = np.where(np.isnan(found), last, found)
+        radii[row] = np.nan if gone else last
+    return replace(root, radii=_smooth(radii), raw=radii, followed=True)
+
+
+def _outermost(field: Vector, reach: Vector, least: Vector, most: Vector) -> Vector:
+    """Largest distance between bounds at which rows of a field fall to zero, NaN of none, (m,)."""
+    before, after = field[:, :-1], field[:, 1:]
+    falls = (before > 0.0) & (after <= 0.0)
+    share = before / np.where(falls, before - after, 1.0)
+    places = np.where(falls, reach[:-1] + share * (reach[1] - reach[0]), -1.0)
+    fit = (places >= least[:, None]) & (places <= most[:, None])
+    best = np.max(np.where(fit, places, -1.0), axis=1)
+    return np.where(best >= 0.0, best, np.nan)
 
 
 def _crossing(field: Vector, reach: Vector) -> Vector:
@@ -234,22 +328,3 @@ def _smooth(radii: Vector) -> Vector:
     stack = [np.roll(ring, (i, j), axis=(0, 1))[:, 1:-1] for i in (-1, 0, 1) for j in (-1, 0, 1)]
     middle = np.median(np.array(stack), axis=0)
     return np.where(np.isfinite(middle), middle, radii)
-
-
-def section_diameter(lumen: Lumen, centre: Vector, normal: Vector) -> tuple[Vector, float]:
-    """Centroid of the lumen's section by a plane, and the diameter of a disc of its area (mm).
-
-    Where the plane misses the lumen, the centre comes back with a diameter of 0.
-    """
-    axes = frame(normal)
-    step = 0.5 * float(lumen.grid.spacing.min())
-    turn = np.arange(ANGLES) * 2.0 * np.pi / ANGLES
-    for _ in range(ROUNDS):
-        radii = _radii(lumen, centre[None, :], axes, step)[0][0]
-        if not np.isfinite(radii).all():
-            return centre, 0.0
-        size = 1.5 * np.sum(radii**2)
-        centre = centre + (np.sum(radii**3 * np.cos(turn)) / size) * axes[0]
-        centre = centre + (np.sum(radii**3 * np.sin(turn)) / size) * axes[1]
-    area = 0.5 * np.sin(turn[1]) * float(np.sum(radii * np.roll(radii, -1)))
-    return centre, 2.0 * float(np.sqrt(area / np.pi))

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from organtwin.errors import InputError
+from organtwin.landmarks.attachment import SECTOR, Attachment, attachment
 from organtwin.landmarks.fits import angle, fit_plane, fit_plane_robustly, unit
 from organtwin.landmarks.knees import Knee, knee
 from organtwin.landmarks.record import Plane
-from organtwin.landmarks.root import Lumen, Root, unroll
+from organtwin.landmarks.root import Lumen, Root, followed, unroll
 
 type Vector = NDArray[np.float64]
 
@@ -24,8 +25,14 @@ BELOW, ABOVE = 22.0, 20.0
 STEEPEST = 35.0
 #: How far a lobe may be from where three even ones would lie (degrees).
 SWAY = 40.0
+#: Half of the sector whose radii tell the middle of a lobe (degrees).
+MIDDLE = 25.0
 #: Fall of the radius within a length (mm) that no wall makes: share of the radius.
 STEP, SUDDEN = 2.0, 0.22
+#: Length of wall that is looked at beyond its narrowest place (mm).
+RISING = 4.0
+#: Length of wall seen below such a fall (mm) with which the vessel goes on.
+GOES_ON = 5.0
 
 
 @dataclass(frozen=True)
@@ -37,15 +44,14 @@ class Lobe:
         height: Height where it is widest (mm).
         bend: Its lower end; none where the vessel ends.
         hinge: Lowest point of the leaflet's attachment (mm), shape (3,).
-        kind: What the end is: a ``bend`` of the wall, the step at a ``leaflet``, or the ``end`` of
-            the vessel.
+        border: The bend over some angle; none where too little of it was seen.
     """
 
     angle: float
     height: float
     bend: Knee | None
     hinge: Vector
-    kind: str
+    border: Attachment | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,12 @@ class Sinuses:
     junction_residual: float
     junction_rise: float
 
+    @property
+    def middle(self) -> Vector:
+        """Middle of the section where the sinuses are widest (mm), shape (3,)."""
+        heights = self.root.heights
+        return np.array([np.interp(self.widest, heights, c) for c in self.root.centres.T])
+
 
 def look_at(root: Root, junction: Plane | None = None) -> Sinuses:
     """Sinuses, hinge points and upper border of an unrolled root.
@@ -88,23 +100,31 @@ def look_at(root: Root, junction: Plane | None = None) -> Sinuses:
     return Sinuses(root, widest, lobes, plane, residual, rise)
 
 
+def first_look(lumen: Lumen, end: Vector, beyond: Vector, junction: Plane | None = None) -> Sinuses:
+    """Sinuses around the axis that leaves the heart; where they fall off suddenly, only roughly."""
+    return look_at(unroll(lumen, end, beyond), junction)
+
+
 def straightened(lumen: Lumen, found: Sinuses, junction: Plane | None = None) -> Sinuses:
-    """A second look along the middle of both planes' normals: sections then cut neither askew."""
-    middle = np.array([np.interp(found.widest, found.root.heights, c)
-                       for c in found.root.centres.T])  # fmt: skip
+    """Another look along the middle of both planes' normals: sections then cut neither askew."""
     up = unit(hinge_normal(found) + found.junction.normal)
     if angle(up, found.root.axes[2]) > STEEPEST:
-        return found
+        up = found.root.axes[2]
     try:
-        return look_at(unroll(lumen, middle, middle + up), junction)
+        return _look_along(lumen, found.middle, up, junction)
     except InputError:
         return found
 
 
-def again(lumen: Lumen, root: Root) -> Root:
-    """The same root along the same axis, in another lumen."""
+def _look_along(lumen: Lumen, middle: Vector, up: Vector, junction: Plane | None) -> Sinuses:
+    root = unroll(lumen, middle, middle + up)
+    return look_at(followed(lumen, root, _widest(root)), junction)
+
+
+def again(lumen: Lumen, root: Root, junction: Plane | None = None) -> Sinuses:
+    """A look along the same axis in another lumen."""
     start = np.array([np.interp(0.0, root.heights, c) for c in root.centres.T])
-    return unroll(lumen, start, start + root.axes[2])
+    return _look_along(lumen, start, root.axes[2], junction)
 
 
 def _widest(root: Root) -> float:
@@ -132,62 +152,80 @@ def _lobe(root: Root, turn: float, widest: float) -> Lobe:
     """The sinus near a direction: where its wall is farthest, and the bend below."""
     rows = np.flatnonzero((np.abs(root.heights - widest) < 12.0) & np.isfinite(root.areas))
     off = (root.angles - turn + np.pi) % (2.0 * np.pi) - np.pi
-    columns = np.flatnonzero(np.abs(off) <= np.radians(SWAY))
+    columns = np.argsort(off)
+    columns = columns[np.abs(off[columns]) <= np.radians(SWAY)]
     wall = ndimage.gaussian_filter(root.radii[rows], (2.0, 2.0), mode=("nearest", "wrap"))
     # Towards the edges of its sector a lobe counts less, so that it isn't its neighbour's flank.
     wall = wall[:, columns] - 0.02 * wall.max() * (off[columns] / np.radians(SWAY)) ** 2
     row, column = np.unravel_index(int(np.argmax(wall)), wall.shape)
-    top, direction = rows[row], float(root.angles[columns[column]])
-    return _hinge(root, direction, int(top))
+    direction = float(root.angles[columns[column]]) + _aside(wall[row], int(column), root)
+    return _hinge(root, direction, int(rows[row]))
+
+
+def _aside(wall: Vector, column: int, root: Root) -> float:
+    """Angle of the middle of a bulge off the column where it is highest (radians)."""
+    step = 2.0 * np.pi / len(root.angles)
+    reach = int(np.radians(MIDDLE) / step)
+    near = np.arange(max(column - reach, 0), min(column + reach + 1, len(wall)))
+    square, slope, _ = np.polyfit(near - column, wall[near], 2)
+    # Where one flank is cut off by the sector, the parabola may run away.
+    shift = -0.5 * slope / square if square < 0.0 else 0.0
+    return float(np.clip(shift, -0.5 * reach, 0.5 * reach)) * step
 
 
 def _hinge(root: Root, direction: float, top: int) -> Lobe:
-    """Lower end of a sinus: the step where a leaflet leaves its wall, else the bend of the wall."""
+    """Lower end of a sinus: the bend of its wall, or where the vessel ends."""
     step = root.heights[1] - root.heights[0]
     count = int(BELOW / step)
     down = slice(top, max(top - count, 0) if top > count else None, -1)
     heights, curve = root.heights[down], root.curve(direction)[down]
-    rung = _leaflet(curve, max(round(STEP / step), 1))
-    if rung is not None:
-        at = root.place(float(heights[rung[0]]), direction)
-        height = 0.5 * float(heights[rung[0]] + heights[rung[1]])
-        hinge = at + (height - heights[rung[0]]) * root.axes[2]
-        fall = Knee(height, float(curve[0] - curve[rung[0]]), np.inf, 0.0,
-                    float(curve[rung[0]] - curve[rung[1]]))  # fmt: skip
-        if not root.grey:  # a label that ends there looks the same
-            return Lobe(direction, float(heights[0]), None, hinge, "end")
-        return Lobe(direction, float(heights[0]), fall, hinge, "leaflet")
-    bend = knee(heights, _falling(curve))
+    last = _end(heights, curve, rough=not root.followed)
+    if last is not None:
+        return Lobe(direction, float(heights[0]), None, root.place(last, direction))
+    bend = knee(heights, _falling(curve, round(RISING / step)), root.soft)
     if bend is None or bend.turn <= 0.0:
         last = float(heights[np.isfinite(curve)][-1])
-        return Lobe(direction, float(heights[0]), None, root.place(last, direction), "end")
-    return Lobe(direction, float(heights[0]), bend, root.place(bend.place, direction), "bend")
+        return Lobe(direction, float(heights[0]), None, root.place(last, direction))
+    border = _border(root, direction, bend.place)
+    if border is None:
+        return Lobe(direction, float(heights[0]), bend, root.place(bend.place, direction))
+    at = root.at(border.height, direction, border.radius)
+    return Lobe(direction, float(heights[0]), bend, at, border)
 
 
-def _leaflet(curve: Vector, window: int) -> tuple[int, int] | None:
-    """First sudden fall of a radius: the samples before and behind its steepest part."""
+def _border(root: Root, direction: float, first: float) -> Attachment | None:
+    """Lower border of the sinus around a direction."""
+    off = (root.angles - direction + np.pi) % (2.0 * np.pi) - np.pi
+    near = np.flatnonzero(np.abs(off) <= np.radians(SECTOR))
+    near = near[np.argsort(off[near])]
+    return attachment(root.heights, off[near], root.radii[:, near], first, root.voxel, root.soft)
+
+
+def _end(heights: Vector, curve: Vector, *, rough: bool) -> float | None:
+    """Height of a sudden fall: the end of a vessel, or roughly the bottom of a sinus."""
+    step = float(heights[0] - heights[1]) if len(heights) > 1 else 1.0
+    window = max(round(STEP / step), 1)
     if len(curve) <= window + 1:
         return None
     fall = curve[:-window] - curve[window:]
     sudden = np.flatnonzero(fall > SUDDEN * curve[0])
-    if not len(sudden):
+    goes_on = len(sudden) and np.isfinite(curve[sudden[0] :]).sum() * step > GOES_ON
+    if not len(sudden) or (goes_on and not rough):
         return None
-    first = int(sudden[0])
-    single = -np.diff(curve[first : first + window + 1])
-    steepest = first + int(np.argmax(single))
-    return max(steepest - 1, first), min(steepest + 2, first + window)
+    single = -np.diff(curve[sudden[0] : sudden[0] + window + 1])
+    return float(heights[sudden[0] + max(int(np.argmax(single)) - 1, 0)])
 
 
-def _falling(curve: Vector) -> Vector:
-    """The curve up to where it rises again by a part of its fall, no number beyond."""
+def _falling(curve: Vector, beyond: int) -> Vector:
+    """The curve up to some samples beyond where it begins to rise again by a part of its fall."""
     seen = np.where(np.isfinite(curve), curve, np.inf)
     lowest = np.minimum.accumulate(seen)
     again = seen - lowest > 0.15 * (seen[0] - lowest)
     again &= (seen[0] - lowest > 1.0) & (np.arange(len(curve)) > 0)
     if not again.any():
         return curve
-    end = int(np.argmax(again))
-    return np.where(np.arange(len(curve)) < end, curve, np.nan)
+    end = int(np.argmin(seen[: int(np.argmax(again))])) + beyond
+    return np.where(np.arange(len(curve)) <= end, curve, np.nan)
 
 
 def _junction_plane(root: Root, widest: float) -> tuple[Plane, float, float]:
@@ -199,7 +237,7 @@ def _junction_plane(root: Root, widest: float) -> tuple[Plane, float, float]:
         curve = root.curve(turn)
         near = np.flatnonzero((np.abs(root.heights - widest) < 8.0) & np.isfinite(curve))
         top = int(near[np.argmax(curve[near])])
-        bend = knee(root.heights[top : top + count], curve[top : top + count])
+        bend = knee(root.heights[top : top + count], curve[top : top + count], root.soft)
         if bend is not None and bend.turn > 0.0 and bend.rise > 0.0:
             points.append(root.place(bend.place, turn))
             weights.append(bend.rise)

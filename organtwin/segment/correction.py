@@ -6,12 +6,18 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from organtwin.errors import InputError
 from organtwin.image.segmentation import nearest_labels
-from organtwin.image.volume import LabelMap
+from organtwin.image.volume import Grid, LabelMap
 from organtwin.segment.morphology import Mask
 from organtwin.units import ML
+
+#: Share of a correction that may lie outside the scan.
+MOST_OUTSIDE = 0.5
+#: Steps of two grids that are equal differ by less than this part of a voxel.
+SAME = 1e-3
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,62 @@ class Change:
     def record(self) -> dict[str, str | float]:
         """What a JSON report holds."""
         return asdict(self)
+
+
+def doubts(original: LabelMap, corrected: LabelMap) -> tuple[str, ...]:
+    """What speaks against a correction having been made of these labels, one sentence each.
+
+    3D Slicer keeps the voxels of the scan and cuts them to what is segmented.
+
+    Raises:
+        InputError: most of what is segmented lies outside the scan.
+    """
+    outside = _outside(original.grid, corrected)
+    if outside > MOST_OUTSIDE:
+        raise InputError(
+            "--corrected",
+            f"{100 * outside:.0f} % of what is segmented lies outside the scan: it has "
+            f"{_extent(_labelled_box(corrected))}, the scan {_extent(original.grid.box())}.",
+            "Check that both belong to the same scan.",
+        )
+    found = []
+    if outside > 0:
+        found.append(
+            f"{100 * outside:.2g} % of what is segmented lies outside the scan and was left out."
+        )
+    here, there = original.grid, corrected.grid
+    step = np.abs(there.direction * there.spacing - here.direction * here.spacing).max()
+    shift = here.index(there.origin)
+    if step > SAME * here.spacing.min():
+        one, two = (" x ".join(f"{x:.4g}" for x in grid.spacing) for grid in (there, here))
+        found.append(
+            f"its voxels are others than the scan's ({one} mm for {two} mm, or turned): "
+            "changes along borders may come from that."
+        )
+    elif np.abs(shift - np.round(shift)).max() > 10 * SAME:
+        found.append("its voxels lie between the scan's: changes along borders may come from that.")
+    return tuple(found)
+
+
+def _outside(grid: Grid, labels: LabelMap) -> float:
+    """Share of the labelled voxels whose centres lie outside a grid."""
+    index = grid.index(labels.points(np.argwhere(labels.values)))
+    inside = ((index >= -0.5 - SAME) & (index <= np.array(grid.shape) - 0.5 + SAME)).all(axis=1)
+    return float(np.mean(~inside)) if len(inside) else 0.0
+
+
+def _labelled_box(labels: LabelMap) -> NDArray[np.float64]:
+    places = labels.points(np.argwhere(labels.values))
+    return np.array([places.min(axis=0), places.max(axis=0)])
+
+
+def _extent(box: NDArray[np.float64]) -> str:
+    return (
+        ", ".join(
+            f"{axis} {low:.1f} to {high:.1f}" for axis, low, high in zip("xyz", *box, strict=True)
+        )
+        + " mm (LPS)"
+    )
 
 
 def changes(original: LabelMap, corrected: LabelMap) -> tuple[Change, ...]:

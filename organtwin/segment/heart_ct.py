@@ -13,7 +13,7 @@ from organtwin.segment.aorta import Lumen, ascending_aorta, lumen, middle_line, 
 from organtwin.segment.divisions import Parts, divided, parts_along
 from organtwin.segment.heart import CHAMBERS, chambers
 from organtwin.segment.lobes import lobes
-from organtwin.segment.morphology import Mask, filled, grown, largest, opened, shrunk
+from organtwin.segment.morphology import Mask, filled, grown, largest, opened, shrunk, touching
 from organtwin.segment.orientation import upright
 from organtwin.segment.recipe import Draft, Options, at, refuse_unless_ct
 from organtwin.segment.thresholds import smoothed
@@ -33,6 +33,8 @@ DISSECTED = 0.1
 CHAMBER = 6.0
 #: Vessels below this radius don't belong to a chamber (mm).
 VESSEL = 3.0
+#: Corners of a false lumen are farther from the balls that fit into it by this at most (mm).
+CORNER = 1.5
 #: Names of the parts of the aorta, in the numbers of `divided`.
 PARTS = ("aortic_root", "ascending_aorta", "aortic_arch", "descending_aorta")
 FALSE = "aorta_false_lumen"
@@ -77,7 +79,8 @@ def heart_and_aorta_ct(
     line = middle_line(aorta, ct.grid)
     parts = parts_along(line, chain.radius)
     masks = {name: _tidy(mask, given.get("heart"), ct.grid) for name, mask in rooms.items()}
-    masks |= _aorta_parts(outer, aorta, divided(outer | aorta.mask, ct.grid, line, parts), ct.grid)
+    numbers = divided(outer | aorta.mask, ct.grid, line, parts)
+    masks |= _aorta_parts(outer, aorta, numbers, values, threshold, ct.grid)
     return Draft(
         masks={name: turn.back(mask) for name, mask in masks.items()},
         decisions=_account(level, threshold, aorta, parts, masks, line.length, ct.grid),
@@ -124,14 +127,26 @@ def _tidy(mask: Mask, heart: Mask | None, grid: Grid) -> Mask:
 
 
 def _aorta_parts(
-    outer: Mask, aorta: Lumen, numbers: NDArray[np.uint8], grid: Grid
-) -> dict[str, Mask]:
-    """Parts of the lumen, and what is wide beside it as the false lumen if that is large."""
-    wide = opened(outer & ~aorta.mask, grid, VESSEL)
-    dissected = wide.sum() > DISSECTED * aorta.mask.sum()
-    false = outer & ~aorta.mask if dissected else np.zeros_like(wide)
-    lumen_parts = (aorta.mask | outer) & ~false
-    masks = {name: lumen_parts & (numbers == n) for n, name in enumerate(PARTS, 1)}
+    outer: Mask, aorta: Lumen, numbers: NDArray[np.uint8], values: NDArray[np.float32],
+    threshold: float, grid: Grid,
+) -> dict[str, Mask]:  # fmt: skip
+    """Parts of the lumen, and what is wide beside it as the false lumen if that is large.
+
+    Where the outer wall is near, a thin rim is left around the lumen: its voxels with contrast at
+    the border are the lumen's, slow blood farther away that continues the false lumen is that's,
+    and the rest is wall and belongs to neither.
+    """
+    beside = outer & ~aorta.mask
+    wide = opened(beside, grid, VESSEL)
+    if wide.sum() <= DISSECTED * aorta.mask.sum():
+        false, whole = np.zeros_like(wide), aorta.mask | outer
+    else:
+        wide = grown(wide, grid, CORNER) & beside
+        border = grown(aorta.mask, grid, 1.1 * float(grid.spacing.max()))
+        slow = beside & ~border & (values > SLOW) & (values < threshold)
+        false = touching(wide | slow, wide)
+        whole = aorta.mask | (beside & border & ~false & (values > CONTRAST[0]))
+    masks = {name: whole & (numbers == n) for n, name in enumerate(PARTS, 1)}
     return masks | {FALSE: false}
 
 

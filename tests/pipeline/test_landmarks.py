@@ -154,7 +154,7 @@ def test_root_of_a_contrast_scan(tmp_path):
     labels = read_labels(SHARED / "aorta-ct/aorta.nii.gz", {"aorta": 1})
     found = landmarks_of("aorta", labels, image=scan)
     annulus, junction = (find(found, n) for n in ("aortic_annulus", "sinotubular_junction"))
-    assert 20.0 < annulus.geometry.diameter < 32.0
+    assert 18.0 < annulus.geometry.diameter < 32.0
     assert 22.0 < junction.geometry.diameter < 36.0
     assert 12.0 < junction.measures["height over the annulus mm"] < 28.0
     # The label alone ends near the annulus: less is known, and it says so.

@@ -4,12 +4,14 @@ import math
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from organtwin.cli import app
 from organtwin.errors import InputError
 from organtwin.image.slicer import read_slicer, write_slicer
 from organtwin.image.volume import Grid, LabelMap
 from organtwin.segment.agreement import agreement, compare, structures, surface, table
-from organtwin.segment.correction import changes
+from organtwin.segment.correction import changes, doubts
 from organtwin.segment.correction import table as changes_table
 
 
@@ -117,3 +119,43 @@ def test_a_correction_in_slicer_comes_back_with_what_changed(tmp_path):
     far = LabelMap(again.values, again.names, again.spacing, again.origin + 500.0, again.direction)
     with pytest.raises(InputError, match="nothing of the corrected"):
         changes(labels, far)
+
+
+def test_a_correction_of_another_scan_is_refused_with_both_extents():
+    labels = two_labels()
+    assert doubts(labels, labels) == ()
+    far = LabelMap(
+        labels.values, labels.names, labels.spacing, labels.origin + np.array([40.0, 0.0, 0.0]),
+        labels.direction,
+    )  # fmt: skip
+    with pytest.raises(InputError, match=r"lies outside the scan: it has x .* the scan x .*LPS"):
+        doubts(labels, far)
+
+
+def test_a_correction_with_other_voxels_is_doubted():
+    labels = two_labels()
+    i = labels.spacing[0]
+    beside = labels.origin + np.array([0.5 * i, 0.0, 0.0])
+    moved = LabelMap(labels.values, labels.names, labels.spacing, beside, labels.direction)
+    assert "between the scan's" in " ".join(doubts(labels, moved))
+    finer = LabelMap(
+        labels.values, labels.names, 0.5 * labels.spacing, labels.origin, labels.direction
+    )
+    assert "for" in doubts(labels, finer)[0] and "mm, or turned" in doubts(labels, finer)[0]
+    out = labels.origin + np.array([i * 8, 0.0, 0.0])
+    partly = LabelMap(labels.values, labels.names, labels.spacing, out, labels.direction)
+    assert "outside the scan and was left out" in doubts(labels, partly)[0]
+
+
+def test_the_command_warns_of_a_correction_with_other_voxels(tmp_path):
+    labels = two_labels()
+    finer = LabelMap(
+        labels.values, labels.names, 0.5 * labels.spacing, labels.origin, labels.direction
+    )
+    write_slicer(labels, tmp_path / "own.seg.nrrd")
+    write_slicer(finer, tmp_path / "mine.seg.nrrd")
+    own, mine = tmp_path / "own.seg.nrrd", tmp_path / "mine.seg.nrrd"
+    command = ["segment", "scan.nii.gz", "-o", str(own), "--corrected", str(mine)]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    assert "Warning: mine.seg.nrrd: its voxels are others" in result.output

@@ -7,8 +7,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from organtwin import __version__
+from organtwin.cli import app
 
 ROOT = Path(__file__).parents[2]
 CASE = ROOT / "demos/heartbeat/case.toml"
@@ -105,3 +107,22 @@ def test_verify_lists_its_problems(organtwin):
     result = organtwin("verify", "--list")
     assert result.returncode == 0, result.stderr
     assert "land" in result.stdout
+
+
+def test_a_case_without_a_source_is_told_so(tmp_path):
+    file = tmp_path / "organ.toml"
+    file.write_text('[mesh]\nsize = "4 mm"\n')
+    result = CliRunner().invoke(app, ["mesh", str(file)])
+    assert result.exit_code == 2
+    assert "organ.toml: `[source]` is missing: the labels, the image or the surf" in result.output
+    assert "lv_" not in result.output
+    file.write_text('[sorce]\nlabels = "x.seg.nrrd"\n[mesh]\nsize = "4 mm"\n')
+    assert "mean it by `[sorce]`" in CliRunner().invoke(app, ["mesh", str(file)]).output
+
+
+def test_a_simulation_of_an_organ_case_is_refused(tmp_path):
+    file = tmp_path / "organ.toml"
+    file.write_text('[source]\nlabels = "x.seg.nrrd"\n[mesh]\nsize = "4 mm"\n')
+    result = CliRunner().invoke(app, ["run", str(file)])
+    assert result.exit_code == 2
+    assert f"Mesh it: `organtwin mesh {file}`" in result.output

@@ -301,3 +301,12 @@ def test_info_tells_nothing_of_the_person() -> None:
             told = str(element.value)
             allowed = ("SeriesDescription", "Modality")
             assert len(told) < 5 or element.keyword in allowed or told not in text, element.keyword
+
+
+@pytest.mark.parametrize("name", ["bone.stl", "bone.VTP", "bone.vtk"])
+def test_a_surface_is_sent_to_the_command_for_surfaces(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    file.write_bytes(bytes(84))
+    result = CliRunner().invoke(app, ["image", "info", str(file)])
+    assert result.exit_code == 2
+    assert f"no image. Look at a surface by `organtwin surface {file}`" in result.output

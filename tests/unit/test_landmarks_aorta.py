@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from organtwin.errors import InputError
@@ -115,6 +116,50 @@ def test_grey_values_do_as_well():
     found = aorta_landmarks(labels, scan(1.5, noise=20.0))
     assert errors(labels, found).max() < 1.0
     assert tilt_of(find(found, "aortic_annulus").geometry.normal) < 3.0
+
+
+@pytest.mark.parametrize("spacing", [1.5, 2.0])
+def test_coarse_labels_give_hinge_points_within_a_voxel_and_the_size_of_the_annulus(spacing):
+    labels = labelled(spacing)
+    found = aorta_landmarks(labels)
+    assert errors(labels, found).max() < spacing
+    annulus = find(found, "aortic_annulus")
+    # Planners choose a device by these, within half a millimetre of diameter.
+    assert annulus.geometry.diameter == pytest.approx(2.0 * TUBE, abs=0.3)
+    assert annulus.measures["area mm²"] == pytest.approx(np.pi * TUBE**2, rel=0.025)
+    assert annulus.measures["perimeter mm"] == pytest.approx(2.0 * np.pi * TUBE, rel=0.02)
+
+
+def rough(labels, much):
+    """The same with voxels at its border changed at random, by so many voxels."""
+    inside = labels.values > 0
+    away = ndimage.distance_transform_edt(inside) - ndimage.distance_transform_edt(~inside)
+    noise = much * np.random.default_rng(0).standard_normal(inside.shape)
+    nearest = ndimage.distance_transform_edt(~inside, return_distances=False, return_indices=True)
+    values = np.where(away + noise > 0.0, labels.values[tuple(nearest)], 0)
+    return replace(labels, values=values.astype(np.uint8))
+
+
+def test_single_wrong_voxels_do_not_matter():
+    labels = rough(labelled(1.5), 1.0)
+    found = aorta_landmarks(labels)
+    assert errors(labels, found).max() < 1.5
+    assert find(found, "aortic_annulus").confidence.value > 0.5
+
+
+@pytest.mark.slow
+def test_confidence_falls_with_the_noise_and_with_flat_sinuses(monkeypatch):
+    def trust():
+        return find(aorta_landmarks(labelled(1.5)), "aortic_annulus").confidence.value
+
+    whole = trust()
+    assert find(aorta_landmarks(rough(labelled(1.5), 2.0)), "aortic_annulus").confidence.value < (
+        0.8 * whole
+    )
+    monkeypatch.setitem(globals(), "BULGE", 1.0)
+    flat = trust()
+    monkeypatch.setitem(globals(), "BULGE", 0.0)
+    assert trust() < 0.05 < flat < 0.5 * whole
 
 
 def test_confidence_falls_without_an_outflow_tract_and_with_coarse_voxels(fine):

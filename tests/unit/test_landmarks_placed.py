@@ -61,6 +61,25 @@ def test_what_is_placed_wins_and_other_organs_are_passed_over(tmp_path):
     assert "hinge_left" not in {landmark.name for landmark in found}
 
 
+def test_what_was_written_and_left_alone_stays_automatic(tmp_path):
+    file = tmp_path / "all.mrk.json"
+    found = landmarks_of("ventricles", box())
+    write_markups(markups_of(found), file)
+    again = landmarks_of("ventricles", box(), overrides=file)
+    assert {mark.source for mark in again} == {"automatic"}
+    assert [str(mark.confidence) for mark in again] == [str(mark.confidence) for mark in found]
+    moved = [
+        Landmark(mark.name, Point(mark.geometry.at + 3.0)) if mark.name == "lv_apex" else mark
+        for mark in found
+    ]
+    write_markups(markups_of(moved), file)
+    placed_ones = [m.name for m in landmarks_of("ventricles", box(), overrides=file)
+                   if m.source != "automatic"]  # fmt: skip
+    assert placed_ones[0] == "lv_apex"
+    # The axis that was written with the old apex was not moved, so it follows the new one.
+    assert placed_ones == ["lv_apex"]
+
+
 def test_three_points_make_a_plane():
     ring = np.array([[10.0, 0, 5], [-5, 8, 5], [-5, -8, 5]])
     three = markups.Landmarks("Aortic annulus", ring, ("a", "b", "c"))

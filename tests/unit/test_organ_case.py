@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from organtwin.case.load import CaseError, is_organ_case, load_organ_case
+from organtwin.case.organ_sizes import sizes_of
 from organtwin.case.organ_source import read_source, source_of, write_source
 from organtwin.case.reference import organ_reference
 from organtwin.errors import InputError
+from organtwin.image.markups import Curve, Landmarks, write_markups
 from organtwin.image.slicer import write_slicer
 from organtwin.image.volume import LabelMap
 
@@ -34,6 +36,14 @@ def case(folder, text, *settings):
 
 SOURCE = '[source]\nlabels = "labels.seg.nrrd"\n[mesh]\nsize = "4 mm"\n'
 
+VESSEL = """
+[anatomy.vessels.aorta]
+wall = "muscle"
+lumen = "blood"
+inlet = "blood-outside"
+outlets = [[1.0, 2.0, 3.0], "valve"]
+"""
+
 
 @pytest.mark.parametrize("file", GALLERY, ids=lambda file: file.parent.name)
 def test_cases_of_the_gallery_are_valid(file):
@@ -51,6 +61,11 @@ def test_a_simulation_is_no_organ_case():
         ('[source]\n[mesh]\nsize = "4 mm"\n', "one of `labels`, `image` and `surfaces` is needed"),
         (SOURCE.replace("labels =", "image ="), "`image` and `recipe` go together"),
         (SOURCE.replace("labels =", 'engine = "monai"\nlabels ='), "the folder of a `bundle`"),
+        (SOURCE + '[[mesh.near]]\nsize = "1 mm"\n', "one of `region`, `point` and `markup`"),
+        (SOURCE + VESSEL.replace("inlet", "inlets"), "unknown key `inlets`. Did you mean `inlet`"),
+        (SOURCE + VESSEL.replace('"blood-outside"', "[1.0, 2.0]"), "no place: give names of"),
+        (SOURCE + VESSEL.replace("aorta", "bone"), "`bone` can't name a vessel"),
+        (SOURCE + '[anatomy.ventricles]\nmuscle = "muscle"\nbase = "valve"\n', "needs `lv_blood`"),
         (SOURCE + '[mesh.near]\nregion = "blood"\nsize = "1 mm"\n', "write \\[\\[mesh.near\\]\\]"),
         (SOURCE.replace("labels.seg", "label.seg"), 'no such file or folder "label.seg.nrrd"'),
         (SOURCE + 'thicknes = 2\n', "unknown key `thicknes`. Did you mean `thickness`"),
@@ -94,6 +109,28 @@ def test_corrected_labels_take_the_place_of_all(folder):
 def test_an_unknown_label_is_refused(folder):
     with pytest.raises(InputError, match=r"no label `blod`\. Did you mean `blood`"):
         source_of(case(folder, SOURCE + '[labels]\nkeep = ["blod"]\n'))
+
+
+def test_places_are_names_and_points(folder):
+    vessel = case(folder, SOURCE + VESSEL).anatomy.vessels["aorta"]
+    assert vessel.inlet == ("blood-outside",)
+    assert vessel.outlets == ((1.0, 2.0, 3.0), "valve")
+
+
+def test_edges_are_finer_near_points_and_curves_of_markups(folder):
+    points = np.array([[0.0, 0.0, 0.0], [10.0, 0.0, 0.0]])
+    labels = ("a", "b")
+    write_markups([Landmarks("hinges", points, labels)], folder / "hinges.mrk.json")
+    write_markups([Curve("line", points, labels)], folder / "line.mrk.json")
+    near = '[[mesh.near]]\nsize = "1 mm"\n'
+    text = SOURCE + near + 'markup = "hinges.mrk.json"\n' + near + 'markup = "line.mrk.json"\n'
+    text += near + "point = [1, 2, 3]\n" + near + 'region = "blood"\n'
+    hinges, line, point, region = sizes_of(case(folder, text).mesh).near
+    np.testing.assert_allclose(hinges.what, points)
+    assert len(line.what) == 21
+    np.testing.assert_allclose(line.what[:, 0], np.linspace(0.0, 10.0, 21))
+    np.testing.assert_allclose(point.what, [[1.0, 2.0, 3.0]])
+    assert region.what == "blood"
 
 
 def test_the_reference_page_is_up_to_date():

@@ -1,223 +1,143 @@
-"""The tissue models side by side on a small box."""
-
-from __future__ import annotations
-
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
 import pytest
-import ufl
-from dolfinx import fem
-from mpi4py import MPI
 
-from organtwin.cells.kernel import compile_kernel
-from organtwin.cells.model import CellModel
-from organtwin.cells.pacing import pace
-from organtwin.cells.population import Cells
-from organtwin.electrophysiology.bidomain import BidomainDiffusion
-from organtwin.electrophysiology.eikonal import uniform_slowness
-from organtwin.electrophysiology.reaction_diffusion import NOT_ACTIVATED, TimeSteps, local_nodes
-from organtwin.electrophysiology.stimulus import Box, Stimulus
-from organtwin.electrophysiology.tissue import Model, Tissue, activate, extracellular
+from organtwin.case.organ import Source
+from organtwin.case.organ_surfaces import ventricles_part, vessel_part
+from organtwin.case.organ_tissues import Ventricles, Vessel
 from organtwin.errors import InputError
-from organtwin.verify.geometry import box
+from organtwin.mesh.tissue import borders_of, cut_out, wall_of
 
-SIZE = (8.0, 2.0, 1.0)
-PERIOD = 400.0
-#: Velocity of a plane wave in the box below along x (mm/ms).
-SPEED = 0.52
-SIGMA_I, SIGMA_E = np.array([0.17, 0.019, 0.019]), np.array([0.62, 0.24, 0.24])
-WITH_CELLS = [model for model in Model if model is not Model.EIKONAL]
-EIKONAL = [Model.EIKONAL, Model.REACTION_EIKONAL, Model.REACTION_EIKONAL_DIFFUSION]
+from tests.voxel_meshes import heart, tetrahedra_of, tube  # isort: skip
+
+#: Not looked at without marks.
+SOURCE = Source.model_construct()
+ENDS = {"inlet": (0.0, 0.0, 0.0), "outlets": (0.0, 0.0, 0.0)}
 
 
-def diagonal(sigma):
-    return ufl.diag(ufl.as_vector([float(s) for s in sigma]))
+def wall(mesh):
+    return wall_of(mesh, borders_of(mesh), ["wall"], ["blood"], "[anatomy.vessels.x]")
 
 
-@cache
-def paced():
-    kernel = compile_kernel(CellModel.load("ten_tusscher_2006_epi"))
-    return kernel, pace(kernel, cycle_length=PERIOD, beats=3)
+@pytest.fixture(scope="module")
+def pipe():
+    return tube()
 
 
-def plane_stimulus(**options):
-    return Stimulus(Box((0.0, 0.0, 0.0), (0.6, 2.0, 1.0)), **{"period": PERIOD, **options})
+def test_borders_are_all_triangles_between_regions(pipe):
+    found = borders_of(pipe)
+    assert {tuple(pair) for pair in found.sides.tolist()} == {(1, 0), (2, 0), (2, 1)}
+    x = pipe.points[found.triangles]
+    area = 0.5 * np.linalg.norm(np.cross(x[:, 1] - x[:, 0], x[:, 2] - x[:, 0]), axis=1)
+    ends = area[(found.sides == [1, 0]).all(axis=1)].sum()
+    assert ends * 14 / 2 == pytest.approx(pipe.volume("blood"))
 
 
-def box_tissue(**changes):
-    kernel, cell = paced()
-    domain = box(MPI.COMM_SELF, SIZE, (20, 5, 3))
-    V = fem.functionspace(domain.mesh, ("P", 1))
-    tissue = Tissue(
-        V,
-        cells=Cells.uniform(kernel, cell.states, cell.v, local_nodes(V)),
-        paced=cell,
-        slowness=uniform_slowness(domain.mesh, np.diag([SPEED, 0.2, 0.2]) ** 2),
-        conductivity=diagonal(SIGMA_I * SIGMA_E / (SIGMA_I + SIGMA_E)),
-        sigma_i=diagonal(SIGMA_I),
-        sigma_e=diagonal(SIGMA_E),
-        stimuli=(plane_stimulus(),),
-    )
-    return replace(tissue, **changes)
+def test_the_ring_around_an_opening_is_the_end_of_the_wall(pipe):
+    found = wall(pipe)
+    z = pipe.points[found.triangles][:, :, 2]
+    at_ends = (np.ptp(z, axis=1) < 1e-9) & ((z[:, 0] < 0.0) | (z[:, 0] > 13.0))
+    ring = found.end("blood-outside", "outlets")
+    assert (ring[at_ends]).all()
+    assert np.count_nonzero(ring & ~at_ends) < 0.3 * np.count_nonzero(at_ends)
+    assert not (ring & found.inner).any()
 
 
-def run(problem, t_end, start=0.0, dt=2.0):
-    for t in np.arange(start, t_end, dt):
-        assert problem.advance(t, t + dt).converged
-    return problem
+def test_a_point_chooses_one_of_several_openings(pipe):
+    found = wall(pipe)
+    low, high = (found.end((9.5, 9.0, z), "inlet") for z in (1.0, 15.0))
+    both = found.end("outside-blood", "inlet")
+    assert not (low & high).any()
+    np.testing.assert_array_equal(low | high, both)
+    assert pipe.points[found.triangles[low]][:, :, 2].max() < 2.0
 
 
-@pytest.mark.parametrize("model", Model)
-def test_wave_passes_in_the_same_time(model):
-    """A plane wave takes as long as its velocity says, after the millisecond of the foot."""
-    wave = run(activate(model, box_tissue()), 24.0)
-    assert wave.activated_fraction() == 1.0
-    x = wave.v.function_space.tabulate_dof_coordinates()[:, 0]
-    times = wave.activation_time.x.array
-    inner = (x > 1.5) & (x < 6.5)
-    slope, at = np.polyfit(x[inner], times[inner], 1)
-    # Diffusion carries the wave on a little ahead of its arrival times.
-    assert 1 / slope == pytest.approx(SPEED, rel=0.08)
-    assert at + 6.0 * slope == pytest.approx(11.4, abs=1.5)
-    assert wave.v.x.array.min() > -90.0 and wave.v.x.array.max() < 60.0
-    assert wave.calcium.max() > 0.0
-
-
-def test_bidomain_plane_wave_is_the_monodomain_one():
-    """On an axis of the conductivities both are the same equation."""
-    mono, both = (
-        run(activate(model, box_tissue(), steps=TimeSteps.fixed(0.05)), 24.0)
-        for model in (Model.MONODOMAIN, Model.BIDOMAIN)
-    )
-    np.testing.assert_allclose(
-        both.activation_time.x.array, mono.activation_time.x.array, atol=0.05
-    )
-
-
-@pytest.mark.parametrize("stage", ["upstroke", "plateau"])
-def test_potential_outside_the_cells_from_the_monodomain(stage):
-    """The pseudo-bidomain's φₑ is the bidomain's within 2 % of its range."""
-    t_end = {"upstroke": 10.0, "plateau": 40.0}[stage]
-    tissue = box_tissue()
-    pseudo = run(activate(Model.PSEUDO_BIDOMAIN, tissue), t_end)
-    phi = extracellular(tissue)
-    assert phi.solve(pseudo.v) > 0
-    both = run(activate(Model.BIDOMAIN, box_tissue()), t_end)
-    assert isinstance(both.spread, BidomainDiffusion)
-    both.spread.extracellular.solve(both.v)
-    expected = both.spread.extracellular.phi.x.array
-    assert np.ptp(expected) > {"upstroke": 15.0, "plateau": 0.1}[stage]
-    error = np.sqrt(np.mean((phi.phi.x.array - expected) ** 2))
-    assert error < 0.02 * np.ptp(expected)
+def test_a_region_stands_for_its_contact_and_for_the_opening_towards_it():
+    mesh = tube(valve=True)
+    found = wall(mesh)
+    end = found.end("valve", "inlet")
+    contact = found.beyond == mesh.region_names["valve"]
+    assert contact.sum() > 50
+    assert end[contact].all()
+    np.testing.assert_array_equal(found.end("wall-valve", "inlet"), contact)
 
 
 @pytest.mark.parametrize(
-    ("model", "name"),
+    ("place", "message"),
     [
-        (Model.EIKONAL, "paced"),
-        (Model.EIKONAL, "slowness"),
-        (Model.REACTION_EIKONAL, "cells"),
-        (Model.REACTION_EIKONAL, "slowness"),
-        (Model.REACTION_EIKONAL_DIFFUSION, "conductivity"),
-        (Model.MONODOMAIN, "cells"),
-        (Model.MONODOMAIN, "conductivity"),
-        (Model.PSEUDO_BIDOMAIN, "sigma_e"),
-        (Model.BIDOMAIN, "sigma_i"),
-        (Model.BIDOMAIN, "sigma_e"),
+        ("valv", "nothing called `valv`. The wall touches outside; the lumen opens at blood-out"),
+        ("outside", "`outside` is no end"),
+        ("wall-blood", "the wall does not end at `wall-blood`"),
+        ((9.5, 9.5, 60.0), "the nearest opening, at .* is 46.5 mm away"),
     ],
 )
-def test_missing_part_is_named(model, name):
-    with pytest.raises(InputError, match=f"{model} model.*no `{name}`"):
-        activate(model, box_tissue(**{name: None}))
+def test_ends_that_are_not_there_are_refused(pipe, place, message):
+    with pytest.raises(InputError, match=message):
+        wall(pipe).end(place, "inlet")
 
 
-@pytest.mark.parametrize("model", EIKONAL)
-def test_arrival_times_tell_of_one_wave(model):
-    """Trains and unlike periods need a model that knows refractoriness."""
-    train = plane_stimulus(onsets=(0.0, 150.0))
-    with pytest.raises(InputError, match="several pulses"):
-        activate(model, box_tissue(stimuli=(train,)))
-    with pytest.raises(InputError, match="different periods"):
-        activate(model, box_tissue(stimuli=(plane_stimulus(), plane_stimulus(period=300.0))))
+def test_pinholes_are_no_openings():
+    values = np.zeros((12, 12, 12), np.uint8)
+    values[2:10, 2:10, :10] = 2
+    values[3:9, 3:9, :8] = 1
+    values[6, 6, 8:10] = 1  # blood through the roof of the wall
+    mesh = tetrahedra_of(values, {"blood": 1, "wall": 2}, 1.0)
+    found = wall_of(mesh, borders_of(mesh), ["wall"], ["blood"], "x")
+    ring = found.end("blood-outside", "inlet")
+    assert mesh.points[found.triangles[ring]][:, :, 2].max() < 2.0
 
 
-@pytest.mark.parametrize("model", EIKONAL)
-def test_wave_slower_than_its_beat_is_refused(model):
-    with pytest.raises(InputError, match="takes 15 ms, and comes again after 12 ms"):
-        activate(model, box_tissue(stimuli=(plane_stimulus(period=12.0),)))
-
-
-@pytest.mark.parametrize("model", EIKONAL)
-def test_sources_come_again_with_their_period(model):
-    """A Purkinje tree excites nodes without any stimulus."""
-    tissue = box_tissue(stimuli=(), period=PERIOD)
-    x = tissue.V.tabulate_dof_coordinates()[:, 0]
-    end = np.flatnonzero(x > SIZE[0] - 1e-9).astype(np.int32)
-    wave = activate(model, replace(tissue, sources=(end, np.full(len(end), 5.0))))
-    first = run(wave, 30.0).activation_time.x.array.copy()
-    assert first[end].min() >= 5.0 and first[end].max() < first[x < 1e-9].min()
-    second = run(wave, PERIOD + 30.0, start=30.0).activation_time.x.array
-    np.testing.assert_allclose(second - PERIOD, first, atol=1.0)
-
-
-@pytest.mark.parametrize("model", Model)
-def test_second_beat_follows_the_first(model):
-    wave = activate(model, box_tissue())
-    first = run(wave, 24.0).activation_time.x.array.copy()
-    run(wave, PERIOD - 2.0, start=24.0)
-    assert wave.v.x.array.max() < -80.0
-    run(wave, PERIOD, start=PERIOD - 2.0)
-    run(wave, PERIOD + 0.5, start=PERIOD, dt=0.5)
-    assert wave.activated_fraction() < 0.2
-    second = run(wave, PERIOD + 24.5, start=PERIOD + 0.5).activation_time.x.array
-    np.testing.assert_allclose(second - PERIOD, first, atol=1.0)
-
-
-def test_eikonal_tissue_without_a_period_stays_at_rest_after_its_beat():
-    wave = activate(Model.EIKONAL, box_tissue(stimuli=(plane_stimulus(period=np.inf),)))
-    late = run(wave, 500.0, dt=10.0)
-    assert late.v.x.array.max() < -80.0
-    assert late.activated_fraction() == 1.0
-
-
-@pytest.mark.parametrize("model", Model)
-def test_going_on_from_a_state(model):
-    """A new problem with the state of another does what the other does."""
-    wave = run(activate(model, box_tissue()), 8.0)
-    again = activate(model, box_tissue())
-    saved = {name: values.copy() for name, values in wave.state.items()}
-    state = again.state
-    assert state.keys() == saved.keys()
-    for name, values in saved.items():
-        state[name][...] = values
-    for problem in (wave, again):
-        run(problem, 16.0, start=8.0)
-    np.testing.assert_allclose(again.v.x.array, wave.v.x.array, atol=2e-2)
-    np.testing.assert_allclose(
-        again.activation_time.x.array, wave.activation_time.x.array, atol=1e-3
+def test_only_the_largest_piece_is_cut_out():
+    values = np.zeros((12, 6, 6), np.uint8)
+    values[:6], values[9:] = 1, 1
+    mesh = tetrahedra_of(values, {"body": 1}, 1.0)
+    borders = borders_of(mesh)
+    part, cells = cut_out(mesh, {"a": mesh.regions == 1}, {"skin": borders.triangles}, "x")
+    assert part.volume("a") == pytest.approx(216.0)
+    np.testing.assert_array_equal(
+        part.points[part.cells].mean(axis=1), mesh.points[mesh.cells[cells]].mean(axis=1)
     )
-    np.testing.assert_allclose(again.calcium, wave.calcium, rtol=1e-4)
+    assert len(part.facets) == 6 * 36 * 2
 
 
-def test_nodes_out_of_reach_stay_at_rest():
-    tissue = box_tissue()
-    conducting = tissue.slowness.conducting.copy()
-    x = ufl.SpatialCoordinate(tissue.V.mesh)
-    middle = fem.Function(fem.functionspace(tissue.V.mesh, ("DG", 0)))
-    middle.interpolate(fem.Expression(x[0], middle.function_space.element.interpolation_points))
-    conducting[middle.x.array > 4.0] = False
-    cut = replace(tissue, slowness=replace(tissue.slowness, conducting=conducting))
-    wave = run(activate(Model.EIKONAL, cut), 40.0)
-    beyond = tissue.V.tabulate_dof_coordinates()[:, 0] > 4.9
-    assert (wave.activation_time.x.array[beyond] == NOT_ACTIVATED).all()
-    np.testing.assert_allclose(wave.v.x.array[beyond], paced()[1].rest)
+def test_unknown_regions_are_refused(pipe):
+    section = Vessel(wall="wal", lumen="blood", **ENDS)
+    with pytest.raises(InputError, match=r"no region `wal` in the mesh\. Did you mean `wall`"):
+        vessel_part(pipe, borders_of(pipe), section, "[anatomy.vessels.x]")
 
 
-@pytest.mark.parametrize("name", ["sigma_i", "sigma_e"])
-def test_negative_conductivities_of_the_bidomain_are_named(name):
-    tissue = replace(box_tissue(), **{name: ufl.diag(ufl.as_vector([0.1, 0.1, -0.05]))})
-    which = {"sigma_i": "intracellular", "sigma_e": "extracellular"}[name]
-    with pytest.raises(InputError, match=f"{which} conductivity: .* negative eigenvalue"):
-        activate(Model.BIDOMAIN, tissue)
+def test_ventricles_are_told_by_blood_or_by_their_flat_base():
+    mesh = heart(4.0)
+    by_blood = Ventricles(
+        muscle=["lv_myocardium", "rv_wall"], rv_wall="rv_wall", lv_blood="lv_blood",
+        rv_blood="rv_blood",
+    )  # fmt: skip
+    found = ventricles_part(mesh, borders_of(mesh), by_blood, SOURCE)
+    assert set(found.mesh.region_names) == {"lv", "rv"}
+    assert set(found.mesh.facet_names) == {"epi", "base", "rv_endo", "lv_endo"}
+    assert found.decisions == ()
+
+    muscle = np.isin(mesh.regions, [2, 4])
+    alone = replace(
+        mesh, cells=mesh.cells[muscle], regions=np.full(muscle.sum(), 1),
+        region_names={"muscle": 1},
+    )  # fmt: skip
+    shape = ventricles_part(alone, borders_of(alone), Ventricles(muscle="muscle"), SOURCE)
+    assert "told by shape" in shape.decisions[0]
+    for name in found.mesh.facet_names:
+        mine, theirs = (
+            np.count_nonzero(part.mesh.facet_tags == part.mesh.facet_names[name])
+            for part in (shape, found)
+        )
+        assert mine == pytest.approx(theirs, rel=0.05), name
+    assert shape.mesh.volume("rv") == pytest.approx(found.mesh.volume("rv"), rel=0.25)
+
+
+def test_ventricles_without_a_flat_base_are_refused(pipe):
+    section = Ventricles(muscle="wall")
+    closed = np.zeros((14, 14, 14), np.uint8)
+    closed[2:12, 2:12, 2:12] = 1
+    mesh = tetrahedra_of(closed, {"wall": 1}, 1.0)
+    with pytest.raises(InputError, match="no flat base parts them"):
+        ventricles_part(mesh, borders_of(mesh), section, SOURCE)

@@ -80,7 +80,7 @@ def _check(name: str, surface: TriangleSurface) -> None:
         raise MeshError(
             f"surface `{name}`",
             defects[0] if defects else "no triangles.",
-            "Repair it first (organtwin.mesh.repair).",
+            "Repair it first: organtwin surface FILE --repair OUT",
         )
 
 
@@ -109,12 +109,13 @@ def _refuse_contact(parts: _Parts, names: list[str]) -> None:
         raise MeshError(
             f"surface `{a}`",
             f"it cuts itself at {places_of(places)}.",
-            "Repair it first (organtwin.mesh.repair).",
+            "Repair it first: organtwin surface FILE --repair OUT",
         )
     raise MeshError(
         f"surfaces `{a}` and `{b}`",
         f"they cut or touch each other at {places_of(places)}.",
-        "Regions that share a wall need a label map: make one from the surfaces and wrap it.",
+        f"Make labels of them and mesh those: organtwin surface {a}.stl {b}.stl "
+        "--labels labels.seg.nrrd --voxel 0.5",
     )
 
 

@@ -1,0 +1,19 @@
+"""Examples of the documentation run as they stand, one after the other."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["shapes.md"])
+def test_examples_run(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (DOCS / page).read_text(encoding="utf-8")
+    names = {}
+    for example in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL):
+        exec(compile(example, page, "exec"), names)
+    assert (tmp_path / "slice.msh").is_file()
