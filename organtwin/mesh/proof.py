@@ -15,10 +15,11 @@ from scipy.spatial import cKDTree
 from organtwin.errors import MeshError
 from organtwin.image.touching import contact_areas
 from organtwin.image.volume import LabelMap
-from organtwin.mesh.closest import distances
+from organtwin.mesh.closest import closest_on_triangles
+from organtwin.mesh.conforming.batches import OPPOSITE, neighbours
 from organtwin.mesh.conforming.interfaces import OUTSIDE, Interfaces
 from organtwin.mesh.quality import MeshQuality, mesh_quality, signed_volumes
-from organtwin.mesh.regions import faces
+from organtwin.mesh.vectors import lengths_of
 from organtwin.mesh.volume_mesh import TetrahedralMesh
 from organtwin.units import ML
 
@@ -27,6 +28,11 @@ type Triangles = NDArray[np.int64]
 
 #: At most so many places of a surface are measured, evenly strided.
 PLACES = 200_000
+#: Triangles looked at for each place, and for those that come out among the furthest: further than
+#: this part of the largest distance.
+FEW, MANY, FURTHEST = 4, 12, 0.5
+#: Parts of the largest extent to which places are told apart.
+APART = 2**20
 #: Voxel faces looked at for each place: those with the nearest middles.
 CANDIDATES = 16
 #: Smooth borders have less area than the stairs of their voxels; more than so many times that, and
@@ -106,13 +112,15 @@ def prove(mesh: TetrahedralMesh, labels: LabelMap) -> Proof:
         InputError: a region has no label.
     """
     in_grid = labels.grid.index(mesh.points) * labels.spacing
+    beyond = neighbours(mesh.cells)
     regions = {}
     present = [name for name, code in labels.names.items() if (labels.values == code).any()]
     for name in dict.fromkeys([*mesh.region_names, *present]):
         mask, number = labels.mask(name), mesh.region_names.get(name, -1)
         middles, halves = voxel_faces(mask, labels)
         regions[name] = _beside(
-            mesh, number, in_grid, labels.volume_ml(name), _square_places(middles, halves),
+            mesh, number, beyond, in_grid, labels.volume_ml(name),
+            _square_places(middles, halves),
             partial(_to_squares, middles=middles, halves=halves),
         )  # fmt: skip
     diagonal = float(np.linalg.norm(labels.spacing))
@@ -121,14 +129,15 @@ def prove(mesh: TetrahedralMesh, labels: LabelMap) -> Proof:
 
 def prove_interfaces(mesh: TetrahedralMesh, source: Interfaces) -> Proof:
     """Compare each region with what interfaces enclose."""
+    beyond = neighbours(mesh.cells)
     regions = {}
     for name, number in source.names.items():
         used, numbered = np.unique(source.boundary(name), return_inverse=True)
         points, triangles = source.points[used], numbered.reshape(-1, 3)
         regions[name] = _beside(
-            mesh, number, mesh.points, source.volume(name) / ML,
+            mesh, number, beyond, mesh.points, source.volume(name) / ML,
             _triangle_places(points, triangles),
-            partial(distances, points=points, triangles=triangles),
+            partial(_distances, points=points, triangles=triangles),
         )  # fmt: skip
     return Proof(_quality(mesh, regions), regions)
 
@@ -220,38 +229,68 @@ def _quality(mesh: TetrahedralMesh, regions: Mapping[str, RegionProof]) -> MeshQ
 def _beside(
     mesh: TetrahedralMesh,
     number: int,
+    beyond: Triangles,
     points: Points,
     wanted_ml: float,
     there: Points,
     to_reference: Callable[[Points], NDArray[np.float64]],
 ) -> RegionProof:
     """Compare a region with a reference; ``points`` are the mesh's in the reference's axes."""
-    cells = mesh.cells[mesh.regions == number]
-    if not len(cells):
+    own = np.flatnonzero(mesh.regions == number)
+    if not len(own):
         return RegionProof(0, 0.0, wanted_ml, 0.0, 0.0, 0)
-    every, count = np.unique(faces(cells), axis=0, return_counts=True)
-    used, numbered = np.unique(every[count == 1], return_inverse=True)
-    own, triangles = points[used], numbered.reshape(-1, 3)
-    forth = to_reference(_thinned(_triangle_places(own, triangles)))
-    back = distances(_thinned(there), own, triangles)
+    beside = beyond[own]
+    inside = (beside >= 0) & (mesh.regions[beside] == number)
+    row, corner = np.nonzero(~inside)
+    border = mesh.cells[own[row, None], OPPOSITE[corner]]
+    used, numbered = np.unique(border, return_inverse=True)
+    places, triangles = points[used], numbered.reshape(-1, 3)
+    forth = to_reference(_thinned(_triangle_places(places, triangles)))
+    back = _distances(_thinned(there), places, triangles)
     return RegionProof(
-        cells=len(cells),
-        volume_ml=float(signed_volumes(mesh.points, cells).sum()) / ML,
+        cells=len(own),
+        volume_ml=float(signed_volumes(mesh.points, mesh.cells[own]).sum()) / ML,
         wanted_ml=wanted_ml,
         hausdorff=float(max(forth.max(), back.max())),
         mean_distance=float(0.5 * (forth.mean() + back.mean())),
-        pieces=_pieces(cells),
+        pieces=_pieces(own, beside, inside, len(mesh.cells)),
     )
 
 
-def _pieces(cells: Triangles) -> int:
-    """Number of parts of tetrahedra that hang together by faces."""
-    every = faces(cells)
-    order = np.lexsort(every.T[::-1])
-    same = (every[order[1:]] == every[order[:-1]]).all(axis=1)
-    one, two = order[:-1][same] % len(cells), order[1:][same] % len(cells)
-    joined = sparse.csr_matrix((np.ones(len(one)), (one, two)), (len(cells), len(cells)))
+def _pieces(own: Triangles, beside: Triangles, inside: NDArray[np.bool_], count: int) -> int:
+    """Number of parts of some of the cells that hang together by faces.
+
+    ``beside`` are the cells beyond their faces, (m, 4), which are ``inside`` or not.
+    """
+    place = np.zeros(count, np.int64)
+    place[own] = np.arange(len(own))
+    one, two = np.nonzero(inside)[0], place[beside[inside]]
+    once = one < two
+    joined = sparse.coo_array(
+        (np.ones(int(once.sum()), np.int8), (one[once], two[once])), (len(own), len(own))
+    )
     return int(connected_components(joined, directed=False)[0])
+
+
+def _distances(places: Points, points: Points, triangles: Triangles) -> NDArray[np.float64]:
+    """Distance (mm) of each place from a surface, the largest ones with more care.
+
+    Too few triangles make distances too large, never too small: only the largest have to be looked
+    at again for the largest of all.
+    """
+    result = _from_triangles(places, points, triangles, FEW)
+    sure = np.zeros(len(result), bool)
+    while (again := ~sure & (result > FURTHEST * result.max())).any():
+        result[again] = _from_triangles(places[again], points, triangles, MANY)
+        sure |= again
+    return result
+
+
+def _from_triangles(
+    places: Points, points: Points, triangles: Triangles, candidates: int
+) -> NDArray[np.float64]:
+    nearest, _ = closest_on_triangles(places, points, triangles, candidates)
+    return lengths_of(places - nearest)
 
 
 def _triangle_places(points: Points, triangles: Triangles) -> Points:
@@ -295,7 +334,11 @@ def voxel_faces(mask: NDArray[np.bool_], labels: LabelMap) -> tuple[Points, Poin
 
 def _square_places(middles: Points, halves: Points) -> Points:
     """Middles of faces and two opposite corners of each, which are all corners many times over."""
-    return np.unique(np.concatenate([middles, middles - halves, middles + halves]), axis=0)
+    places = np.concatenate([middles, middles - halves, middles + halves])
+    low = places.min(axis=0)
+    steps = np.round((places - low) * ((APART - 1) / max(float((places - low).max()), 1e-300)))
+    keys = steps.astype(np.int64) @ np.array([APART**2, APART, 1])
+    return places[np.unique(keys, return_index=True)[1]]
 
 
 def _to_squares(places: Points, middles: Points, halves: Points) -> NDArray[np.float64]:

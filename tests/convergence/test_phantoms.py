@@ -184,7 +184,7 @@ def orders(phantom, sizes, numbers):
 
 
 #: Edges of voxels (mm), and offsets of their grid over which errors are averaged.
-SIZES, NUMBERS = (3.0, 2.0, 1.4, 1.0, 0.7, 0.5), (16, 12, 10, 8, 8, 8)
+SIZES, NUMBERS = (3.0, 2.0, 1.0, 0.5), (24, 20, 16, 12)
 
 
 def test_volume_and_area_of_a_sphere_converge_with_the_second_order():
@@ -196,22 +196,21 @@ def test_volume_and_area_of_a_sphere_converge_with_the_second_order():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("phantom", "area"),
-    # What chords lack and what terraces add to the torus cancels at coarse voxels.
-    [(SPHERE, 1.8), (SHELL, 1.8), (TORUS, 1.4), (PIPES, 1.8)],
+    "phantom",
+    [SPHERE, SHELL, TORUS, PIPES],
     ids=["sphere", "shell", "torus", "nested cylinders"],
 )
-def test_smooth_bodies_converge_with_the_second_order(phantom, area):
+def test_smooth_bodies_converge_with_the_second_order(phantom):
     order, found = orders(phantom, SIZES, NUMBERS)
-    assert order[0] > 1.8 and order[1] > area
-    assert order[2] > 1.4
+    assert order[0] > 1.8 and order[1] > 1.8
+    assert order[2] > 1.7
     assert found[-1, :2].max() < 5e-4
 
 
 @pytest.mark.slow
 def test_sharp_rims_of_cylinders_cost_area_but_no_volume():
-    order, _ = orders(CYLINDERS, SIZES, (16, 12, 8, 6, 4, 2))
+    order, _ = orders(CYLINDERS, SIZES, (16, 12, 8, 4))
     assert order[0] > 1.8
-    # A rim is rounded over a voxel: its share of the area falls with the voxel.
+    # Voxels tell no rim from one rounded over a voxel: its length times that width is missing.
     assert order[1] > 0.8
     assert order[2] > 1.4

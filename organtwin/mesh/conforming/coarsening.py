@@ -20,7 +20,8 @@ def coarsened(labels: LabelMap, edge: float) -> LabelMap:
 
     Each label has a signed distance from its border, which is interpolated linearly, and the
     largest wins. Axes whose voxels are long enough stay as they are: finer voxels hold no more
-    than the given ones, and leave smoothing less room to level out terraces.
+    than the given ones, and leave smoothing less room to level out terraces. Where the image's
+    border cuts labels off, the new voxels end at it, too.
 
     Args:
         labels: Any label map.
@@ -31,10 +32,13 @@ def coarsened(labels: LabelMap, edge: float) -> LabelMap:
     """
     if edge <= 0.0:
         raise InputError("resolution", f"it is {edge:g} mm.", "Give a positive length.")
-    values, low = _cut_out(labels.values)
-    spacing = np.maximum(labels.spacing, edge)
-    steps = spacing / labels.spacing
-    places = [_places(n, step) for n, step in zip(values.shape, steps, strict=True)]
+    steps = np.maximum(edge / labels.spacing, 1.0)
+    values, low, cut = _cut_out(labels.values, steps)
+    between = cut.all(axis=1)
+    size = np.array(values.shape)
+    steps = np.where(between, size / np.maximum((size / steps).astype(np.int64), 1), steps)
+    spacing = steps * labels.spacing
+    places = [_places(n, s, c) for n, s, c in zip(values.shape, steps, cut, strict=True)]
     best = np.full(tuple(map(len, places)), -np.inf, np.float32)
     result = np.zeros(best.shape, np.uint8)
     boxes = enumerate(ndimage.find_objects(values), 1)
@@ -69,14 +73,36 @@ def _grown(box: tuple[slice, ...], shape: tuple[int, ...]) -> tuple[slice, ...]:
     )
 
 
-def _cut_out(values: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The labelled part with a border of two voxels, and the index of its first voxel."""
+def touching(values: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Whether labels reach the low and the high end of the image, for each axis, shape (3, 2)."""
     box = ndimage.find_objects((values > 0).view(np.uint8))[0]
-    return np.pad(values[box], 2), np.array([part.start for part in box]) - 2
+    return np.array([(p.start == 0, p.stop == n) for p, n in zip(box, values.shape, strict=True)])
 
 
-def _places(number: int, step: float) -> NDArray[np.float64]:
-    """Places of the new voxels, in old ones, in a row of old voxels, as far at either end."""
+def _cut_out(
+    values: NDArray[np.uint8], steps: NDArray[np.float64]
+) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.bool_]]:
+    """The labelled part, the index of its first voxel, and where the image's border cuts it off.
+
+    There is a border of two voxels around it, of a step more across from a cut, but not at cuts.
+    """
+    box = ndimage.find_objects((values > 0).view(np.uint8))[0]
+    cut = touching(values)
+    wide = np.where(cut.any(axis=1), 2 + np.ceil(steps).astype(np.int64), 2)
+    width = np.where(cut, 0, wide[:, None])
+    return np.pad(values[box], width), np.array([p.start for p in box]) - width[:, 0], cut
+
+
+def _places(number: int, step: float, cut: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Places of the new voxels, in old ones, in a row of old voxels.
+
+    They are as far at either end, but half a step from the ends where the row is cut off.
+    """
+    if cut.all():
+        return np.asarray((np.arange(round(number / step)) + 0.5) * step - 0.5)
+    if cut.any():
+        places = np.arange(int(number / step - 1.0 / (2.0 * step) + 0.5)) * step + 0.5 * step - 0.5
+        return np.asarray(places if cut[0] else number - 1.0 - places[::-1])
     count = int((number - 1) / step) + 1
     return np.asarray(0.5 * (number - 1) + (np.arange(count) - 0.5 * (count - 1)) * step)
 

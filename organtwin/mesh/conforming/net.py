@@ -36,7 +36,10 @@ class Net:
         bodies: Bodies behind and in front of each square, shape (q, 2).
         kinds: Label of each body, shape (b,); that behind a square is larger than that in front.
         edges: Vertices of each edge, the smaller one first, in ascending order, shape (e, 2).
-        junction: Edges that have not two squares, where sheets are joined, shape (e,).
+        junction: Edges that have not two squares, where sheets are joined, and those around what
+            the image's border cuts off, shape (e,).
+        planes: Plane of the image's border that each square lies in, 0 for none, shape (q,).
+        bound: Axes across whose plane of the image's border each vertex must not move, (n, 3).
     """
 
     corners: Index
@@ -48,14 +51,21 @@ class Net:
     kinds: NDArray[np.uint8]
     edges: Index
     junction: NDArray[np.bool_]
+    planes: Index
+    bound: NDArray[np.bool_]
 
 
-def net_around(bodies: NDArray[np.int32], kinds: NDArray[np.uint8]) -> Net:
+def net_around(
+    bodies: NDArray[np.int32],
+    kinds: NDArray[np.uint8],
+    cut: NDArray[np.bool_] = np.zeros((3, 2), bool),
+) -> Net:
     """Net around bodies.
 
     Args:
         bodies: Body of each voxel; 0 lies around the grid, too.
         kinds: Label of each body.
+        cut: Whether the grid's low and high end, along each axis, is the border of the image.
     """
     padded = np.pad(bodies, 1)
     codes = np.arange(256)
@@ -68,10 +78,23 @@ def net_around(bodies: NDArray[np.int32], kinds: NDArray[np.uint8]) -> Net:
     voxels = _voxels(index[quads].min(axis=1), axes, kinds[padded])
     fan = _fans(quads, voxels, kinds[padded].ravel())
     corner, quads, away = _apart(index, quads, fan)
-    edges, count = _edges(quads, len(corner))
+    ends = np.where(cut, [[1, n + 1] for n in bodies.shape], -1)
+    bound = (corner[:, :, None] == ends).any(axis=2)
+    planes = _planes(corner, quads, axes, ends)
+    edges, count, apart = _edges(quads, len(corner), planes)
     sides = padded.ravel()[voxels].astype(np.int64)
     pinned = _pinned(corner, edges)
-    return Net(corner - 1, away, pinned, quads, axes, sides, kinds, edges, count != 2)
+    return Net(
+        corner - 1, away, pinned, quads, axes, sides, kinds, edges, (count != 2) | apart,
+        planes, bound,
+    )  # fmt: skip
+
+
+def _planes(corner: Index, quads: Index, axes: Index, ends: Index) -> Index:
+    """Number from 1 of the end of the grid that each square lies in, 0 for none."""
+    place = np.take_along_axis(corner[quads[:, 0]], axes[:, None], axis=1)
+    low, high = (place == ends[axes]).T
+    return np.where(low, 1 + 2 * axes, np.where(high, 2 + 2 * axes, 0))
 
 
 def _voxels(high: Index, axes: Index, labels: NDArray[np.uint8]) -> Index:
@@ -82,11 +105,17 @@ def _voxels(high: Index, axes: Index, labels: NDArray[np.uint8]) -> Index:
     return np.column_stack([np.where(behind, one, two), np.where(behind, two, one)])
 
 
-def _edges(quads: Index, vertices: int) -> tuple[Index, Index]:
-    """Edges of squares and how many squares each has."""
+def _edges(quads: Index, vertices: int, planes: Index) -> tuple[Index, Index, NDArray[np.bool_]]:
+    """Edges of squares, how many squares each has, and whether their planes differ."""
     ends = np.stack([quads, np.roll(quads, -1, axis=1)], axis=2).reshape(-1, 2)
-    keys, count = np.unique(ends.min(axis=1) * vertices + ends.max(axis=1), return_counts=True)
-    return np.stack(np.divmod(keys, vertices), axis=1), count
+    keys, which, count = np.unique(
+        ends.min(axis=1) * vertices + ends.max(axis=1), return_inverse=True, return_counts=True
+    )
+    plane = np.repeat(planes, 4)
+    one = np.zeros(len(keys), np.int64)
+    one[which.ravel()] = plane
+    apart = np.bincount(which.ravel(), plane != one[which.ravel()], len(keys)) > 0
+    return np.stack(np.divmod(keys, vertices), axis=1), count, apart
 
 
 def _pinned(corner: Index, edges: Index) -> NDArray[np.bool_]:

@@ -69,12 +69,9 @@ def balance(net: Net, original: Original, largest: float) -> Net:
     normals = net.normals
     double_area = lengths_of(normals)
     units = normals / np.maximum(double_area, 1e-300)[:, None]
-    gap = np.zeros(len(net.triangles))
-    for k in range(3):
-        ends = net.triangles[:, [k, (k + 1) % 3]]
-        middle = net.points[ends].mean(axis=1)
-        foot = original.on_sheets(middle, net.sheet, units).points
-        gap += dots(foot - middle, units) / 3.0
+    middles, sheet, facing, within = side_middles(net)
+    off = original.on_sheets(middles, sheet, facing).points - middles
+    gap = dots(off[within], units[:, None]).mean(axis=1)
     count = len(net.points)
     weight = np.repeat(double_area, 3)
     total = np.bincount(net.triangles.ravel(), weight, count)
@@ -82,6 +79,27 @@ def balance(net: Net, original: Original, largest: float) -> Net:
     shift = (mean / np.maximum(total, 1e-300)).clip(-largest, largest)
     shift[net.kind != INSIDE] = 0.0
     return settled(net, net.points + shift[:, None] * net.vertex_normals)
+
+
+def side_middles(net: Net) -> tuple[Points, Index, Points, Index]:
+    """Middles of edges, once for each sheet that an edge borders.
+
+    Returns:
+        The middles (mm), (k, 3); their sheets, (k,); unit normals of the sheets there, (k, 3);
+        numbers of the middles of each triangle, (m, 3).
+    """
+    sheets = int(net.sheet.max()) + 1
+    own = net.edges.within * sheets + net.sheet[:, None]
+    keys, which = np.unique(own.ravel(), return_inverse=True)
+    normals = np.repeat(unit(net.normals), 3, axis=0)
+    total = [np.bincount(which, part, len(keys)) for part in normals.T]
+    ends = net.edges.ends[keys // sheets]
+    return (
+        net.points[ends].mean(axis=1),
+        keys % sheets,
+        unit(np.stack(total, axis=1)),
+        which.reshape(-1, 3),
+    )
 
 
 def settled(net: Net, target: Points, original: Original | None = None) -> Net:
@@ -92,32 +110,34 @@ def settled(net: Net, target: Points, original: Original | None = None) -> Net:
         target: Where the vertices should go (mm), shape (n, 3).
         original: Triangles must not leave it, and may turn far if that makes them face like it.
     """
-    old_size, old_shape = lengths_of(net.normals), shapes_of(net.points[net.triangles])
     moved = (target != net.points).any(axis=1)
-    righted = np.zeros(len(net.triangles), bool)
+    around = np.flatnonzero(moved[net.triangles].any(axis=1))
+    triangles = net.triangles[around]
+    old, old_shape = net.normals[around], shapes_of(net.points[triangles])
+    old_size = lengths_of(old)
+    righted = np.zeros(len(around), bool)
     if original is not None:
-        wanted = replace(net, points=target)
-        new = unit(wanted.normals)
-        turned = dots(new, net.normals) <= _TURN * old_size
+        new = unit(normals_of(target[triangles]))
+        turned = np.flatnonzero(dots(new, old) <= _TURN * old_size)
         feet = original.on_sheets(
-            target[net.triangles[turned]].mean(axis=1), net.sheet[turned], new[turned]
+            target[triangles[turned]].mean(axis=1), net.sheet[around[turned]], new[turned]
         )
         righted[turned] = dots(feet.normals, new[turned]) > _TURN
-        left = leaving(net, wanted, original)
+        left = leaving(net, replace(net, points=target), original)
         moved[net.triangles[left].ravel()] = False
     while True:
         points = np.where(moved[:, None], target, net.points)
-        touched = np.flatnonzero(moved[net.triangles].any(axis=1))
-        after = points[net.triangles[touched]]
+        touched = np.flatnonzero(moved[triangles].any(axis=1))
+        after = points[triangles[touched]]
         new = normals_of(after)
         size = lengths_of(new)
-        bad = dots(new, net.normals[touched]) <= _TURN * size * old_size[touched]
+        bad = dots(new, old[touched]) <= _TURN * size * old_size[touched]
         shape = shapes_of(after)
         bad |= (shape < _SHAPE) & (shape < 0.9 * old_shape[touched])
         bad &= ~righted[touched]
         if not bad.any():
             return replace(net, points=points)
-        moved[net.triangles[touched[bad]].ravel()] = False
+        moved[triangles[touched[bad]].ravel()] = False
 
 
 def leaving(before: Net, after: Net, original: Original) -> Index:

@@ -12,10 +12,11 @@ from organtwin.errors import MeshError
 from organtwin.mesh.conforming.collapse import collapse
 from organtwin.mesh.conforming.cutouts import Cutout
 from organtwin.mesh.conforming.flipping import flip, smallest_angles
+from organtwin.mesh.conforming.holding import Anchors, hold, numbers_of
 from organtwin.mesh.conforming.interfaces import Interfaces
 from organtwin.mesh.conforming.original import Original
 from organtwin.mesh.conforming.region_volumes import keep_volumes
-from organtwin.mesh.conforming.relaxing import balance, relax
+from organtwin.mesh.conforming.relaxing import balance, relax, side_middles
 from organtwin.mesh.conforming.sizes import SizeField
 from organtwin.mesh.conforming.splitting import split
 from organtwin.mesh.conforming.topology import FROZEN, Flags, Index, Net, Points, net_of
@@ -25,6 +26,8 @@ from organtwin.mesh.vectors import lengths_of, unit
 #: Smallest angle (degrees) below which sizes are reduced, and what they then are, in parts of the
 #: triangle's least height.
 _NARROW, _ACROSS = 22.0, 1.5
+#: Times of the size from which edges are split before anything else is done.
+_MANY = 3.0
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,7 @@ def remesh(
     size: SizeField,
     *,
     deviation: float,
+    anchors: Anchors | None = None,
     options: Remeshing = Remeshing(),
 ) -> Interfaces:
     """Triangles of about equal sides, as large as the field says, near the surface.
@@ -98,21 +102,23 @@ def remesh(
         size: Edge length (mm).
         deviation: Distance from the surface that triangles may have (mm); chords of a sphere of
             radius R have s² / (8 R).
+        anchors: Places that the triangles are pulled to where they come too far from them.
         options: Rounds and attempts.
 
     Source:
         Botsch & Kobbelt (2004), Symp Geometry Processing, 189-196, for the order of the steps.
     """
     net = net_of(interfaces.points, interfaces.triangles, interfaces.sides, options.crease)
-    original = Original(net, deviation)
     sides = np.zeros((net.sheet.max() + 1, 2), np.int64)
     sides[net.sheet] = interfaces.sides
+    net = _shortened(net, size)
+    original = Original(net, deviation)
     least = 0.5 * float(np.median(net.lengths))
     wanted = _Wanted(size, np.empty((0, 3)), np.empty(0), options.gradation, least)
     fine, (soft, local, _) = net, options.attempts
     net = _remeshed(net, wanted, original, options.sweeps)
     for attempt in range(sum(options.attempts) + 1):
-        result = keep_volumes(balance(net, original, deviation), interfaces, sides)
+        result = _fitted(balance(net, original, deviation), interfaces, sides, anchors)
         crossed = np.unique(crossing(result))
         if attempt < soft + local:
             bad = _poor(result, crossed, original) if attempt < soft else _only(result, crossed)
@@ -135,6 +141,22 @@ def remesh(
         triangles=result.triangles,
         sides=sides[result.sheet],
     )
+
+
+def _shortened(net: Net, size: SizeField) -> Net:
+    """Triangles cut down to the size if some are far longer: no edge of those may collapse."""
+    cut = int((net.lengths > _MANY * size.at(net.points)[net.edges.ends].mean(axis=1)).sum())
+    while cut:
+        net, cut = split(net, size.at(net.points))
+    return net
+
+
+def _fitted(net: Net, wanted: Interfaces, sides: Index, anchors: Anchors | None) -> Net:
+    """Triangles shifted for volumes and pulled to anchors, at last where that was not enough."""
+    if anchors is None:
+        return keep_volumes(net, wanted, sides)
+    pairs = numbers_of(sides[net.sheet])
+    return hold(keep_volumes(hold(net, pairs, anchors), wanted, sides), pairs, anchors)
 
 
 def _only(net: Net, triangles: Index) -> Flags:
@@ -213,12 +235,11 @@ def _collapsed(net: Net, wanted: _Wanted, original: Original) -> Net:
 
 def far(net: Net, original: Original) -> Flags:
     """Triangles too far from their sheets, at their centres or the middles of their edges."""
-    corners = net.points[net.triangles]
-    units = unit(net.normals)
-    middles = [0.5 * (corners[:, k] + corners[:, (k + 1) % 3]) for k in range(3)]
-    places = (corners.mean(axis=1), *middles)
-    found = [original.on_sheets(x, net.sheet, units).distances for x in places]
-    return np.asarray(np.max(found, axis=0) > original.deviation)
+    centres = net.points[net.triangles].mean(axis=1)
+    middles, sheet, facing, within = side_middles(net)
+    beside = original.on_sheets(middles, sheet, facing).distances[within].max(axis=1)
+    inside = original.on_sheets(centres, net.sheet, unit(net.normals)).distances
+    return np.asarray(np.maximum(beside, inside) > original.deviation)
 
 
 def crossing(net: Net) -> Index:

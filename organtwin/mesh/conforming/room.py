@@ -58,7 +58,8 @@ def room_of(net: Net, reach: float, gap: float) -> Room:
 
     That is so at corners with several vertices, and where one voxel lies between two sheets: both
     of two neighbouring corners have a vertex, but no edge joins them; or two squares are opposite
-    faces of a voxel, as all around a bar of one voxel.
+    faces of a voxel, as all around a bar of one voxel. In the plane of the image's border boxes are
+    flat, so that what it cuts off gets a plane cap.
     """
     aside = min(ASIDE, 0.5 * gap)
     low = np.where(net.away > 0, aside, -reach)
@@ -78,6 +79,7 @@ def room_of(net: Net, reach: float, gap: float) -> Room:
         high[one, axis] = np.minimum(high[one, axis], half)
         low[two, axis] = np.maximum(low[two, axis], -half)
     low[net.pinned] = high[net.pinned] = 0.0
+    low[net.bound] = high[net.bound] = 0.0
     return Room(low, high)
 
 

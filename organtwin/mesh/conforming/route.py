@@ -12,6 +12,7 @@ from scipy.spatial import cKDTree
 from organtwin.errors import MeshError
 from organtwin.image.volume import Grid, LabelMap
 from organtwin.mesh.conforming.delaunay import HXT
+from organtwin.mesh.conforming.holding import Anchors, rooms
 from organtwin.mesh.conforming.improvement import improve
 from organtwin.mesh.conforming.interfaces import Interfaces
 from organtwin.mesh.conforming.remeshing import Remeshing, remesh
@@ -31,6 +32,8 @@ MOVE = 0.5
 FINER, REACH = 0.5, 4.0
 #: Points of the grid that sizes near places are kept on, at most.
 GRID = 1_000_000
+#: By how much more than the deviation allows remeshing may leave corners of voxels, in times of it.
+ASIDE = 2.0
 #: How many degrees more than the threshold improving aims at.
 MARGIN = 3.0
 
@@ -101,6 +104,24 @@ class Filled:
     min_dihedral: float = 0.0
 
 
+@dataclass(frozen=True)
+class _Borders:
+    """Smooth borders, what was done for them, the voxels' corners and what may lie between them.
+
+    Attributes:
+        interfaces: The borders.
+        told: What was done for them.
+        corners: Voxel corner that each vertex came from (mm), shape (n, 3); None if they came from
+            coarser voxels than given, or from none.
+        bound: Largest distance from the corners (mm).
+    """
+
+    interfaces: Interfaces
+    told: str
+    corners: Points | None = None
+    bound: float = 0.0
+
+
 @dataclass
 class Route:
     """Runs ways from one source; what ways share is made once.
@@ -112,13 +133,13 @@ class Route:
 
     source: LabelMap | Interfaces
     options: MeshOptions
-    _wrapped: dict[float, tuple[Interfaces, str]] = field(default_factory=dict)
+    _wrapped: dict[float, _Borders] = field(default_factory=dict)
     _last: tuple[tuple[object, ...], Interfaces] | None = None
 
     @property
     def names(self) -> dict[str, int]:
         """Region → its number, for the regions that got one."""
-        known = next(iter(self._wrapped.values()))[0].names
+        known = next(iter(self._wrapped.values())).interfaces.names
         return dict(known)
 
     def run(self, way: Way) -> Filled:
@@ -128,61 +149,84 @@ class Route:
             InputError: unknown labels or nothing labelled.
             MeshError: a step failed.
         """
-        wrapped, told = self._borders(way.reach)
-        asked = self.options.sizes
+        found = self._borders(way.reach)
+        wrapped, asked = found.interfaces, self.options.sizes
         sizes = asked if isinstance(asked, SizeField) else size_field(wrapped, asked)
         deviation = self.options.deviation or DEVIATION * self._detail(wrapped, sizes)
+        anchors = None
+        if found.corners is not None:
+            anchors = Anchors.of(wrapped, found.corners, found.bound, ASIDE * deviation)
         for places in way.finer:
             sizes = _finer(sizes, places, wrapped)
-        borders = self._remeshed(wrapped, sizes, deviation, way) if way.remeshed else wrapped
+        borders = wrapped
+        if way.remeshed:
+            borders = self._remeshed(wrapped, sizes, deviation, anchors, way)
         if way.library == "tetwild":
+            anchors = None
             points, cells, regions = fill_wild(borders, sizes, deviation)
         else:
             points, cells, regions = fill(
                 borders, sizes, algorithm=way.algorithm, polished=self.options.polished
             )
+        shift = np.full(len(points), MOVE * deviation)
+        told = [found.told]
+        if anchors is not None:
+            away = _keep_near(shift, borders, anchors)
+            told.append(
+                f"The borders are within {away:.3g} mm of the corners of the voxels "
+                f"({0.5 * away / found.bound:.2f} voxel diagonals)."
+            )
         better = improve(
-            points, cells, regions, shift=np.full(len(points), MOVE * deviation),
-            target=self.options.min_dihedral + MARGIN,
-        )  # fmt: skip
-        moved = f"Improving moved the borders by at most {better.shifted:.3f} mm."
-        return Filled(better.points, better.cells, better.regions, (told, moved))
+            points, cells, regions, shift=shift, target=self.options.min_dihedral + MARGIN
+        )
+        told.append(f"Improving moved the borders by at most {better.shifted:.3f} mm.")
+        return Filled(better.points, better.cells, better.regions, tuple(told))
 
-    def _borders(self, reach: float) -> tuple[Interfaces, str]:
-        """Smooth borders within a part of the bound, and what was done for them."""
+    def _borders(self, reach: float) -> _Borders:
+        """Smooth borders within a part of the bound."""
         if reach not in self._wrapped:
             self._wrapped[reach] = self._wrap(reach)
         return self._wrapped[reach]
 
     def _remeshed(
-        self, wrapped: Interfaces, sizes: SizeField, deviation: float, way: Way
+        self,
+        wrapped: Interfaces,
+        sizes: SizeField,
+        deviation: float,
+        anchors: Anchors | None,
+        way: Way,
     ) -> Interfaces:
         """Remeshed borders; those of the last way if only the mesher differs."""
         key: tuple[object, ...] = (way.reach, *(places.tobytes() for places in way.finer))
         if self._last is not None and self._last[0] == key:
             return self._last[1]
         crease = self.options.crease if isinstance(self.source, Interfaces) else None
-        made = remesh(wrapped, sizes, deviation=deviation, options=Remeshing(crease=crease))
+        made = remesh(
+            wrapped, sizes, deviation=deviation, anchors=anchors, options=Remeshing(crease=crease)
+        )
         self._last = key, made
         return made
 
-    def _wrap(self, reach: float) -> tuple[Interfaces, str]:
+    def _wrap(self, reach: float) -> _Borders:
         if isinstance(self.source, Interfaces):
             if reach < 1.0:
                 raise MeshError("smoothing", "interfaces are taken as they are.")
-            return self.source, "The interfaces were taken as they are."
+            return _Borders(self.source, "The interfaces were taken as they are.")
         smoothing = self.options.wrapping.smoothing
         tighter = replace(smoothing, reach=reach * smoothing.reach)
-        made = wrap_and_tell(
-            labelled(self.source), replace(self.options.wrapping, smoothing=tighter)
-        )
+        labels, wrapping = labelled(self.source), self.options.wrapping
+        made = wrap_and_tell(labels, replace(wrapping, smoothing=tighter))
         error = max(made.volume_error.items(), key=lambda item: abs(item[1]))
         told = (
             f"The borders of the voxels were smoothed by shifts of at most {made.shift:.2f} mm "
             f"(bound {made.bound:.2f} mm); volumes changed by {error[1]:+.2%} at most, "
             f"`{error[0]}`."
         )
-        return made.interfaces, told
+        corners = None
+        if (wrapping.resolution or 0.0) <= labels.spacing.min():
+            corners = corners_of(made.interfaces.points, labels.grid)
+        half = 0.5 * float(np.linalg.norm(labels.spacing))
+        return _Borders(made.interfaces, told, corners, half)
 
     def _detail(self, borders: Interfaces, sizes: SizeField) -> float:
         """Length (mm) of the smallest detail of the source."""
@@ -192,6 +236,18 @@ class Route:
         edge = float(np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2).mean())
         # Flat faces of devices have long edges, which tell nothing of their details.
         return min(edge, float(sizes.at(borders.points).mean()))
+
+
+def corners_of(points: Points, grid: Grid) -> Points:
+    """Corners of voxels (mm) within whose boxes, half a voxel to each side, points lie."""
+    return grid.points(np.round(grid.index(points) - 0.5) + 0.5)
+
+
+def _keep_near(shift: Points, borders: Interfaces, anchors: Anchors) -> float:
+    """Lower shifts of vertices (mm) to the room that anchors leave; their largest distance (mm)."""
+    own, away = rooms(borders, anchors)
+    shift[: len(own)] = np.minimum(shift[: len(own)], own)
+    return max(away, anchors.bound)
 
 
 def labelled(labels: LabelMap) -> LabelMap:

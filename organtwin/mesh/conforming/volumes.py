@@ -52,16 +52,18 @@ class Goal:
 class Keeper:
     """Keeps the volumes of a net's bodies.
 
-    A patch is what two bodies share. All vertices of patch p move by t_p along its normals, those
-    of several patches by the sum. The offsets are the smallest that give the volumes:
+    A patch is what two bodies share, or a body and a plane of the image's border. All vertices of
+    patch p move by t_p along its normals, those of several patches by the sum. The offsets are the
+    smallest that give the volumes:
     minimise Σ A_p t_p² under K t = ΔV, with K the change of the bodies' volumes by the offsets.
     """
 
     def __init__(self, net: Net, spacing: Points, sizes: Points) -> None:
         self.net, self.spacing, self.sizes = net, spacing, sizes
         number = len(net.kinds)
-        pairs, patch = np.unique(net.bodies @ np.array([number, 1]), return_inverse=True)
-        behind, front = np.divmod(pairs, number)
+        keys = (net.planes * number + net.bodies[:, 0]) * number + net.bodies[:, 1]
+        pairs, patch = np.unique(keys, return_inverse=True)
+        behind, front = np.divmod(pairs % number**2, number)
         count = np.arange(len(pairs))
         signs = np.repeat([1.0, -1.0], len(pairs))
         place = (np.concatenate([behind, front]), np.tile(count, 2))
@@ -173,6 +175,8 @@ def _smallest(change: sparse.csr_matrix, weight: Points, missing: Points) -> Poi
     diagonal = matrix.diagonal()
     # A body whose patches are all stuck has to wait.
     scale = np.where(diagonal > _STUCK * diagonal.max(), diagonal, np.inf) ** -0.5
+    if not scale.any():
+        return np.zeros(change.shape[1])
     scaled = sparse.diags(scale) @ matrix @ sparse.diags(scale)
     solved, _ = cg(scaled, scale * missing, rtol=_RESIDUAL, maxiter=_STEPS)
     return np.asarray(weight * (change.T @ (scale * solved)))

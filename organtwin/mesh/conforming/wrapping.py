@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from organtwin.image.volume import LabelMap
-from organtwin.mesh.conforming.coarsening import coarsened
+from organtwin.mesh.conforming.coarsening import coarsened, touching
 from organtwin.mesh.conforming.interfaces import Interfaces
 from organtwin.mesh.conforming.islands import Dropped, components, select, without_islands
 from organtwin.mesh.conforming.net import Net, net_around
@@ -65,7 +65,8 @@ def wrap_and_tell(labels: LabelMap, options: Wrapping = Wrapping()) -> Wrapped:
 
     A vertex is made at each corner of the voxel grid where labels differ and a square at each
     voxel face between them; vertices then move within boxes around their corners, see
-    `organtwin.mesh.conforming.smoothing`. Behind the image's border lies the outside.
+    `organtwin.mesh.conforming.smoothing`. Behind the image's border lies the outside; what it cuts
+    off gets a plane cap there.
 
     Args:
         labels: Any label map: anisotropic, oblique or mirrored.
@@ -81,7 +82,9 @@ def wrap_and_tell(labels: LabelMap, options: Wrapping = Wrapping()) -> Wrapped:
         dropped += crumbs
     box = ndimage.find_objects((work.values > 0).view(np.uint8))[0]
     bodies, kinds = components(work.values[box])
-    net = net_around(bodies, kinds)
+    ends = np.array([(p.start, n - p.stop) for p, n in zip(box, work.values.shape, strict=True)])
+    cut = touching(given.values) & (ends == 0)
+    net = net_around(bodies, kinds, cut)
     result = smooth(net, work.spacing, _sizes(bodies, kinds, given), options.smoothing)
     # Corner c lies half a voxel below voxel c.
     low = np.array([part.start for part in box]) - 0.5
