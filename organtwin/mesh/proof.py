@@ -13,7 +13,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from organtwin.errors import MeshError
-from organtwin.image.touching import contact_areas
+from organtwin.image.touching import contact_areas, new_contacts
 from organtwin.image.volume import LabelMap
 from organtwin.mesh.closest import closest_on_triangles
 from organtwin.mesh.conforming.batches import OPPOSITE, neighbours
@@ -35,9 +35,6 @@ FEW, MANY, FURTHEST = 4, 12, 0.5
 APART = 2**20
 #: Voxel faces looked at for each place: those with the nearest middles.
 CANDIDATES = 16
-#: Smooth borders have less area than the stairs of their voxels; more than so many times that, and
-#: so many voxel faces, is new.
-GROWTH, SLACK = 1.3, 30.0
 
 
 @dataclass(frozen=True)
@@ -206,15 +203,13 @@ def _torn(mesh: TetrahedralMesh, labels: LabelMap) -> dict[str, float]:
     for (one, two), area in contact_areas(labels).items():
         pair = frozenset((codes.get(one, OUTSIDE), codes.get(two, OUTSIDE)))
         given[pair] = given.get(pair, 0.0) + area
-    slack = SLACK * float(np.max(labels.voxel_volume / labels.spacing))
-    torn = {}
+    found: dict[frozenset[str], float] = {}
     for name, tag in mesh.facet_names.items():
         a, b, c = (mesh.points[mesh.facets[mesh.facet_tags == tag][:, k]] for k in range(3))
         area = 0.5 * float(np.linalg.norm(np.cross(b - a, c - a), axis=1).sum())
-        before = given.get(frozenset(name.split("-")), 0.0)
-        if area > GROWTH * before + slack:
-            torn[name] = area - before
-    return torn
+        found[frozenset(name.split("-"))] = area
+    called = {frozenset(name.split("-")): name for name in mesh.facet_names}
+    return {called[pair]: area for pair, area in new_contacts(labels, given, found).items()}
 
 
 def _quality(mesh: TetrahedralMesh, regions: Mapping[str, RegionProof]) -> MeshQuality:

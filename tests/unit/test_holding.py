@@ -93,4 +93,4 @@ def test_meshes_are_within_half_a_voxel_diagonal_both_ways(labels: LabelMap) -> 
         assert region.hausdorff <= 0.5 * proof.voxel_diagonal
         assert abs(region.volume_error) < 5e-3
     assert proof.quality.min_dihedral >= 10.0
-    assert any("0.50 voxel diagonals" in told for told in made.decisions)
+    assert any("0.50 of their diagonals" in told for told in made.decisions)

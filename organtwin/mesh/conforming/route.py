@@ -111,15 +111,16 @@ class _Borders:
     Attributes:
         interfaces: The borders.
         told: What was done for them.
-        corners: Voxel corner that each vertex came from (mm), shape (n, 3); None if they came from
-            coarser voxels than given, or from none.
+        corners: Voxel corner that each vertex came from (mm), shape (n, 3); None if from none.
         bound: Largest distance from the corners (mm).
+        voxels: The voxels, in words.
     """
 
     interfaces: Interfaces
     told: str
     corners: Points | None = None
     bound: float = 0.0
+    voxels: str = ""
 
 
 @dataclass
@@ -173,8 +174,8 @@ class Route:
         if anchors is not None:
             away = _keep_near(shift, borders, anchors)
             told.append(
-                f"The borders are within {away:.3g} mm of the corners of the voxels "
-                f"({0.5 * away / found.bound:.2f} voxel diagonals)."
+                f"The borders are within {away:.3g} mm of the corners of {found.voxels} "
+                f"({0.5 * away / found.bound:.2f} of their diagonals)."
             )
         better = improve(
             points, cells, regions, shift=shift, target=self.options.min_dihedral + MARGIN
@@ -218,15 +219,13 @@ class Route:
         made = wrap_and_tell(labels, replace(wrapping, smoothing=tighter))
         error = max(made.volume_error.items(), key=lambda item: abs(item[1]))
         told = (
-            f"The borders of the voxels were smoothed by shifts of at most {made.shift:.2f} mm "
-            f"(bound {made.bound:.2f} mm); volumes changed by {error[1]:+.2%} at most, "
+            f"The borders of {_cells(made.grid)} were smoothed by shifts of at most "
+            f"{made.shift:.2f} mm (bound {made.bound:.2f} mm); volumes changed by {error[1]:+.2%} at most, "
             f"`{error[0]}`."
         )
-        corners = None
-        if (wrapping.resolution or 0.0) <= labels.spacing.min():
-            corners = corners_of(made.interfaces.points, labels.grid)
-        half = 0.5 * float(np.linalg.norm(labels.spacing))
-        return _Borders(made.interfaces, told, corners, half)
+        half = 0.5 * float(np.linalg.norm(made.grid.spacing))
+        corners = corners_of(made.interfaces.points, made.grid)
+        return _Borders(made.interfaces, told, corners, half, _cells(made.grid))
 
     def _detail(self, borders: Interfaces, sizes: SizeField) -> float:
         """Length (mm) of the smallest detail of the source."""
@@ -236,6 +235,12 @@ class Route:
         edge = float(np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2).mean())
         # Flat faces of devices have long edges, which tell nothing of their details.
         return min(edge, float(sizes.at(borders.points).mean()))
+
+
+def _cells(grid: Grid) -> str:
+    """``voxels of 0.5 mm`` or ``voxels of 0.5 x 0.5 x 2 mm``."""
+    edges = [f"{edge:.3g}" for edge in grid.spacing]
+    return f"voxels of {' x '.join(edges if len({*edges}) > 1 else edges[:1])} mm"
 
 
 def corners_of(points: Points, grid: Grid) -> Points:

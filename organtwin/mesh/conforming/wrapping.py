@@ -9,12 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from organtwin.image.volume import LabelMap
+from organtwin.image.touching import contact_areas, new_contacts
+from organtwin.image.volume import Grid, LabelMap
 from organtwin.mesh.conforming.coarsening import coarsened, touching
 from organtwin.mesh.conforming.interfaces import Interfaces
 from organtwin.mesh.conforming.islands import Dropped, components, select, without_islands
 from organtwin.mesh.conforming.net import Net, net_around
 from organtwin.mesh.conforming.smoothing import Smoothed, Smoothing, smooth
+
+#: By how much voxels become finer if they tear a wall.
+FINER = 0.7
 
 
 @dataclass(frozen=True)
@@ -24,8 +28,8 @@ class Wrapping:
     Attributes:
         labels: Names of the labels that become regions, all without it; the rest is background.
         islands_below: Components smaller than this (mm³) are given to what is nearest.
-        resolution: Shortest edge (mm) of the voxels to work on, which should not be longer than
-            half of the thinnest wall; the given voxels without it.
+        resolution: Shortest edge (mm) of the voxels to work on; less where voxels of that length
+            tear a wall or close a gap; the given voxels without it.
         smoothing: How far and how long vertices move.
     """
 
@@ -46,6 +50,7 @@ class Wrapped:
         bound: What ``shift`` was allowed to be (mm).
         volume_error: Name of each region → relative error of its volume against its voxels.
         dropped: Components that were too small, the largest first.
+        grid: Of the voxels that were worked on.
     """
 
     interfaces: Interfaces
@@ -53,6 +58,7 @@ class Wrapped:
     bound: float
     volume_error: Mapping[str, float]
     dropped: tuple[Dropped, ...]
+    grid: Grid
 
 
 def wrap(labels: LabelMap, options: Wrapping = Wrapping()) -> Interfaces:
@@ -76,10 +82,7 @@ def wrap_and_tell(labels: LabelMap, options: Wrapping = Wrapping()) -> Wrapped:
         InputError: an unknown label, or nothing is labelled.
     """
     given, dropped = without_islands(select(labels, options.labels), options.islands_below)
-    work = given
-    if options.resolution is not None:  # which may cut off crumbs
-        work, crumbs = without_islands(coarsened(given, options.resolution), options.islands_below)
-        dropped += crumbs
+    work, crumbs = _worked_on(given, options)
     box = ndimage.find_objects((work.values > 0).view(np.uint8))[0]
     bodies, kinds = components(work.values[box])
     ends = np.array([(p.start, n - p.stop) for p, n in zip(box, work.values.shape, strict=True)])
@@ -92,7 +95,19 @@ def wrap_and_tell(labels: LabelMap, options: Wrapping = Wrapping()) -> Wrapped:
     shift = float(np.linalg.norm(result.moved * work.spacing, axis=1).max())
     bound = options.smoothing.reach * float(np.linalg.norm(work.spacing))
     error = {n: interfaces.volume(n) / _volume(given, c) - 1 for n, c in interfaces.names.items()}
-    return Wrapped(interfaces, shift, bound, error, dropped)
+    return Wrapped(interfaces, shift, bound, error, dropped + crumbs, work.grid)
+
+
+def _worked_on(given: LabelMap, options: Wrapping) -> tuple[LabelMap, tuple[Dropped, ...]]:
+    """Labels in the coarsest voxels wanted that keep apart what is apart, and crumbs cut off."""
+    edge, finest = options.resolution or 0.0, float(given.spacing.min())
+    contacts = contact_areas(given) if edge > finest else {}
+    while edge > finest:
+        work, crumbs = without_islands(coarsened(given, edge), options.islands_below)
+        if not new_contacts(given, contacts, contact_areas(work)):
+            return work, crumbs
+        edge *= FINER
+    return given, ()
 
 
 def _volume(labels: LabelMap, code: int) -> float:
