@@ -227,6 +227,7 @@ def cases(data: Path) -> Iterator[tuple[str, Case]]:
     yield "bone by recipe", Case(bones, Sizes(6.0), 300.0)
     yield "torso 61 labels", Case(torso, Sizes(8.0), 300.0)
     yield "knee 49 labels", Case(knee, thin, 20.0, 0.5)
+    yield "million cells", Case(heart, Sizes(1.3), 100.0, 1.0)
 
 
 def made(case: Case, data: Path) -> Row:
