@@ -25,7 +25,8 @@ from organtwin.cells.kernel import compile_kernel
 from organtwin.cells.model import CellModel
 from organtwin.cells.pacing import pace
 from organtwin.cells.population import Cells
-from organtwin.circulation.network import LV, RV, ClosedLoop
+from organtwin.circulation.limit_cycle import limit_cycle
+from organtwin.circulation.network import ClosedLoop
 from organtwin.coupling.electromechanics import Electromechanics
 from organtwin.coupling.measures import HeartScalars
 from organtwin.coupling.transfer import quadrature_space
@@ -90,11 +91,12 @@ ep = monodomain(V, cells, tensor, [stimulus], scheme=COARSE)
 directions = Directions(in_points.f0, in_points.s0, in_points.n0)
 mechanics, muscle, _ = contracting_ventricles(domain, directions, Myocardium.human())
 loop = ClosedLoop.regazzoni_2022(PERIOD)
-settled = loop.settle(beats=20, extra_volume=-200_000.0)  # mm³
+settled = limit_cycle(loop, loop.filled(loop.rest(), -200_000.0)).state  # mm³
 heart = Electromechanics(ep, mechanics, muscle, loop, settled)
 
 # 6. Fill to end-diastole, then one beat.
-heart.fill(loop.chamber_pressures(settled, 0.0)[[LV, RV]])
+pressures = loop.pressures(settled, 0.0)
+heart.fill(np.array([pressures["lv"], pressures["rv"]]))
 heart.fit_loop(settled)
 table = Table(comm, OUT / "scalars.csv", HeartScalars(heart))
 simulate(heart, t_end=PERIOD, dt=2.0, observers=[table])

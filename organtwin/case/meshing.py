@@ -51,7 +51,12 @@ def organ_stages(case: OrganCase) -> dict[str, Stage]:
         "source",
         settings=(case.source, case.labels),
         inputs=tuple(_files_in(_sources(case))),
-        code=("organtwin.image", "organtwin.segment", "organtwin.mesh.repair"),
+        code=(
+            "organtwin.image",
+            "organtwin.segment",
+            "organtwin.mesh.repair",
+            "organtwin.case.organ_source",
+        ),
         outputs=("source.json",),
     )
     mesh = Stage(
@@ -59,7 +64,7 @@ def organ_stages(case: OrganCase) -> dict[str, Stage]:
         settings=(case.mesh, case.labels.islands_below),
         inputs=tuple(_markups(case)),
         upstream=(source,),
-        code=("organtwin.mesh",),
+        code=("organtwin.mesh", "organtwin.case.organ_sizes"),
         outputs=("mesh.json", "../../mesh.msh"),
     )
     known = {"source": source, "mesh": mesh}
@@ -164,7 +169,9 @@ def mesh_organ(
         do(known["mesh"])
         if on_root(comm, lambda: bool(_read(record)["missed"])):
             # Nothing is built upon a mesh that is refused; it is written to be looked at.
-            do(organ_stages(case.model_copy(update={"anatomy": None}))["files"])
+            bare = case.model_copy(update={"anatomy": None})
+            work["files"] = lambda folder, progress: _files(bare, directory)
+            do(organ_stages(bare)["files"])
         else:
             for name in list(known)[2:]:
                 do(known[name])

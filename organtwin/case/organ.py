@@ -162,7 +162,8 @@ class OrganMesh(Section):
     """How much the edge length may grow per length."""
     resolution: Annotated[Length, Field(ge=0.1, le=10.0)] | None = None
     """Voxel edge that finer labels are coarsened to; without it a third of the smallest edge length
-    and of the thinnest grown wall. Where that tears a wall or closes a gap, voxels stay finer."""
+    and of the thinnest grown wall. Where that loses a label, tears a wall or closes a gap, voxels
+    stay finer."""
     crease: Annotated[Angle, Field(gt=0.0, lt=180.0)] | None = None
     """Angle between triangles of surfaces from which closed rings of edges stay sharp, as those of
     devices; 40 degrees suit most."""

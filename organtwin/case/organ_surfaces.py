@@ -103,9 +103,21 @@ def ventricles_part(
 def _by_blood(
     mesh: TetrahedralMesh, wall: Wall, section: Ventricles, place: str
 ) -> dict[str, Mask]:
-    """Surfaces by the blood that they touch."""
+    """Surfaces by the blood that they touch.
+
+    Raises:
+        InputError: the muscle does not touch the blood of a ventricle that is named.
+    """
     left = np.isin(wall.beyond, numbers_of(mesh, section.lv_blood, place))
     right = np.isin(wall.beyond, numbers_of(mesh, section.rv_blood, place))
+    for key, names, mask in (
+        ("lv_blood", section.lv_blood, left), ("rv_blood", section.rv_blood, right)
+    ):  # fmt: skip
+        if names and not mask.any():
+            raise InputError(
+                f"{place} {key}", f"the muscle does not touch `{'` or `'.join(names)}`.",
+                "Name the blood that it surrounds, or its walls in `muscle`.",
+            )  # fmt: skip
     base = _ends(wall, {"base": section.base})["base"] if section.base else wall.every_ring(place)
     base &= ~wall.inner
     return {"epi": ~(left | right | base), "base": base, "rv_endo": right, "lv_endo": left}

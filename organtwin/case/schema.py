@@ -576,7 +576,10 @@ ValveName = Literal["mitral", "aortic", "tricuspid", "pulmonary"]
 
 
 class HeartValve(Section):
-    """A narrow or leaking `mitral`, `aortic`, `tricuspid` or `pulmonary` valve."""
+    """A narrow or leaking `mitral`, `aortic`, `tricuspid` or `pulmonary` valve.
+
+    Areas are scaled with the circulation: in a heart of half the volume they are half of these.
+    """
 
     area: Annotated[Area, Field(gt=5.0, le=1000.0)] | None = None
     """Effective orifice area of a narrow valve when it is open."""
@@ -591,7 +594,11 @@ class HeartValve(Section):
 
 
 class ClosedCirculation(Section):
-    """The rest of the body: atria, valves and vessels as a closed loop (Regazzoni et al. 2022)."""
+    """The rest of the body: atria, valves and vessels as a closed loop (Regazzoni et al. 2022).
+
+    All values are those of the adult heart of the source. The circulation is scaled to the volume
+    of the left ventricle, resistances down and compliances and areas up; pressures stay.
+    """
 
     model: Literal["closed_loop"] = "closed_loop"
     heart_rate: HeartRate = 75 * PER_MINUTE
@@ -632,7 +639,11 @@ class Arteries(Section):
 
 
 class OpenCirculation(Section):
-    """Ventricles that fill from given atrial pressures and eject into Windkessels."""
+    """Ventricles that fill from given atrial pressures and eject into Windkessels.
+
+    Values are those beside ventricles of Regazzoni et al. (2022). The circulation is scaled to the
+    volume of the left ventricle, resistances down and compliances and areas up; pressures stay.
+    """
 
     model: Literal["open_loop"]
     heart_rate: HeartRate = 75 * PER_MINUTE

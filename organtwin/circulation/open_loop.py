@@ -53,10 +53,11 @@ class OpenLoop:
 
     @classmethod
     def adult(cls, period: float = 800.0) -> OpenLoop:
-        """Ventricles and valves of Regazzoni et al. (2022), Windkessels with its resistances.
+        """Ventricles and valves of Regazzoni et al. (2022), Windkessels of round values.
 
-        The systemic impedance and compliance are 0.05 mmHg·s/mL and 1.3 mL/mmHg, defaults of the
-        program ``circulation``; the pulmonary ones follow from their ratio to the resistance.
+        The systemic resistance is that of its arteries and veins together; the other values of the
+        Windkessels and the filling pressures are of the size that adults have at rest, from no
+        source. Cases give their own.
         """
         closed = ClosedLoop.regazzoni_2022(period)
         return cls(

@@ -27,6 +27,8 @@ _ON_SCAN = (
     "Outlines on the scan",
     "Where the mesh's surfaces cut three planes of the scan through its middle.",
 )
+#: Recipe whose scans are no single image: its outlines are drawn on the labels.
+CINE = "lv_cine_mr"
 #: Regions smaller than this (mL) do not count for the largest error of a volume.
 SMALL_ML = 5.0
 
@@ -46,7 +48,8 @@ def write_mesh_report(directory: str | Path) -> Path:
     regions = record.get("proof", {}).get("regions", {})
     tissues = tissues_of(folder)
     captions = dict(_CAPTIONS)
-    if "image" in run.get("case", {}).get("source", {}):
+    source = run.get("case", {}).get("source", {})
+    if "image" in source and source.get("recipe") != CINE:
         captions["outlines.png"] = _ON_SCAN
     for tissue in tissues:
         captions |= captions_of(tissue)

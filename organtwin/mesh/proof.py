@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import permutations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from organtwin.image.touching import contact_areas, new_contacts
 from organtwin.image.volume import LabelMap
 from organtwin.mesh.closest import closest_on_triangles
 from organtwin.mesh.conforming.batches import OPPOSITE, neighbours
-from organtwin.mesh.conforming.interfaces import OUTSIDE, Interfaces
+from organtwin.mesh.conforming.interfaces import OUTSIDE, Interfaces, facet_name
 from organtwin.mesh.quality import MeshQuality, mesh_quality, signed_volumes
 from organtwin.mesh.vectors import lengths_of
 from organtwin.mesh.volume_mesh import TetrahedralMesh
@@ -175,8 +176,8 @@ def missed(proof: Proof, wanted: Requirements) -> list[str]:
             f"{wanted.min_dihedral:g} wanted"
         )
     reasons += [
-        f"{pair.replace('-', ' and ')} touch over {area:.3g} mm2 where their labels don't: a wall "
-        "is torn or a gap is closed, which want a finer [mesh] resolution"
+        f"{area:.3g} mm2 of `{pair}` that the labels don't have: a wall is torn or a gap is closed, "
+        "which want a finer [mesh] resolution"
         for pair, area in proof.torn.items()
     ]
     for name, region in proof.regions.items():
@@ -203,12 +204,16 @@ def _torn(mesh: TetrahedralMesh, labels: LabelMap) -> dict[str, float]:
     for (one, two), area in contact_areas(labels).items():
         pair = frozenset((codes.get(one, OUTSIDE), codes.get(two, OUTSIDE)))
         given[pair] = given.get(pair, 0.0) + area
+    # Names of regions may have hyphens themselves.
+    both = permutations((*mesh.region_names, OUTSIDE), 2)
+    sides = {facet_name(*pair): frozenset(pair) for pair in both}
     found: dict[frozenset[str], float] = {}
-    for name, tag in mesh.facet_names.items():
+    own = {name: tag for name, tag in mesh.facet_names.items() if name in sides}
+    for name, tag in own.items():
         a, b, c = (mesh.points[mesh.facets[mesh.facet_tags == tag][:, k]] for k in range(3))
         area = 0.5 * float(np.linalg.norm(np.cross(b - a, c - a), axis=1).sum())
-        found[frozenset(name.split("-"))] = area
-    called = {frozenset(name.split("-")): name for name in mesh.facet_names}
+        found[sides[name]] = area
+    called = {sides[name]: name for name in own}
     return {called[pair]: area for pair, area in new_contacts(labels, given, found).items()}
 
 

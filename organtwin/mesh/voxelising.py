@@ -120,7 +120,8 @@ def _grid(surfaces: Sequence[TriangleSurface], voxel: float) -> Grid:
         )  # fmt: skip
     i, j, k = (int(n) for n in np.ceil(size / voxel - 1e-6) + 2 * MARGIN)
     if i * j * k > MOST_VOXELS:
-        coarser = voxel * (i * j * k / MOST_VOXELS) ** (1 / 3)
+        # A little more: two digits may be rounded down, and the margin keeps its voxels.
+        coarser = 1.1 * voxel * (i * j * k / MOST_VOXELS) ** (1 / 3)
         raise InputError(
             "voxel",
             f"{voxel:g} mm makes {i} x {j} x {k} voxels; {MOST_VOXELS / 1e6:.0f} million are "

@@ -15,7 +15,8 @@ Results = dict[str, tuple[float, str]]
 def ventricular_results(scalars: Columns, period: float) -> Results:
     """Volumes, pressures and outputs of the last whole beat.
 
-    End-diastole is its first row; end-systole that of the smallest volume, for each ventricle.
+    End-diastole is its first row; end-systole that of the smallest volume, for each ventricle. What
+    leaks back through the aortic valve is no output.
 
     Args:
         scalars: Columns of ``scalars.csv`` by heading.
@@ -36,7 +37,7 @@ def ventricular_results(scalars: Columns, period: float) -> Results:
             f"{side}_end_diastolic_pressure": (float(pressure[0]), "mmHg"),
             f"{side}_peak_pressure": (float(pressure.max()), "mmHg"),
         }
-    ejected = np.trapezoid(np.maximum(scalars["Q_av [mL/s]"][last], 0.0), t[last]) / 1000
+    ejected = np.trapezoid(scalars["Q_av [mL/s]"][last], t[last]) / 1000
     results["cardiac_output"] = (float(ejected) * 60 / period, "L/min")
     return results
 

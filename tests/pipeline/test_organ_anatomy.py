@@ -1,6 +1,7 @@
 """A vessel from labels to fibres on the mesh, by its case file."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -99,6 +100,18 @@ def test_other_angles_do_not_mesh_again(folder, result):
     assert reused == {
         "source": True, "mesh": True, "anatomy": False, "files": False, "report": False,
     }  # fmt: skip
+
+
+def test_a_refused_mesh_is_written_without_the_fibres_of_an_earlier_one(folder, result):
+    out = folder / "refused"
+    shutil.copytree(result, out)
+    settings = ("mesh.size=6 mm", "mesh.threshold.hausdorff=0.01 mm")
+    ended = run(folder / "case.toml", "--out", out, *(x for s in settings for x in ("--set", s)))
+    assert ended.exit_code != 0
+    written, made = read_mesh(out / "mesh.vtu"), read_mesh(out / "mesh.msh")
+    assert len(made.cells) != len(read_mesh(result / "mesh.msh").cells)
+    assert len(written.cells) == len(made.cells)
+    assert not written.fibres
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from organtwin.case.load import CaseError, is_organ_case, load_organ_case
-from organtwin.case.organ_sizes import sizes_of
+from organtwin.case.organ_sizes import resolution_of, sizes_of
 from organtwin.case.organ_source import read_source, source_of, write_source
 from organtwin.case.reference import organ_reference
 from organtwin.errors import InputError
@@ -131,6 +131,26 @@ def test_edges_are_finer_near_points_and_curves_of_markups(folder):
     np.testing.assert_allclose(line.what[:, 0], np.linspace(0.0, 10.0, 21))
     np.testing.assert_allclose(point.what, [[1.0, 2.0, 3.0]])
     assert region.what == "blood"
+
+
+@pytest.mark.parametrize(
+    ("text", "edge"),
+    [
+        (SOURCE, None),  # a third of 4 mm is hardly longer than 1 mm
+        (SOURCE.replace("4 mm", "6 mm"), 2.0),
+        (SOURCE.replace("4 mm", "9 mm") + 'by_region = { blood = "6 mm" }\n', 2.0),
+        (SOURCE.replace("4 mm", "9 mm") + 'resolution = "0.5 mm"\n', 0.5),
+        (
+            SOURCE.replace("4 mm", "9 mm")
+            + '[labels.walls.wall]\naround = "blood"\nthickness = "6 mm"\n',
+            2.0,
+        ),
+    ],
+)
+def test_voxels_are_a_third_of_the_smallest_edge_or_wall(folder, text, edge):
+    own = case(folder, text)
+    assert resolution_of(own, source_of(own).labels) == (edge and pytest.approx(edge))
+    assert resolution_of(own, None) == own.mesh.resolution
 
 
 def test_the_reference_page_is_up_to_date():

@@ -6,15 +6,18 @@ import pyvista as pv
 
 from organtwin.errors import MeshError
 from organtwin.image.volume import LabelMap
+from organtwin.mesh.conforming.coarsening import coarsened
+from organtwin.mesh.conforming.faces_between import with_interfaces
 from organtwin.mesh.conforming.from_surfaces import from_surfaces
 from organtwin.mesh.conforming.ladder import conform
 from organtwin.mesh.conforming.route import MeshOptions
 from organtwin.mesh.conforming.sizes import Sizes
-from organtwin.mesh.conforming.wrapping import Wrapping
 from organtwin.mesh.proof import Requirements, prove, prove_interfaces, require, voxel_faces
 from organtwin.mesh.quality import scaled_jacobian
 from organtwin.mesh.surface_files import TriangleSurface
 from organtwin.mesh.volume_mesh import TetrahedralMesh
+
+from tests.voxel_meshes import tetrahedra_of  # isort: skip
 
 #: Six tetrahedra around a diagonal of the unit cube.
 KUHN = np.array([
@@ -117,13 +120,23 @@ def test_a_torn_wall_is_refused() -> None:
     distance = np.linalg.norm(x, axis=3)
     values = (distance < 11).astype(np.uint8) + (distance < 10)
     shell = LabelMap(values, {"wall": 1, "blood": 2}, np.full(3, voxel), np.zeros(3), np.eye(3))
-    torn = conform(
-        shell, MeshOptions(sizes=Sizes(default=5.0), wrapping=Wrapping(resolution=1.6))
-    ).mesh
-    with pytest.raises(MeshError, match=r"blood and outside touch over .* a wall is torn or a gap"):
+    # Wrapping would stay finer than that by itself.
+    torn = conform(coarsened(shell, 1.6), MeshOptions(sizes=Sizes(default=5.0))).mesh
+    with pytest.raises(MeshError, match=r"mm2 of `blood-outside` that .* a wall is torn or a gap"):
         require(prove(torn, shell), Requirements(), "[mesh] threshold")
     whole = conform(shell, MeshOptions(sizes=Sizes(default=5.0, by_label={"wall": 1.5}))).mesh
     assert prove(whole, shell).torn == {}
+
+
+def test_hyphens_in_names_tear_no_walls() -> None:
+    values = np.zeros((12, 12, 12), np.uint8)
+    values[2:10, 2:10, 2:10] = 1
+    names = {"left-atrium": 1}
+    voxels = tetrahedra_of(values, names, 1.0)
+    mesh, _ = with_interfaces(voxels.points, voxels.cells, voxels.regions, names)
+    found = prove(mesh, LabelMap(values, names, np.ones(3), np.zeros(3), np.eye(3)))
+    assert found.torn == {}
+    assert found.regions["left-atrium"].hausdorff == pytest.approx(0.0, abs=1e-9)
 
 
 def test_scaled_jacobian_of_known_tetrahedra() -> None:

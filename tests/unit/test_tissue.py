@@ -2,10 +2,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import pyvista as pv
 
 from organtwin.case.organ import Source
 from organtwin.case.organ_surfaces import ventricles_part, vessel_part
-from organtwin.case.organ_tissues import Ventricles, Vessel
+from organtwin.case.organ_tissues import Marks, Ventricles, Vessel
 from organtwin.errors import InputError
 from organtwin.mesh.tissue import borders_of, cut_out, wall_of
 
@@ -141,3 +142,40 @@ def test_ventricles_without_a_flat_base_are_refused(pipe):
     mesh = tetrahedra_of(closed, {"wall": 1}, 1.0)
     with pytest.raises(InputError, match="no flat base parts them"):
         ventricles_part(mesh, borders_of(mesh), section, SOURCE)
+
+
+def test_blood_that_the_muscle_does_not_touch_is_refused():
+    mesh = heart(6.0)
+    section = Ventricles(muscle="rv_wall", lv_blood="lv_blood", rv_blood="rv_blood")
+    with pytest.raises(InputError, match=r"lv_blood: the muscle does not touch `lv_blood`"):
+        ventricles_part(mesh, borders_of(mesh), section, SOURCE)
+
+
+def test_ventricles_are_told_by_marks(tmp_path):
+    mesh = heart(6.0)
+    borders = borders_of(mesh)
+    muscle = ["lv_myocardium", "rv_wall"]
+    by_blood = Ventricles(muscle=muscle, lv_blood="lv_blood", rv_blood="rv_blood")
+    wanted = ventricles_part(mesh, borders, by_blood, SOURCE).mesh
+    surface = pv.PolyData.from_regular_faces(wanted.points, wanted.facets)
+    numbers = {"base": 1, "epi": 2, "lv_endo": 3, "rv_endo": 4}
+    marks = {tag: numbers[name] for name, tag in wanted.facet_names.items()}
+    surface.cell_data["class"] = np.array([marks[tag] for tag in wanted.facet_tags.tolist()])
+    surface.save(tmp_path / "marks.vtp")
+
+    def told(**keys):
+        given = Marks(file=tmp_path / "marks.vtp", **keys)
+        return ventricles_part(mesh, borders, Ventricles(muscle=muscle, marks=given), source)
+
+    source = Source(labels=tmp_path / "marks.vtp")
+    found = told().mesh
+    assert found.facet_names.keys() == wanted.facet_names.keys()
+    for name in wanted.facet_names:
+        mine, theirs = (
+            np.count_nonzero(part.facet_tags == part.facet_names[name]) for part in (found, wanted)
+        )
+        assert mine == theirs, name
+    with pytest.raises(InputError, match=r"no integers `clas`\. Did you mean `class`"):
+        told(array="clas")
+    with pytest.raises(InputError, match=r"no triangle has 7 \(`epi`\).*There are 1, 2, 3, 4"):
+        told(epi=7)

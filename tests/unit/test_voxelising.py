@@ -7,7 +7,7 @@ from organtwin.cli import app
 from organtwin.errors import InputError, MeshError
 from organtwin.image.slicer import read_slicer
 from organtwin.mesh.surface_files import TriangleSurface, write_surface
-from organtwin.mesh.voxelising import shared, voxelised
+from organtwin.mesh.voxelising import MARGIN, MOST_VOXELS, shared, voxelised
 
 SIDES = np.array([
     [0, 1, 3], [0, 3, 2], [4, 6, 7], [4, 7, 5], [0, 4, 5], [0, 5, 1],
@@ -94,6 +94,11 @@ def test_open_surfaces_and_impossible_voxels_are_refused():
     for size, message in ((0.0, "does not fit"), (30.0, "does not fit"), (0.001, "million")):
         with pytest.raises(InputError, match=message):
             voxelised({"whole": whole}, size)
+    with pytest.raises(InputError) as refused:
+        voxelised({"whole": whole}, 0.001)
+    asked = float(refused.value.remedy.split()[1])
+    shape = np.ceil(np.array([20, 10, 10]) / asked) + 2 * MARGIN
+    assert np.prod(shape) <= MOST_VOXELS
 
 
 def run(*arguments):
@@ -111,7 +116,7 @@ def test_surfaces_become_a_segmentation_of_slicer(folder):
     out = folder / "both.seg.nrrd"
     result = run(folder / "one.stl", folder / "two.vtp", "--labels", out, "--voxel", 0.5)
     assert result.exit_code == 0, result.output
-    assert "0.50 mL lie in `one` and in `two`" in result.output
+    assert " 0.5 mL lie in `one` and in `two`" in result.output
     labels = read_slicer(out).labels
     assert labels.names == {"one": 1, "two": 2}
     assert labels.volume_ml("two") == pytest.approx(1.5)

@@ -28,7 +28,7 @@ def coarsened(labels: LabelMap, edge: float) -> LabelMap:
         edge: Shortest edge of the new voxels (mm).
 
     Raises:
-        InputError: the edge is not positive, or a label vanishes.
+        InputError: the edge is not positive.
     """
     if edge <= 0.0:
         raise InputError("resolution", f"it is {edge:g} mm.", "Give a positive length.")
@@ -54,13 +54,6 @@ def coarsened(labels: LabelMap, edge: float) -> LabelMap:
         wins = distance > best[window]
         best[window][wins] = distance[wins]
         result[window][wins] = code
-    lost = [n for n, c in labels.names.items() if (values == c).any() and not (result == c).any()]
-    if lost:
-        raise InputError(
-            "resolution",
-            f"`{lost[0]}` has no voxel left at {edge:.3g} mm.",
-            "Ask for a finer resolution, or a shorter edge length if it follows from that.",
-        )
     origin = labels.points((low + np.array([x[0] for x in places]))[None])[0]
     return LabelMap(result, labels.names, spacing, origin, labels.direction)
 

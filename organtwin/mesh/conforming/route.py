@@ -220,8 +220,8 @@ class Route:
         error = max(made.volume_error.items(), key=lambda item: abs(item[1]))
         told = (
             f"The borders of {_cells(made.grid)} were smoothed by shifts of at most "
-            f"{made.shift:.2f} mm (bound {made.bound:.2f} mm); volumes changed by {error[1]:+.2%} at most, "
-            f"`{error[0]}`."
+            f"{made.shift:.2f} mm (bound {made.bound:.2f} mm); volumes changed by "
+            f"{error[1]:+.2%} at most, `{error[0]}`."
         )
         half = 0.5 * float(np.linalg.norm(made.grid.spacing))
         corners = corners_of(made.interfaces.points, made.grid)

@@ -28,8 +28,8 @@ class Wrapping:
     Attributes:
         labels: Names of the labels that become regions, all without it; the rest is background.
         islands_below: Components smaller than this (mm³) are given to what is nearest.
-        resolution: Shortest edge (mm) of the voxels to work on; less where voxels of that length
-            tear a wall or close a gap; the given voxels without it.
+        resolution: Shortest edge (mm) of the voxels to work on; less if voxels of that length
+            lose a label, tear a wall or close a gap; the given voxels without it.
         smoothing: How far and how long vertices move.
     """
 
@@ -99,13 +99,19 @@ def wrap_and_tell(labels: LabelMap, options: Wrapping = Wrapping()) -> Wrapped:
 
 
 def _worked_on(given: LabelMap, options: Wrapping) -> tuple[LabelMap, tuple[Dropped, ...]]:
-    """Labels in the coarsest voxels wanted that keep apart what is apart, and crumbs cut off."""
+    """Labels in the coarsest voxels wanted that keep all of them, and apart what is apart.
+
+    Returns:
+        The labels, and crumbs that coarsening cut off.
+    """
     edge, finest = options.resolution or 0.0, float(given.spacing.min())
     contacts = contact_areas(given) if edge > finest else {}
     while edge > finest:
-        work, crumbs = without_islands(coarsened(given, edge), options.islands_below)
-        if not new_contacts(given, contacts, contact_areas(work)):
-            return work, crumbs
+        coarse = coarsened(given, edge)
+        if not np.setdiff1d(given.values, coarse.values).any():
+            work, crumbs = without_islands(coarse, options.islands_below)
+            if not new_contacts(given, contacts, contact_areas(work)):
+                return work, crumbs
         edge *= FINER
     return given, ()
 
