@@ -176,8 +176,8 @@ def missed(proof: Proof, wanted: Requirements) -> list[str]:
             f"{wanted.min_dihedral:g} wanted"
         )
     reasons += [
-        f"{area:.3g} mm2 of `{pair}` that the labels don't have: a wall is torn or a gap is closed, "
-        "which want a finer [mesh] resolution"
+        f"{area:.3g} mm2 of `{pair}` that the labels don't have: a wall is torn or a gap is "
+        "closed, which want a finer [mesh] resolution"
         for pair, area in proof.torn.items()
     ]
     for name, region in proof.regions.items():
