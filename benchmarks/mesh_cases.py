@@ -46,7 +46,7 @@ from organtwin.segment.catalogue import segment
 from organtwin.segment.recipe import Options
 
 #: A case that takes longer (s) is stopped.
-LIMIT = 900.0
+LIMIT = 1500.0
 #: Regions smaller than this (mL) are left out of the largest error of volume.
 SMALL = 5.0
 

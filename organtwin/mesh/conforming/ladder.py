@@ -29,8 +29,6 @@ LOCALLY = 1
 TIGHTER = (0.5, 0.15)
 #: Letters of a failure that are kept.
 LONGEST = 300
-#: Parts of the threshold that are not worth another way through.
-ALMOST = 0.98
 
 
 @dataclass(frozen=True)
@@ -104,7 +102,7 @@ def conform(
             attempts.append(Attempt(way.what, told, perf_counter() - start, 0, 0.0))
         else:
             angle = float(dihedral_angles(filled.points, filled.cells).min())
-            good = angle >= ALMOST * options.min_dihedral
+            good = angle >= options.min_dihedral
             said = "good" if good else f"an angle of {angle:.1f} degrees"
             taken = perf_counter() - start
             attempts.append(Attempt(way.what, said, taken, len(filled.cells), angle))
@@ -176,7 +174,7 @@ def _conforming(
             f"{len(attempts)} ways were tried; the mesh is the one {taken.what}. "
             f"{attempts[0].what.capitalize()} the outcome was: {attempts[0].outcome}"
         )
-    if filled.min_dihedral < ALMOST * options.min_dihedral:
+    if filled.min_dihedral < options.min_dihedral:
         decisions.append(
             f"No way gave dihedral angles of {options.min_dihedral:g} degrees; the mesh with "
             f"{filled.min_dihedral:.1f} degrees was kept."
