@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from organtwin.errors import InputError
+from organtwin.units import ML, MMHG
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,7 @@ class Chamber:
     V0: float
 
     def __post_init__(self) -> None:
-        for name in ("E_B", "T_C", "T_R"):
-            if getattr(self, name) <= 0:
-                raise InputError("Chamber", f"{name} = {getattr(self, name)}.", "It must be > 0.")
+        _refuse_unless_positive(self, "E_B", "T_C", "T_R")
 
     def elastance(self, t: float, period: float) -> float:
         """E(t) (kPa/mm³) in a beat of the given period (ms)."""
@@ -55,6 +54,10 @@ class Chamber:
         else:
             f = 0.0
         return float(self.E_B + self.E_A * f)
+
+    def pressure(self, volume: float, t: float, period: float) -> float:
+        """E(t) (V − V0) (kPa) of a volume (mm³)."""
+        return self.elastance(t, period) * (volume - self.V0)
 
     def scaled(self, size: float) -> Chamber:
         """The same pressures at ``size`` times the volumes."""
@@ -79,9 +82,7 @@ class Vessels:
     L_ven: float
 
     def __post_init__(self) -> None:
-        for name in self.__dataclass_fields__:
-            if getattr(self, name) <= 0:
-                raise InputError("Vessels", f"{name} = {getattr(self, name)}.", "It must be > 0.")
+        _refuse_unless_positive(self, *self.__dataclass_fields__)
 
     def scaled(self, size: float) -> Vessels:
         """The same pressures at ``size`` times the flows and volumes."""
@@ -91,6 +92,8 @@ class Vessels:
         )  # fmt: skip
 
 
+#: 1 mmHg·s/mL in kPa·ms/mm³, and 1 mL/mmHg in mm³/kPa.
+RESISTANCE, COMPLIANCE = MMHG * 1000 / ML, ML / MMHG
 #: Density of blood (mg/mm³).
 BLOOD_DENSITY = 1.06
 
@@ -206,12 +209,15 @@ class Windkessel:
     p_ven: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("Z", "C", "R"):
-            if getattr(self, name) <= 0:
-                raise InputError(
-                    "Windkessel", f"{name} = {getattr(self, name)}.", "It must be > 0."
-                )
+        _refuse_unless_positive(self, "Z", "C", "R")
 
     def scaled(self, size: float) -> Windkessel:
         """The same pressures at ``size`` times the flow."""
         return replace(self, Z=self.Z / size, C=self.C * size, R=self.R / size)
+
+
+def _refuse_unless_positive(element: object, *names: str) -> None:
+    for name in names:
+        value = getattr(element, name)
+        if value <= 0:
+            raise InputError(type(element).__name__, f"{name} = {value}.", "It must be > 0.")

@@ -6,7 +6,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from organtwin.circulation.elements import Chamber, Valve, Valves, Vessels
+from organtwin.circulation.elements import (
+    COMPLIANCE,
+    RESISTANCE,
+    Chamber,
+    Valve,
+    Valves,
+    Vessels,
+)
 from organtwin.circulation.stepping import Flows, Matrix, Rows, Vector, extended, implicit_step
 from organtwin.errors import InputError
 from organtwin.units import ML, MMHG
@@ -21,8 +28,6 @@ LA, LV, RA, RV, AR_SYS, VEN_SYS, AR_PUL, VEN_PUL, Q_AR_SYS, Q_VEN_SYS, Q_AR_PUL,
     12
 )
 
-_RESISTANCE = MMHG * 1000 / ML  # 1 mmHg s/mL in kPa ms/mm³
-_COMPLIANCE = ML / MMHG  # 1 mL/mmHg in mm³/kPa
 _INERTANCE = MMHG * 1e6 / ML  # 1 mmHg s²/mL in kPa ms²/mm³
 _ELASTANCE = MMHG / ML  # 1 mmHg/mL in kPa/mm³
 
@@ -77,8 +82,8 @@ class ClosedLoop:
             R_ar: float, C_ar: float, L_ar: float, R_ven: float, C_ven: float, L_ven: float
         ) -> Vessels:
             return Vessels(
-                R_ar * _RESISTANCE, C_ar * _COMPLIANCE, L_ar * _INERTANCE,
-                R_ven * _RESISTANCE, C_ven * _COMPLIANCE, L_ven * _INERTANCE,
+                R_ar * RESISTANCE, C_ar * COMPLIANCE, L_ar * _INERTANCE,
+                R_ven * RESISTANCE, C_ven * COMPLIANCE, L_ven * _INERTANCE,
             )  # fmt: skip
 
         atrial = -170.0
@@ -87,7 +92,7 @@ class ClosedLoop:
             lv=chamber(4.482, 0.17, 0.0, 250.0, 150.0, 42.0),
             ra=chamber(0.06, 0.07, atrial, 100.0, 100.0, 4.0),
             rv=chamber(0.2, 0.029, 0.0, 250.0, 150.0, 16.0),
-            valves=Valves.alike(Valve(0.0075 * _RESISTANCE, 75006.2 * _RESISTANCE)),
+            valves=Valves.alike(Valve(0.0075 * RESISTANCE, 75006.2 * RESISTANCE)),
             systemic=vessels(0.733, 1.372, 0.005, 0.32, 11.363, 0.0005),
             pulmonary=vessels(0.046, 20.0, 0.0005, 0.0015, 16.0, 0.0005),
             period=period,
@@ -131,7 +136,7 @@ class ClosedLoop:
         """Pressures (kPa) of chambers and vessels; of ``lv`` and ``rv`` those given, if any."""
         chambers = {"la": self.la, "lv": self.lv, "ra": self.ra, "rv": self.rv}
         found = {
-            name: chamber.elastance(t, self.period) * (float(V) - chamber.V0)
+            name: chamber.pressure(float(V), t, self.period)
             for (name, chamber), V in zip(chambers.items(), y[:4], strict=True)
         }
         if given is not None:

@@ -6,19 +6,23 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from organtwin.circulation.elements import Chamber, Valve, Valves, Windkessel
+from organtwin.circulation.elements import (
+    COMPLIANCE,
+    RESISTANCE,
+    Chamber,
+    Valve,
+    Valves,
+    Windkessel,
+)
 from organtwin.circulation.network import ClosedLoop
 from organtwin.circulation.stepping import Flows, Matrix, Rows, Vector, extended, implicit_step
 from organtwin.errors import InputError
-from organtwin.units import ML, MMHG
+from organtwin.units import MMHG
 
 #: Order of the state: volumes (mm³), pressures of the compliances (kPa), and the blood that came
 #: in through the atria less what drained into the veins (mm³).
 STATES = ("V_lv", "V_rv", "p_sys", "p_pul", "V_in")
 LV, RV, SYS, PUL, IN = range(5)
-
-_RESISTANCE = MMHG * 1000 / ML
-_COMPLIANCE = ML / MMHG
 
 
 @dataclass(frozen=True)
@@ -62,8 +66,8 @@ class OpenLoop:
         closed = ClosedLoop.regazzoni_2022(period)
         return cls(
             closed.lv, closed.rv, closed.valves,
-            Windkessel(0.05 * _RESISTANCE, 1.3 * _COMPLIANCE, 1.05 * _RESISTANCE, 8.0 * MMHG),
-            Windkessel(0.005 * _RESISTANCE, 4.0 * _COMPLIANCE, 0.06 * _RESISTANCE, 12.0 * MMHG),
+            Windkessel(0.05 * RESISTANCE, 1.3 * COMPLIANCE, 1.05 * RESISTANCE, 8.0 * MMHG),
+            Windkessel(0.005 * RESISTANCE, 4.0 * COMPLIANCE, 0.06 * RESISTANCE, 12.0 * MMHG),
             la_pressure=15.0 * MMHG, ra_pressure=6.0 * MMHG, period=period,
         )  # fmt: skip
 
@@ -91,10 +95,8 @@ class OpenLoop:
 
     def pressures(self, y: Vector, t: float, given: Vector | None = None) -> dict[str, float]:
         """Pressures (kPa); of ``lv`` and ``rv`` those given, if any, of arteries at their roots."""
-        lv, rv = (
-            chamber.elastance(t, self.period) * (float(V) - chamber.V0)
-            for chamber, V in ((self.lv, y[LV]), (self.rv, y[RV]))
-        )
+        lv = self.lv.pressure(float(y[LV]), t, self.period)
+        rv = self.rv.pressure(float(y[RV]), t, self.period)
         if given is not None:
             lv, rv = map(float, given)
         flows = self.flows(y, t, given)

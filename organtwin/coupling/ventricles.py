@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dolfinx import fem
 
 from organtwin.cells.tension import Land2017
-from organtwin.coupling.electromechanics import Muscle
+from organtwin.coupling.muscle import Muscle
 from organtwin.coupling.reference import IMAGE, Reference
 from organtwin.materials.holzapfel_ogden import HolzapfelOgden
 from organtwin.materials.kinematics import Directions, Material, as_constants

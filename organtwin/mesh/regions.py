@@ -42,17 +42,17 @@ def assign_regions(
         cKDTree((np.argwhere(geometry.labels.mask(name)) - shift) * spacing).query(centres)[0]
         for name in REGION_TAGS
     )
-    neighbours = _neighbours(cells)
+    around = neighbours(cells)
     nearer = to_lv - to_rv
-    degree = np.asarray(neighbours.sum(axis=1)).ravel()
+    degree = np.asarray(around.sum(axis=1)).ravel()
     for _ in range(SMOOTHING_ROUNDS):
-        nearer = (nearer + neighbours @ nearer) / (1.0 + degree)
+        nearer = (nearer + around @ nearer) / (1.0 + degree)
     order = np.argsort(nearer, kind="stable")
     filled = np.cumsum(signed_volumes(points, cells)[order])
     number = int(np.argmin(np.abs(filled - geometry.volumes_ml["lv"] * ML))) + 1
     in_lv = np.zeros(len(cells), bool)
     in_lv[order[:number]] = True
-    in_lv = _one_piece_each(neighbours, in_lv)
+    in_lv = _one_piece_each(around, in_lv)
     return np.where(in_lv, REGION_TAGS["lv"], REGION_TAGS["rv"])
 
 
@@ -62,7 +62,7 @@ def faces(cells: Cells) -> Cells:
     return np.sort(np.concatenate([cells[:, k] for k in corners]), axis=1)
 
 
-def _neighbours(cells: Cells) -> sparse.csr_matrix:
+def neighbours(cells: Cells) -> sparse.csr_matrix:
     """Cells that share a face, as a symmetric matrix of ones."""
     face = faces(cells)
     order = np.lexsort(face.T[::-1])

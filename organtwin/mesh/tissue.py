@@ -11,12 +11,12 @@ from scipy.spatial import cKDTree
 
 from organtwin.errors import InputError, MeshError, suggestion
 from organtwin.mesh.closest import distances
+from organtwin.mesh.defects import components, edges_of
 from organtwin.mesh.pieces import (
     common_edges,
     have_edge,
     pieces_of_cells,
     pieces_of_edges,
-    pieces_of_triangles,
 )
 from organtwin.mesh.quality import signed_volumes
 from organtwin.mesh.regions import faces
@@ -158,7 +158,7 @@ class Wall:
 
     def _rims(self, chosen: Mask) -> Index:
         """Edges (e, 2) around whole openings on the inner surface, without those of pinholes."""
-        piece = pieces_of_triangles(self.openings)
+        piece = components(edges_of(self.openings))
         whole = np.isin(piece, piece[chosen])
         edges = common_edges(self.triangles[self.inner], self.openings[whole])
         if not len(edges):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from organtwin.errors import InputError
 from organtwin.mesh.closest import distances
-from organtwin.mesh.pieces import pieces_of_triangles
+from organtwin.mesh.defects import components, edges_of
 from organtwin.mesh.vectors import lengths_of
 
 type Points = NDArray[np.float64]
@@ -47,7 +47,7 @@ def surfaces_by_shape(points: Points, triangles: Index, place: str) -> dict[str,
     corners = points[triangles]
     area = lengths_of(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
     piece = np.full(len(triangles), -1)
-    piece[~base] = pieces_of_triangles(triangles[~base])
+    piece[~base] = components(edges_of(triangles[~base]))
     size = np.bincount(piece[~base], area[~base]) / area.sum()
     order = np.argsort(-size, kind="stable")
     cavities = [k for k in order[1:3] if size[k] > LEAST_CAVITY]
