@@ -320,7 +320,7 @@ def _solve(
     outcome = _Outcome(
         statistics=statistics,
         activity=write_activity(directory, assembly.electrical) | note["results"],
-        blood_drift=(heart.loop.blood_volume(heart.loop_state) - note["blood"]) / ML,
+        blood_drift=(heart.loop.blood(heart.loop_state).sum() - note["blood"]) / ML,
         sizes=_sizes(assembly),
         decisions=[*note["decisions"], *told],
     )
@@ -346,7 +346,7 @@ def _start(
         logger.info("going on from t = %g ms", start)
         return start, note
     begun = filled(case, assembly)
-    blood = heart.loop.blood_volume(heart.loop_state)
+    blood = heart.loop.blood(heart.loop_state).sum()
     return 0.0, {"key": key, "blood": blood, **asdict(begun)}
 
 

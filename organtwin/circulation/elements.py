@@ -5,12 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from organtwin.errors import InputError
 from organtwin.units import ML, MMHG
+
+
+class Ventricle(Protocol):
+    """A heart chamber whose pressure is at any time a straight line over its volume."""
+
+    def line(self, t: float, period: float) -> tuple[float, float]:
+        """Slope (kPa/mm³) and intercept (kPa) of p over V, at ``t`` in beats of a period (ms)."""
+        ...
+
+    def scaled(self, size: float) -> Self:
+        """The same pressures at ``size`` times the volumes."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -55,9 +68,10 @@ class Chamber:
             f = 0.0
         return float(self.E_B + self.E_A * f)
 
-    def pressure(self, volume: float, t: float, period: float) -> float:
-        """E(t) (V − V0) (kPa) of a volume (mm³)."""
-        return self.elastance(t, period) * (volume - self.V0)
+    def line(self, t: float, period: float) -> tuple[float, float]:
+        """E(t) (kPa/mm³) and −E(t) V0 (kPa)."""
+        E = self.elastance(t, period)
+        return E, -E * self.V0
 
     def scaled(self, size: float) -> Chamber:
         """The same pressures at ``size`` times the volumes."""
@@ -214,6 +228,12 @@ class Windkessel:
     def scaled(self, size: float) -> Windkessel:
         """The same pressures at ``size`` times the flow."""
         return replace(self, Z=self.Z / size, C=self.C * size, R=self.R / size)
+
+
+def pressure(chamber: Ventricle, volume: float, t: float, period: float) -> float:
+    """Pressure (kPa) of a chamber of the given volume (mm³)."""
+    slope, intercept = chamber.line(t, period)
+    return slope * volume + intercept
 
 
 def _refuse_unless_positive(element: object, *names: str) -> None:

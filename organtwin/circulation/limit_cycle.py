@@ -47,6 +47,35 @@ def beat_change(before: Vector, after: Vector) -> float:
     return float(np.max(np.abs(after - before) / size))
 
 
+class Extrapolation:
+    """Anderson's method for the fixed point of a map G.
+
+    The next argument is the combination Σ γₖ G(yₖ), Σ γₖ = 1, of recent images that minimises
+    |Σ γₖ (G(yₖ) − yₖ)|. As its weights sum to one, it keeps whatever linear quantity all of them
+    have in common.
+
+    Source:
+        Anderson (1965), J. ACM 12:547–560; in the form of Walker & Ni (2011), SIAM J. Numer. Anal.
+        49:1715–1735, eq. 2.1.
+    """
+
+    def __init__(self) -> None:
+        self._images: list[Vector] = []
+        self._changes: list[Vector] = []
+
+    def next(self, y: Vector, image: Vector) -> Vector:
+        """What to try next, after the image G(y) of ``y``."""
+        if not self._images:
+            self._scale = np.maximum(np.abs(y), 1e-6 * np.abs(y).max())
+        self._images = [*self._images[-_MEMORY:], image]
+        self._changes = [*self._changes[-_MEMORY:], (image - y) / self._scale]
+        if len(self._images) == 1:
+            return image
+        G, f = np.array(self._images), np.array(self._changes)
+        gamma, *_ = np.linalg.lstsq(np.diff(f, axis=0).T, f[-1], rcond=1e-10)
+        return np.asarray(G[-1] - gamma @ np.diff(G, axis=0))
+
+
 def limit_cycle(
     circulation: Circulation,
     start: Vector,
@@ -57,11 +86,9 @@ def limit_cycle(
 ) -> LimitCycle:
     """The limit cycle, by extrapolation from beat to beat.
 
-    A beat maps the state at its start to that at its end, y → G(y). The fixed point is found by
-    Anderson's method: the next start is the combination Σ γₖ G(yₖ), Σ γₖ = 1, of recent beats'
-    ends that minimises |Σ γₖ (G(yₖ) − yₖ)|. As its weights sum to one, it holds as much blood as
-    every beat did. An extrapolation that makes a beat change more than twice what the best one
-    did is dropped, and plain beats follow.
+    A beat maps the state at its start to that at its end. The fixed point is found by
+    `Extrapolation`, which keeps the amount of blood. An extrapolation that makes a beat change more
+    than twice what the best one did is dropped, and plain beats follow.
 
     Args:
         circulation: Of elastances alone.
@@ -72,15 +99,9 @@ def limit_cycle(
 
     Raises:
         SolverError: no limit cycle after ``most`` beats.
-
-    Source:
-        Anderson (1965), J. ACM 12:547–560; in the form of Walker & Ni (2011), SIAM J. Numer. Anal.
-        49:1715–1735, eq. 2.1.
     """
     y = start
-    scale = np.maximum(np.abs(start), 1e-6 * np.abs(start).max())
-    ends: list[Vector] = []
-    changes: list[Vector] = []
+    recent = Extrapolation()
     best = np.inf
     for number in range(1, most + 1):
         end = beat(circulation, y, dt)[-1]
@@ -88,20 +109,11 @@ def limit_cycle(
         if change <= tolerance:
             return LimitCycle(end, change, number)
         if change > 2.0 * best:
-            ends, changes = [], []
+            recent = Extrapolation()
         best = min(best, change)
-        ends, changes = [*ends[-_MEMORY:], end], [*changes[-_MEMORY:], (end - y) / scale]
-        y = _extrapolated(ends, changes)
+        y = recent.next(y, end)
     raise SolverError(
         "circulation",
         f"no limit cycle after {most} beats; the last changed the state by {change:.2g}.",
         "Look at resistances, compliances and blood volume: pressures may run away.",
     )
-
-
-def _extrapolated(ends: list[Vector], changes: list[Vector]) -> Vector:
-    if len(ends) == 1:
-        return ends[0]
-    G, f = np.array(ends), np.array(changes)
-    gamma, *_ = np.linalg.lstsq(np.diff(f, axis=0).T, f[-1], rcond=1e-10)
-    return np.asarray(G[-1] - gamma @ np.diff(G, axis=0))

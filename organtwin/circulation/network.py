@@ -12,7 +12,9 @@ from organtwin.circulation.elements import (
     Chamber,
     Valve,
     Valves,
+    Ventricle,
     Vessels,
+    pressure,
 )
 from organtwin.circulation.stepping import Flows, Matrix, Rows, Vector, extended, implicit_step
 from organtwin.errors import InputError
@@ -27,6 +29,9 @@ STATES = (
 LA, LV, RA, RV, AR_SYS, VEN_SYS, AR_PUL, VEN_PUL, Q_AR_SYS, Q_VEN_SYS, Q_AR_PUL, Q_VEN_PUL = range(
     12
 )
+
+#: Order of the chambers in the state.
+CHAMBERS = ("la", "lv", "ra", "rv")
 
 _INERTANCE = MMHG * 1e6 / ML  # 1 mmHg s²/mL in kPa ms²/mm³
 _ELASTANCE = MMHG / ML  # 1 mmHg/mL in kPa/mm³
@@ -53,9 +58,9 @@ class ClosedLoop:
     """
 
     la: Chamber
-    lv: Chamber
+    lv: Ventricle
     ra: Chamber
-    rv: Chamber
+    rv: Ventricle
     valves: Valves
     systemic: Vessels
     pulmonary: Vessels
@@ -125,19 +130,22 @@ class ClosedLoop:
         """The state of `scaled` that belongs to ``y``: pressures stay."""
         return np.concatenate([size * y[:4], y[4:8], size * y[8:]])
 
-    def blood_volume(self, y: Vector) -> float:
-        """Blood in chambers and compliances (mm³); no step changes it."""
+    def blood(self, y: Vector) -> Vector:
+        """Blood in chambers and compliances (mm³); no step changes the sum."""
         C = np.array(
             [self.systemic.C_ar, self.systemic.C_ven, self.pulmonary.C_ar, self.pulmonary.C_ven]
         )
-        return float(y[:4].sum() + C @ y[4:8])
+        return np.concatenate([y[:4], C * y[4:8]])
+
+    def with_ventricles(self, lv: Ventricle, rv: Ventricle) -> ClosedLoop:
+        """The same loop around other ventricles."""
+        return replace(self, lv=lv, rv=rv)
 
     def pressures(self, y: Vector, t: float, given: Vector | None = None) -> dict[str, float]:
         """Pressures (kPa) of chambers and vessels; of ``lv`` and ``rv`` those given, if any."""
-        chambers = {"la": self.la, "lv": self.lv, "ra": self.ra, "rv": self.rv}
         found = {
-            name: chamber.pressure(float(V), t, self.period)
-            for (name, chamber), V in zip(chambers.items(), y[:4], strict=True)
+            name: pressure(chamber, float(V), t, self.period)
+            for name, chamber, V in zip(CHAMBERS, self._chambers, y[:4], strict=True)
         }
         if given is not None:
             found["lv"], found["rv"] = map(float, given)
@@ -146,7 +154,7 @@ class ClosedLoop:
 
     def volumes(self, y: Vector) -> dict[str, float]:
         """Volumes of the chambers (mm³)."""
-        return dict(zip(("la", "lv", "ra", "rv"), map(float, y[:4]), strict=True))
+        return dict(zip(CHAMBERS, map(float, y[:4]), strict=True))
 
     def flows(self, y: Vector, t: float, given: Vector | None = None) -> Flows:
         """Flow through the valves, with given pressures of LV and RV (kPa) if any."""
@@ -162,11 +170,15 @@ class ClosedLoop:
         new, slope = implicit_step(y, dt, rows, self.valves, pressures, end)
         return new, slope[self.ventricles]
 
+    @property
+    def _chambers(self) -> tuple[Ventricle, ...]:
+        return self.la, self.lv, self.ra, self.rv
+
     def _rows(self, t: float, given: bool) -> Rows:
         unit = np.eye(15)
+        lines = (chamber.line(t, self.period) for chamber in self._chambers)
         p_la, p_lv, p_ra, p_rv = (
-            chamber.elastance(t, self.period) * (unit[i] - chamber.V0 * unit[14])
-            for i, chamber in enumerate((self.la, self.lv, self.ra, self.rv))
+            slope * unit[i] + intercept * unit[14] for i, (slope, intercept) in enumerate(lines)
         )
         if given:
             p_lv, p_rv = unit[12], unit[13]

@@ -9,10 +9,11 @@ import numpy as np
 from organtwin.circulation.elements import (
     COMPLIANCE,
     RESISTANCE,
-    Chamber,
     Valve,
     Valves,
+    Ventricle,
     Windkessel,
+    pressure,
 )
 from organtwin.circulation.network import ClosedLoop
 from organtwin.circulation.stepping import Flows, Matrix, Rows, Vector, extended, implicit_step
@@ -42,8 +43,8 @@ class OpenLoop:
         period: Length of a beat (ms).
     """
 
-    lv: Chamber
-    rv: Chamber
+    lv: Ventricle
+    rv: Ventricle
     valves: Valves
     systemic: Windkessel
     pulmonary: Windkessel
@@ -78,10 +79,9 @@ class OpenLoop:
 
     def rest(self) -> Vector:
         """Ventricles filled to the atrial pressures, arteries at 80 and 15 mmHg, shape (5,)."""
-        volumes = [
-            chamber.V0 + pressure / chamber.E_B
-            for chamber, pressure in ((self.lv, self.la_pressure), (self.rv, self.ra_pressure))
-        ]
+        pressures = np.array([self.la_pressure, self.ra_pressure])
+        slope, intercept = np.transpose([c.line(0.0, self.period) for c in (self.lv, self.rv)])
+        volumes = (pressures - intercept) / slope
         return np.array([*volumes, 80.0 * MMHG, 15.0 * MMHG, 0.0])
 
     def step(
@@ -95,8 +95,8 @@ class OpenLoop:
 
     def pressures(self, y: Vector, t: float, given: Vector | None = None) -> dict[str, float]:
         """Pressures (kPa); of ``lv`` and ``rv`` those given, if any, of arteries at their roots."""
-        lv = self.lv.pressure(float(y[LV]), t, self.period)
-        rv = self.rv.pressure(float(y[RV]), t, self.period)
+        lv = pressure(self.lv, float(y[LV]), t, self.period)
+        rv = pressure(self.rv, float(y[RV]), t, self.period)
         if given is not None:
             lv, rv = map(float, given)
         flows = self.flows(y, t, given)
@@ -115,10 +115,13 @@ class OpenLoop:
         drops = self._rows(t, given is not None).drops @ extended(y, given)
         return Flows(*self._with_impedances().flows(drops)[:, 0].tolist())
 
-    def blood_volume(self, y: Vector) -> float:
-        """Blood in ventricles and arteries, less what came in (mm³); no step changes it."""
-        arteries = self.systemic.C * y[SYS] + self.pulmonary.C * y[PUL]
-        return float(y[LV] + y[RV] + arteries - y[IN])
+    def blood(self, y: Vector) -> Vector:
+        """Blood in ventricles and arteries, and what came in (mm³, negative), shape (5,)."""
+        return y * np.array([1.0, 1.0, self.systemic.C, self.pulmonary.C, -1.0])
+
+    def with_ventricles(self, lv: Ventricle, rv: Ventricle) -> OpenLoop:
+        """The same circulation around other ventricles."""
+        return replace(self, lv=lv, rv=rv)
 
     def scaled(self, size: float) -> OpenLoop:
         """That of a heart with ``size`` times the volumes, at the same pressures."""
@@ -146,10 +149,10 @@ class OpenLoop:
         p_la, p_ra = self.la_pressure * unit[7], self.ra_pressure * unit[7]
         p_lv, p_rv = unit[5], unit[6]
         if not given:
-            p_lv, p_rv = (
-                chamber.elastance(t, self.period) * (unit[i] - chamber.V0 * unit[7])
-                for chamber, i in ((self.lv, LV), (self.rv, RV))
+            lines = (
+                (i, chamber.line(t, self.period)) for i, chamber in ((LV, self.lv), (RV, self.rv))
             )
+            p_lv, p_rv = (slope * unit[i] + intercept * unit[7] for i, (slope, intercept) in lines)
 
         def rates(flows: Matrix) -> Matrix:
             Q_mv, Q_av, Q_tv, Q_pv = flows

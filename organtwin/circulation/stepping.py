@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from organtwin.circulation.elements import Valves
+from organtwin.circulation.elements import Valves, Ventricle
 from organtwin.errors import SolverError
 
 type Vector = NDArray[np.float64]
@@ -80,8 +80,12 @@ class Circulation(Protocol):
         """Flow through the valves, with given pressures of LV and RV (kPa) if any."""
         ...
 
-    def blood_volume(self, y: Vector) -> float:
-        """Blood (mm³) that no step changes."""
+    def blood(self, y: Vector) -> Vector:
+        """Blood by compartment (mm³); no step changes the sum."""
+        ...
+
+    def with_ventricles(self, lv: Ventricle, rv: Ventricle) -> Self:
+        """The same circulation around other ventricles."""
         ...
 
     def scaled(self, size: float) -> Self:

@@ -46,7 +46,7 @@ def settled_beat(beats: int = 25, dt: float = 1.0) -> LoopBeat:
     history, p = np.array(states), np.array(pressures)
     stroke = float(np.ptp(history[:, LV]))
     return LoopBeat(
-        blood_drift=float(np.ptp([loop.blood_volume(row) for row in history])) / stroke,
+        blood_drift=float(np.ptp([loop.blood(row).sum() for row in history])) / stroke,
         periodicity=float(np.max(np.abs(history[-1] / history[0] - 1))),
         imbalance=abs(float(np.ptp(history[:, RV])) / stroke - 1),
         peak_pressure=float(p.max()) / MMHG,

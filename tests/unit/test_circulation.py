@@ -38,7 +38,7 @@ def beat() -> tuple[ClosedLoop, np.ndarray, np.ndarray]:
 
 def test_no_blood_is_lost(beat):
     loop, states, _ = beat
-    volumes = [loop.blood_volume(y) for y in states]
+    volumes = [loop.blood(y).sum() for y in states]
     stroke = np.ptp(states[:, LV])
     assert np.ptp(volumes) < 1e-8 * stroke
 
@@ -183,7 +183,7 @@ def test_limit_cycle_is_found_sooner(change):
     cycle = limit_cycle(loop, y, dt=4.0)
     assert beat_change(cycle.state, one_beat(loop, cycle.state, 4.0)[-1]) < 2e-6
     stroke = np.ptp(one_beat(loop, cycle.state, 4.0)[:, LV])
-    assert abs(loop.blood_volume(cycle.state) - loop.blood_volume(y)) < 1e-8 * stroke
+    assert abs(loop.blood(cycle.state).sum() - loop.blood(y).sum()) < 1e-8 * stroke
     beats, change_ = 0, 1.0
     while change_ > 1e-6:
         end = one_beat(loop, y, 4.0)[-1]
@@ -225,7 +225,7 @@ def test_open_loop_at_its_limit_cycle():
     assert states[-1][IN] == pytest.approx(states[0][IN], abs=1e-5 * np.ptp(states[:, LV]))
     root = [loop.pressures(x, k)["ar_sys"] / MMHG for k, x in enumerate(states)]
     assert 60.0 < min(root) < 95.0 and 100.0 < max(root) < 150.0
-    blood = [loop.blood_volume(x) for x in states]
+    blood = [loop.blood(x).sum() for x in states]
     assert np.ptp(blood) < 1e-8 * np.ptp(states[:, LV])
 
 

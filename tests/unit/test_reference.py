@@ -85,12 +85,12 @@ def test_blood_of_either_circulation_is_accounted_for(unloaded, loop):
     filled = beating.mechanics.volumes()
     size = beating.fit_loop(loop.rest())
     assert size == pytest.approx(filled[0] / loop.rest()[loop.ventricles[0]])
-    blood = beating.loop.blood_volume(beating.loop_state)
+    blood = beating.loop.blood(beating.loop_state).sum()
     assert all(beating.advance(t, t + 4.0).converged for t in (0.0, 4.0, 8.0))
     now = beating.mechanics.volumes()
     assert np.abs(now - filled).max() > 0.1
     assert beating.loop_state[loop.ventricles] == pytest.approx(now)
-    assert abs(beating.loop.blood_volume(beating.loop_state) - blood) < 1e-6
+    assert abs(beating.loop.blood(beating.loop_state).sum() - blood) < 1e-6
     row = HeartScalars(beating)(12.0, Step(8.0, 12.0))
     assert row["V_lv [mL]"] == pytest.approx(now[0] / ML)
     assert ("V_la [mL]" in row) == isinstance(loop, ClosedLoop)

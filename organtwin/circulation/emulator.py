@@ -1,0 +1,126 @@
+"""A beat of another model of the ventricles, repeated by time-varying lines of pressure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from organtwin.circulation.limit_cycle import Extrapolation, limit_cycle
+from organtwin.circulation.stepping import Circulation, Matrix, Vector
+
+#: Volume at which an emulated ventricle has no pressure, as a part of its smallest one.
+_EMPTY = 0.5
+
+
+@dataclass(frozen=True)
+class BeatTrace:
+    """What both ventricles did in a beat.
+
+    Attributes:
+        times: Ends of the time steps since the beat began (ms), shape (n,), the period last.
+        volumes: Of LV and RV (mm³), shape (n, 2).
+        pressures: Of LV and RV (kPa), shape (n, 2).
+    """
+
+    times: Vector
+    volumes: Matrix
+    pressures: Matrix
+
+    @property
+    def stroke_volume(self) -> float:
+        """Of the left ventricle (mm³)."""
+        return float(np.ptp(self.volumes[:, 0]))
+
+
+@dataclass(frozen=True)
+class TracedVentricle:
+    """A ventricle that repeats a beat and answers to other volumes as an elastance does.
+
+        p(t, V) = p̂(t) + E(t) (V − V̂(t)),      E = max(p̂, 0) / (V̂ − V₀)
+
+    with the volume V̂ and pressure p̂ of the beat, linear in time between its steps.
+
+    Attributes:
+        times: Ends of the steps since the beat began (ms), shape (n,).
+        slopes: E (kPa/mm³), shape (n,).
+        intercepts: p̂ − E V̂ (kPa), shape (n,).
+    """
+
+    times: Vector
+    slopes: Vector
+    intercepts: Vector
+
+    @classmethod
+    def of(cls, times: Vector, volumes: Vector, pressures: Vector) -> TracedVentricle:
+        """The ventricle of a beat; V₀ is half of its smallest volume."""
+        slopes = np.maximum(pressures, 0.0) / (volumes - _EMPTY * volumes.min())
+        return cls(times, slopes, pressures - slopes * volumes)
+
+    def line(self, t: float, period: float) -> tuple[float, float]:
+        """E(t) (kPa/mm³) and p̂ − E V̂ (kPa)."""
+        slope, intercept = (
+            float(np.interp(t, self.times, values, period=period))
+            for values in (self.slopes, self.intercepts)
+        )
+        return slope, intercept
+
+    def scaled(self, size: float) -> TracedVentricle:
+        """The same pressures at ``size`` times the volumes."""
+        return replace(self, slopes=self.slopes / size)
+
+
+class Emulator:
+    """Where a heart that is costly to simulate will come to a limit cycle, from few of its beats.
+
+    After each beat, ventricles that repeat it are put into the circulation, which is cheap to bring
+    to a limit cycle: an estimate Φ(y) from the state y that the beat began with. At the heart's own
+    limit cycle the estimate is that state. Anderson's method finds this fixed point of Φ. No
+    estimate changes the amount of blood.
+
+    Source:
+        Emulation of the 3D ventricles: Regazzoni & Quarteroni (2021), Comput. Biol. Med.
+        135:104641, there by fitted elastances.
+
+    Args:
+        known: `known` of an emulator whose search goes on.
+    """
+
+    def __init__(self, known: Sequence[Sequence[Sequence[float]]] = ()) -> None:
+        self._extrapolation = Extrapolation()
+        #: State that a beat began with, and the estimate after it, of the beats so far.
+        self.known: list[list[list[float]]] = []
+        for begun, estimate in known:
+            self._next(np.array(begun), np.array(estimate))
+
+    def next_start(
+        self, circulation: Circulation, begun: Vector, ended: Vector, trace: BeatTrace
+    ) -> Vector:
+        """State of the circulation that the next beat should start from.
+
+        Args:
+            circulation: Around the heart.
+            begun: Its state when the last beat began.
+            ended: Its state when the last beat ended.
+            trace: The last beat.
+
+        Raises:
+            SolverError: the emulated heart has no limit cycle.
+        """
+        lv, rv = (
+            TracedVentricle.of(trace.times, trace.volumes[:, k], trace.pressures[:, k])
+            for k in (0, 1)
+        )
+        dt = float(trace.times[-1] / len(trace.times))
+        estimate = limit_cycle(circulation.with_ventricles(lv, rv), ended, dt=dt).state
+        return self._next(begun, estimate)
+
+    def _next(self, begun: Vector, estimate: Vector) -> Vector:
+        self.known.append([begun.tolist(), estimate.tolist()])
+        return self._extrapolation.next(begun, estimate)
+
+
+def shifted_blood(circulation: Circulation, begun: Vector, ended: Vector) -> float:
+    """Blood (mm³) that a beat moved from some compartments into others for good."""
+    return float(np.abs(circulation.blood(ended) - circulation.blood(begun)).sum() / 2)
