@@ -22,9 +22,7 @@ from pathlib import Path
 from queue import Empty
 from time import perf_counter
 
-
 import numpy as np
-import pyvista as pv
 
 from organtwin.errors import OrgantwinError
 from organtwin.image.readers import read_image, read_labels
@@ -42,6 +40,7 @@ from organtwin.mesh.proof import Proof, prove, prove_interfaces
 from organtwin.mesh.quality import dihedral_angles
 from organtwin.mesh.repair import repair
 from organtwin.mesh.surface_files import TriangleSurface, read_surface
+from organtwin.mesh.voxelising import voxelised
 from organtwin.segment.catalogue import segment
 from organtwin.segment.recipe import Options
 
@@ -164,24 +163,9 @@ def ventricles(data: Path) -> LabelMap:
     folder = data / "cardiac-cine-mr/vtk"
     parts = {"wall": "EPICARDIAL", "lv_blood": "LV_ENDOCARDIAL", "rv_blood": "RV_ENDOCARDIAL"}
     # Endocardium and epicardium share the rims of the valves: interfaces come from voxels.
-    return filled(
+    return voxelised(
         {name: mended(folder / f"patient1_{part}_000.vtk") for name, part in parts.items()}, 1.0
     )
-
-
-def filled(surfaces: Surfaces, spacing: float) -> LabelMap:
-    """Voxels inside surfaces that touch or cut each other; those listed later win."""
-    low = np.min([s.points.min(axis=0) for s in surfaces.values()], axis=0) - 3.0 * spacing
-    high = np.max([s.points.max(axis=0) for s in surfaces.values()], axis=0) + 3.0 * spacing
-    shape = np.ceil((high - low) / spacing).astype(int)
-    image = pv.ImageData(dimensions=shape, spacing=(spacing,) * 3, origin=low)
-    values = np.zeros(shape, np.uint8)
-    for number, surface in enumerate(surfaces.values(), 1):
-        body = pv.PolyData.from_regular_faces(surface.points, surface.triangles)
-        mask = body.voxelize_binary_mask(reference_volume=image)["mask"]
-        values[mask.reshape(shape, order="F") > 0] = number
-    names = {name: number for number, name in enumerate(surfaces, 1)}
-    return LabelMap(values, names, np.full(3, spacing), low, np.eye(3))
 
 
 def template(data: Path) -> LabelMap:
@@ -189,7 +173,7 @@ def template(data: Path) -> LabelMap:
     whole = read_surface(data / "wholeheart-labels/wh_template.vtp", organ=False)
     whole = replace(whole, points=250.0 * whole.points)
     region = whole.vertex_values["RegionId"][whole.triangles[:, 0]]
-    return filled({f"body{k:.0f}": whole.select(region == k) for k in np.unique(region)}, 1.0)
+    return voxelised({f"body{k:.0f}": whole.select(region == k) for k in np.unique(region)}, 1.0)
 
 
 def cases(data: Path) -> Iterator[tuple[str, Case]]:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 from dolfinx import fem
+from mpi4py import MPI
 from numpy.typing import NDArray
 
 from organtwin.anatomy.atria_borders import check_surfaces
@@ -18,6 +19,8 @@ from organtwin.mesh.domain import Domain
 
 #: Shorter projections of ∇ψ into the wall, in parts of ∇ψ, have no direction.
 _NO_DIRECTION = 1e-6
+#: ∇ψ below this part of its largest is rounding, as in a cell whose corners all lie on a ring.
+_NO_GRADIENT = 1e-7
 
 
 class Atrium(Protocol):
@@ -87,7 +90,8 @@ def atrial_fibres(
     grads = values[:, n_fields + 3 :].reshape(len(values), n_fields, 3)
     crossed = [list(fields).index(name) for name in atrium.bundles.values()]
     g = grads[np.arange(len(values)), np.array(crossed)[_numbers(atrium, psi)]]
-    s = _across(g, n)
+    largest = float(np.linalg.norm(g, axis=1).max(initial=0.0))
+    s = _across(g, n, _NO_GRADIENT * domain.comm.allreduce(largest, op=MPI.MAX))
     return Fibres(*functions({"fibre": np.cross(s, n), "sheet": s, "normal": n}, space))
 
 
@@ -137,8 +141,9 @@ def _numbers(atrium: Atrium, psi: Mapping[str, Values]) -> NDArray[np.int64]:
     return np.asarray(np.argmax([selected[name] for name in atrium.bundles], axis=0))
 
 
-def _across(g: Values, n: Values) -> Values:
-    """Unit part of ``g`` across the unit rows ``n``; any one where it has none."""
+def _across(g: Values, n: Values, least: float) -> Values:
+    """Unit part of ``g`` across the unit rows ``n``; any one where it is at most ``least``."""
     tangential = g - dot(g, n)[:, None] * n
-    has_one = np.linalg.norm(tangential, axis=1) > _NO_DIRECTION * np.linalg.norm(g, axis=1)
+    length = np.linalg.norm(tangential, axis=1)
+    has_one = (length > _NO_DIRECTION * np.linalg.norm(g, axis=1)) & (length > least)
     return np.where(has_one[:, None], unit(tangential), any_across(n))

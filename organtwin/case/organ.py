@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from organtwin.case.organ_tissues import Anatomy
 from organtwin.case.quantities import Angle, Count, InputFile, InputPath, Length, Number, Volume
-from organtwin.case.schema import Section
+from organtwin.case.section import Section
 
 
 class Source(Section):
@@ -80,6 +80,9 @@ class Wall(Section):
     """How thick it is."""
     into: tuple[str, ...] = ()
     """Labels that it may take from, besides the background."""
+    open: tuple[tuple[Number, Number, Number], ...] = ()
+    """Points `[x, y, z]` (mm, LPS) on ends of vessels, as veins that are cut off in the scan: the
+    label is cut flat there, and the wall is open."""
 
     @field_validator("around", mode="before")
     @classmethod
@@ -90,8 +93,8 @@ class Wall(Section):
 class Labels(Section):
     """What is done to the labels before they are meshed.
 
-    They are corrected, merged, surrounded by walls, which grow into no other label, and then only
-    those that are kept stay.
+    They are corrected, merged, surrounded by walls, which grow into no other label and share the
+    room that is too narrow for two of them, and then only those that are kept stay.
     """
 
     corrected: InputFile | None = None

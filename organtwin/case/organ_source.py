@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from organtwin.case.organ import Labels, OrganCase, Source
+from organtwin.case.organ import Labels, OrganCase, Source, Wall
 from organtwin.errors import InputError
 from organtwin.image.editing import kept, merged
+from organtwin.image.label_ends import cut_end, without_cap
 from organtwin.image.readers import read_image, read_labels
 from organtwin.image.segmentation import Segmentation
 from organtwin.image.segmentations import read_segmentation
@@ -56,16 +57,38 @@ def source_of(case: OrganCase) -> Material:
             f"`{new}` is {' + '.join(f'`{name}`' for name in members)}."
             for new, members in case.labels.merge.items()
         ]
+    beside: dict[str, tuple[str, ...]] = {}
     for name, wall in case.labels.walls.items():
-        grown = grow_wall_around(labels, wall.around, wall.thickness, name, into=wall.into)
-        labels = grown.labels
+        labels, volume = _walled(labels, name, wall, beside)
+        beside[name] = wall.around
         told.append(
             f"`{name}`, {wall.thickness:g} mm thick, was grown around "
-            f"`{'` and `'.join(wall.around)}`: {grown.volume_ml:.1f} mL."
+            f"`{'` and `'.join(wall.around)}`{_open(wall)}: {volume:.1f} mL."
         )
     if case.labels.keep:
         labels = kept(labels, case.labels.keep, "[labels] keep")
     return Material(labels, {}, tuple(told))
+
+
+def _walled(
+    labels: LabelMap, name: str, wall: Wall, beside: Mapping[str, Sequence[str]]
+) -> tuple[LabelMap, float]:
+    """Labels with a wall, open at the ends of vessels, and its volume (mL)."""
+    ends = []
+    for point in wall.open:
+        labels, end = cut_end(labels, wall.around, point, f"[labels.walls.{name}] open")
+        ends.append(end)
+    grown = grow_wall_around(
+        labels, wall.around, wall.thickness, name, into=wall.into, beside=beside
+    )
+    labels = grown.labels
+    for end in ends:
+        labels = without_cap(labels, name, end, wall.thickness)
+    return labels, labels.volume_ml(name) if ends else grown.volume_ml
+
+
+def _open(wall: Wall) -> str:
+    return f", open at {len(wall.open)} ends" if wall.open else ""
 
 
 def _labels(source: Source, section: Labels) -> tuple[LabelMap, list[str]]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from organtwin.case.quantities import Angle, Count, InputFile, InputPath, Length, Number
-from organtwin.case.schema import Section
+from organtwin.case.section import Section
 from organtwin.mesh.tissue import Place
 
 #: Names that files can have.

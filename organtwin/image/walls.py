@@ -56,7 +56,8 @@ class WallMap:
 
 def grow_wall(
     labels: LabelMap, around: str, thickness: float, name: str, *, into: Sequence[str] = (),
-    ends: Sequence[OpenEnd] = (), resolution: float | None = None,
+    beside: Mapping[str, Sequence[str]] | None = None, ends: Sequence[OpenEnd] = (),
+    resolution: float | None = None,
 ) -> WallMap:  # fmt: skip
     """Grow a wall around a label, into background and the labels that are named, no others.
 
@@ -72,6 +73,9 @@ def grow_wall(
         thickness: Of the wall (mm).
         name: Name of the wall; a label of that name is added to.
         into: Labels that may become wall.
+        beside: Walls that were grown before, each with the labels inside it. What lies nearer to
+            this one's label than to theirs is taken from them, so that two walls share a gap that
+            is too narrow for both.
         ends: Flat ends of the label that stay open.
         resolution: Largest voxel edge of the result (mm); by default a quarter of the thickness,
             and no finer than the map if that is enough.
@@ -91,6 +95,8 @@ def grow_wall(
     band = surface_distance(part, around, near, thickness)
     own = part.values[tuple(band.index.T)]
     wall = np.isin(own, [0, *(labels.names[other] for other in into)])
+    for rival, inside in (beside or {}).items():
+        wall |= (own == labels.names[rival]) & _nearer(part, band, inside)
     wall &= band.distance <= thickness
     for end in ends:
         wall &= ~_beyond(part, end, band, float(labels.spacing.max()))
@@ -111,7 +117,7 @@ def grow_wall(
 
 def grow_wall_around(
     labels: LabelMap, several: Sequence[str], thickness: float, name: str, *,
-    into: Sequence[str] = (),
+    into: Sequence[str] = (), beside: Mapping[str, Sequence[str]] | None = None,
 ) -> WallMap:  # fmt: skip
     """Grow one wall around labels that touch; inside it they stay as they are.
 
@@ -121,15 +127,23 @@ def grow_wall_around(
         thickness: Of the wall (mm).
         name: Name of the wall.
         into: Labels that may become wall.
+        beside: Walls that were grown before, see `grow_wall`; those that are within this one, or
+            around the same labels, keep what they have.
 
     Raises:
         InputError: as `grow_wall`.
     """
+    within = {name, *several}
+    rivals = {
+        wall: inside
+        for wall, inside in (beside or {}).items()
+        if wall not in within and within.isdisjoint(inside)
+    }
     if len(several) == 1:
-        return grow_wall(labels, several[0], thickness, name, into=into)
+        return grow_wall(labels, several[0], thickness, name, into=into, beside=rivals)
     whole = " and ".join(several)  # no label is called so
     together = merged(labels, {whole: several}, "grow_wall")
-    grown = grow_wall(together, whole, thickness, name, into=into)
+    grown = grow_wall(together, whole, thickness, name, into=into, beside=rivals)
     own = labels.mask(*several)
     nearest = ndimage.distance_transform_edt(
         ~own, sampling=labels.spacing, return_distances=False, return_indices=True
@@ -193,6 +207,12 @@ def surface_distance(fine: LabelMap, name: str, original: LabelMap, largest: flo
     aside = np.sqrt(np.maximum(length**2 - height**2, 0.0))
     distance = np.where(aside <= fine.spacing.max(), height, length)
     return Band(index, distance, np.asarray(vertices[nearest], np.float64))
+
+
+def _nearer(fine: LabelMap, band: Band, others: Sequence[str]) -> NDArray[np.bool_]:
+    """Voxels that are nearer to the label of the band than to other labels."""
+    centres = ndimage.distance_transform_edt(~fine.mask(*others), sampling=fine.spacing)
+    return np.asarray(band.distance < centres[tuple(band.index.T)] - 0.5 * fine.spacing.min())
 
 
 def _box(labels: LabelMap, name: str, thickness: float) -> tuple[slice, slice, slice]:

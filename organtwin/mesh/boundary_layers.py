@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from organtwin.errors import InputError, MeshError, suggestion
+from organtwin.mesh.conforming.cuts import Cuts
 from organtwin.mesh.conforming.interfaces import Interfaces, facet_name
 from organtwin.mesh.conforming.sizes import SizeField
 from organtwin.mesh.joining import filled, joined
@@ -152,7 +153,8 @@ def lined(
         others = _without(borders, sides, interfaces.number(region))
         names = {name: k for name, k in interfaces.names.items() if name != region}
         fillings.append(filled(points, *others, names, size))
-    mesh = joined(points, (cells, regions), fillings, interfaces.names)
+    cuts = Cuts.of(interfaces)
+    mesh = joined(points, (cells, regions), fillings, interfaces.names, cuts)
     in_layers = np.arange(len(mesh.cells)) < len(cells)
     angles = dihedral_angles(mesh.points, mesh.cells).min(axis=1)
     limited = int(np.count_nonzero(thickness < 0.999 * growth.thickness))
@@ -198,7 +200,7 @@ def _making_way(
 
 def _without(triangles: Index, sides: Index, number: int) -> tuple[Index, Index]:
     """Borders where a region is outside."""
-    others = np.where(sides == number, 0, sides)
+    others = np.where(sides == number, 0, np.maximum(sides, 0))
     turned = others[:, 0] < others[:, 1]
     around = np.where(turned[:, None], triangles[:, ::-1], triangles)
     kept = others.any(axis=1)

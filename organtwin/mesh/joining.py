@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from organtwin.mesh.conforming.cuts import Cuts
 from organtwin.mesh.conforming.faces_between import interface_triangles, with_interfaces
 from organtwin.mesh.conforming.improvement import improve
 from organtwin.mesh.conforming.interfaces import Interfaces
@@ -63,7 +64,7 @@ def _improved(
 
 def joined(
     points: Points, layers: tuple[Index, Index], made: list[tuple[Points, Index, Index]],
-    names: Mapping[str, int],
+    names: Mapping[str, int], cuts: Cuts | None = None,
 ) -> TetrahedralMesh:  # fmt: skip
     """One mesh of layers and fillings.
 
@@ -72,6 +73,7 @@ def joined(
         layers: Cells and their regions.
         made: What `filled` gave, for each filling.
         names: All regions.
+        cuts: Planes that cut regions off.
 
     Returns:
         Cells of layers come first; facets are named by pairs of regions, ``blood-wall``.
@@ -84,4 +86,4 @@ def joined(
         cells.append(np.where(own >= n, own + shift, own))
         regions.append(region)
     all_cells, all_regions = np.concatenate(cells), np.concatenate(regions)
-    return with_interfaces(np.concatenate(xs), all_cells, all_regions, dict(names))[0]
+    return with_interfaces(np.concatenate(xs), all_cells, all_regions, dict(names), cuts)[0]

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse import csgraph
 
-from organtwin.mesh.defects import edges_of
+from organtwin.mesh.defects import components, edges_of
 from organtwin.mesh.regions import neighbours
 
 type Index = NDArray[np.int64]
@@ -28,6 +28,12 @@ def have_edge(triangles: Index, edges: Index) -> Mask:
     number = np.unique(every, axis=0, return_inverse=True)[1].ravel()
     found = np.isin(number[len(edges) :], number[: len(edges)])
     return np.asarray(found[own.of].any(axis=1))
+
+
+def hang_on(triangles: Index, edges: Index) -> Mask:
+    """Which triangles are in one piece with some that have one of some edges."""
+    piece = components(edges_of(triangles))
+    return np.isin(piece, piece[have_edge(triangles, edges)])
 
 
 def pieces_of_edges(edges: Index) -> Index:

@@ -18,7 +18,7 @@ from organtwin.image.touching import contact_areas, new_contacts
 from organtwin.image.volume import LabelMap
 from organtwin.mesh.closest import closest_on_triangles
 from organtwin.mesh.conforming.batches import OPPOSITE, neighbours
-from organtwin.mesh.conforming.interfaces import OUTSIDE, Interfaces, facet_name
+from organtwin.mesh.conforming.interfaces import CUT, OUTSIDE, Interfaces, facet_name
 from organtwin.mesh.quality import MeshQuality, mesh_quality, signed_volumes
 from organtwin.mesh.vectors import lengths_of
 from organtwin.mesh.volume_mesh import TetrahedralMesh
@@ -204,15 +204,15 @@ def _torn(mesh: TetrahedralMesh, labels: LabelMap) -> dict[str, float]:
     for (one, two), area in contact_areas(labels).items():
         pair = frozenset((codes.get(one, OUTSIDE), codes.get(two, OUTSIDE)))
         given[pair] = given.get(pair, 0.0) + area
-    # Names of regions may have hyphens themselves.
-    both = permutations((*mesh.region_names, OUTSIDE), 2)
-    sides = {facet_name(*pair): frozenset(pair) for pair in both}
+    # Names of regions may have hyphens themselves; the outside goes on beyond cuts.
+    both = permutations((*mesh.region_names, OUTSIDE, CUT), 2)
+    sides = {facet_name(*p): frozenset(OUTSIDE if n == CUT else n for n in p) for p in both}
     found: dict[frozenset[str], float] = {}
     own = {name: tag for name, tag in mesh.facet_names.items() if name in sides}
     for name, tag in own.items():
         a, b, c = (mesh.points[mesh.facets[mesh.facet_tags == tag][:, k]] for k in range(3))
         area = 0.5 * float(np.linalg.norm(np.cross(b - a, c - a), axis=1).sum())
-        found[sides[name]] = area
+        found[sides[name]] = found.get(sides[name], 0.0) + area
     called = {sides[name]: name for name in own}
     return {called[pair]: area for pair, area in new_contacts(labels, given, found).items()}
 

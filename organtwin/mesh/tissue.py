@@ -11,13 +11,9 @@ from scipy.spatial import cKDTree
 
 from organtwin.errors import InputError, MeshError, suggestion
 from organtwin.mesh.closest import distances
+from organtwin.mesh.conforming.interfaces import BEYOND, CUT, OUTSIDE, called_by, facet_name
 from organtwin.mesh.defects import components, edges_of
-from organtwin.mesh.pieces import (
-    common_edges,
-    have_edge,
-    pieces_of_cells,
-    pieces_of_edges,
-)
+from organtwin.mesh.pieces import common_edges, hang_on, have_edge, pieces_of_cells, pieces_of_edges
 from organtwin.mesh.quality import signed_volumes
 from organtwin.mesh.regions import faces
 from organtwin.mesh.volume_mesh import TetrahedralMesh
@@ -45,7 +41,8 @@ class Borders:
 
     Attributes:
         triangles: Vertex indices, sorted, shape (k, 3).
-        sides: Regions on both sides, the larger integer first, 0 for the outside, shape (k, 2).
+        sides: Regions on both sides, the larger integer first, 0 for the outside, `BEYOND` where
+            the image's border cuts, shape (k, 2).
     """
 
     triangles: Index
@@ -60,7 +57,7 @@ class Wall:
         points: Vertices of the mesh (mm), shape (n, 3).
         names: Name of a region → its integer.
         triangles: The wall's surface, shape (k, 3).
-        beyond: Region beyond each triangle, 0 for the outside, shape (k,).
+        beyond: Region beyond each triangle, 0 for the outside, `BEYOND` a cut, shape (k,).
         openings: Triangles of the lumen that do not touch the wall, shape (j, 3).
         sides: Region of the lumen and the one beyond of each opening's triangle, shape (j, 2).
         wall: Integers of the regions of the wall.
@@ -88,11 +85,13 @@ class Wall:
 
         A region's name stands for the contact with it and for the ring around the opening of the
         lumen towards it, with all that this opening hangs together with: blood of a ventricle meets
-        atrium, aorta and the outside next to each other. The ring are the places on the wall's
-        border whose nearest place on the inner surface lies on the rim of that surface.
+        atrium, aorta and the outside next to each other. ``cut`` is like a region, and the outside
+        goes on beyond it: ``blood-outside`` has the openings of ``blood-cut``, too. The ring are
+        the places on the wall's border whose nearest place on the inner surface lies on the rim of
+        that surface.
 
         Args:
-            where: Name of a facet (``wall-outside``, ``blood-outside``) or region, or a point.
+            where: Name of a facet (``wall-valve``, ``blood-outside``) or region, or a point.
             key: Key of the case file that names it.
 
         Raises:
@@ -101,17 +100,19 @@ class Wall:
         if not isinstance(where, str):
             return self._ring(self._rim_at(np.asarray(where, float), key))
         pair = self._pair(where)
-        if where == "outside":
+        if where == OUTSIDE:
             raise InputError(f"{self.place} {key}", "`outside` is no end.", self._known())
-        if pair is None and where not in self.names:
+        known = {CUT: BEYOND, **self.names}
+        if pair is None and where not in known:
             raise InputError(f"{self.place} {key}", f"nothing called `{where}`.", self._known())
         if pair is None:
-            number = self.names[where]
+            number = known[where]
             contact = (self.beyond == number) & ~self.inner
             opening = self.sides[:, 1] == number
         else:
             contact = self._contact(pair)
-            opening = (np.sort(self.sides, axis=1) == np.sort(pair)).all(axis=1)
+            sides = self.sides if BEYOND in pair else np.maximum(self.sides, 0)
+            opening = (np.sort(sides, axis=1) == np.sort(pair)).all(axis=1)
         ring = self._ring(self._rims(opening)) if opening.any() else np.zeros_like(contact)
         if not (contact | ring).any():
             raise InputError(
@@ -138,8 +139,10 @@ class Wall:
         return np.asarray((self.beyond == other[0]) & ~self.inner)
 
     def _pair(self, name: str) -> tuple[int, int] | None:
-        """Both regions of a facet's name."""
-        numbers = {**self.names, "outside": 0}
+        """Both regions of a facet's name; none if a region itself has that name."""
+        if name in self.names:
+            return None
+        numbers = {OUTSIDE: 0, CUT: BEYOND, **self.names}
         for first in numbers:
             if name.startswith(f"{first}-") and name[len(first) + 1 :] in numbers:
                 return numbers[first], numbers[name[len(first) + 1 :]]
@@ -147,7 +150,7 @@ class Wall:
 
     def _known(self) -> str:
         """What there is to end at."""
-        called = {number: name for name, number in self.names.items()} | {0: "outside"}
+        called = called_by(self.names)
         pairs = {tuple(pair) for pair in self.sides.tolist()}
         openings = sorted(f"{called[a]}-{called[b]}" for a, b in pairs)
         touched = sorted(called[k] for k in set(self.beyond[~self.inner].tolist()))
@@ -195,6 +198,7 @@ class Wall:
         """Triangles of the border that see the inner surface across some edges of its rim.
 
         Those that have such an edge belong to it in any case: a wall that tapers off has no ring.
+        So does all that hangs together with the rim in a cut.
         """
         result = np.zeros(len(self.triangles), bool)
         if not len(edges):
@@ -207,6 +211,8 @@ class Wall:
         inside = distances(middles, self.points, self.triangles[self.inner])
         seen = rim <= (1.0 + AT_RIM) * inside
         result[outside] = seen | have_edge(self.triangles[outside], edges)
+        cut = self.beyond == BEYOND
+        result[cut] |= hang_on(self.triangles[cut], edges)
         return result
 
 
@@ -220,7 +226,17 @@ def borders_of(mesh: TetrahedralMesh) -> Borders:
     second = np.where(single, 0, region[np.minimum(start + 1, len(face) - 1)])
     sides = np.stack([region[start], second], axis=1)
     kept = sides[:, 0] != sides[:, 1]
-    return Borders(face[start[kept]], -np.sort(-sides[kept], axis=1))
+    triangles, sides = face[start[kept]], -np.sort(-sides[kept], axis=1)
+    sides[(sides[:, 1] == 0) & _are_cut(mesh, triangles), 1] = BEYOND
+    return Borders(triangles, sides)
+
+
+def _are_cut(mesh: TetrahedralMesh, triangles: Index) -> Mask:
+    """Which triangles (sorted vertices) are facets in which the image's border cuts."""
+    tags = [mesh.facet_names.get(facet_name(name, CUT), -1) for name in mesh.region_names]
+    cut = np.sort(mesh.facets[np.isin(mesh.facet_tags, tags)], axis=1)
+    order = np.array([len(mesh.points) ** 2, len(mesh.points), 1])
+    return np.isin(triangles @ order, cut @ order)
 
 
 def wall_of(

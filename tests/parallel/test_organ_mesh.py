@@ -21,6 +21,7 @@ def result(tmp_path_factory):
         x = np.stack(np.indices((20, 20, 20)), axis=3) - 9.5
         values = (np.linalg.norm(x, axis=3) < 8).astype(np.uint8)
         values[(values > 0) & (x[..., 0] > 0)] = 2
+        values = values[:14]  # cuts b off
         labels = LabelMap(values, {"a": 1, "b": 2}, np.full(3, 2.0), np.zeros(3), np.eye(3))
         write_slicer(labels, path / "labels.seg.nrrd")
         text = '[source]\nlabels = "labels.seg.nrrd"\n[mesh]\nsize = "6 mm"\n'
@@ -38,10 +39,14 @@ def test_volumes_and_interfaces_do_not_depend_on_the_ranks(result):
         volumes = [integral(1.0 * domain.dx(name)) for name in ("a", "b")]
         x = ufl.SpatialCoordinate(domain.mesh)
         n = ufl.FacetNormal(domain.mesh)
-        names = ("a-outside", "b-outside", "b-a")
+        names = ("a-outside", "b-outside", "b-a", "b-cut")
         fluxes = [integral(ufl.inner(x, n) * domain.ds(name)) for name in names]
-        assert fluxes[1] + fluxes[2] == pytest.approx(3.0 * volumes[1])
+        assert fluxes[1] + fluxes[2] + fluxes[3] == pytest.approx(3.0 * volumes[1])
         assert fluxes[0] - fluxes[2] == pytest.approx(3.0 * volumes[0])
+        # The last slice lies 3.5 of 8 voxels off the middle and ends at x = 27 mm.
+        cut = domain.area("b-cut")
+        assert cut == pytest.approx(np.pi * 4.0 * (8.0**2 - 3.5**2), rel=0.05)
+        assert fluxes[3] == pytest.approx(27.0 * cut, rel=1e-6)
         return [*volumes, *fluxes, *(domain.area(name) for name in names)]
 
     np.testing.assert_allclose(measured(MPI.COMM_WORLD), measured(MPI.COMM_SELF), rtol=1e-10)

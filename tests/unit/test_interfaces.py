@@ -179,6 +179,17 @@ def test_coarser_voxels_keep_the_volumes_of_the_given_ones():
     assert set(wrap(labels, Wrapping(resolution=50.0)).names) == set(labels.names)
 
 
+def test_coarser_voxels_that_would_close_a_gap_are_refused_with_the_labels_beside_it():
+    values = np.zeros((24, 24, 24), np.uint8)
+    values[4:10, 4:20, 4:20], values[11:18, 4:20, 4:20] = 1, 2
+    made = wrap_and_tell(label_map(values), Wrapping(resolution=3.0))
+    assert ("r2", "r1") not in made.interfaces.pairs
+    assert made.grid.spacing == pytest.approx(2.1)
+    (told,) = made.refused
+    assert "3 mm" in told and "`r1` and `r2`" in told
+    assert not wrap_and_tell(label_map(values)).refused
+
+
 def test_nested_surfaces_cut_their_regions_out_of_each_other():
     surfaces = from_surfaces(
         {"wall": ball(8.0), "blood": ball(5.0), "other": ball(3.0, (20.0, 0.0, 0.0))}

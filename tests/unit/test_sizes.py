@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from organtwin.errors import InputError
-from organtwin.image.volume import LabelMap
+from organtwin.image.volume import Grid, LabelMap
 from organtwin.mesh.conforming.interfaces import Interfaces
 from organtwin.mesh.conforming.sizes import (
     Near,
     SizeField,
     Sizes,
+    _regions,
     curvature_radii,
     graded,
     size_field,
@@ -59,6 +60,22 @@ def test_each_region_has_its_size_and_borders_the_smaller_one() -> None:
     assert in_a == pytest.approx(1.0)
     assert border == pytest.approx(1.0, abs=0.3)
     assert 2.5 < in_b <= 4.0
+
+
+def test_points_of_a_grid_find_their_regions_near_and_far_from_borders() -> None:
+    surfaces = two_boxes()
+    middle = np.array([10.5, 5.5, 5.5])
+    grid = Grid((31, 21, 21), np.full(3, 1.0), middle - [15.0, 10.0, 10.0], np.eye(3))
+    x, y, z = grid.points(np.indices(grid.shape).reshape(3, -1).T).T
+    within = (np.abs(y - 5.5) < 5.0) & (np.abs(z - 5.5) < 5.0)
+    wanted = np.where(within & (np.abs(x - 5.5) < 5.0), 1, 0)
+    wanted = np.where(within & (np.abs(x - 15.5) < 5.0), 2, wanted)
+    # Smoothing rounds the edges of the boxes.
+    away = np.abs(np.abs(np.stack([x - 5.5, x - 15.5, y - 5.5, z - 5.5])) - 5.0)
+    sure = (away > 0.8).all(axis=0)
+    found = _regions(surfaces, grid).ravel()
+    np.testing.assert_array_equal(found[sure], wanted[sure])
+    assert sure.mean() > 0.4
 
 
 def test_sizes_near_a_border_and_near_points() -> None:

@@ -64,6 +64,14 @@ def test_a_region_stands_for_its_contact_and_for_the_opening_towards_it():
     np.testing.assert_array_equal(found.end("wall-valve", "inlet"), contact)
 
 
+def test_a_region_that_is_named_like_a_facet_is_the_region():
+    mesh = tube(valve=True)
+    names = {("wall-outside" if name == "valve" else name): n
+             for name, n in mesh.region_names.items()}  # fmt: skip
+    named = wall(replace(mesh, region_names=names)).end("wall-outside", "inlet")
+    np.testing.assert_array_equal(named, wall(mesh).end("valve", "inlet"))
+
+
 @pytest.mark.parametrize(
     ("place", "message"),
     [

@@ -50,6 +50,25 @@ def test_one_wall_around_two_labels_is_that_around_both_together() -> None:
         assert grown.labels.volume_ml(name) == pytest.approx(halves.volume_ml(name), rel=0.02)
 
 
+def test_two_walls_share_a_narrow_gap() -> None:
+    values = np.zeros((48, 20, 20), np.uint8)
+    values[4:22, 4:16, 4:16], values[26:44, 4:16, 4:16] = 1, 2  # 4 mm between them
+    names = {"left": 1, "right": 2}
+    chambers = LabelMap(values, names, np.ones(3), np.zeros(3), np.eye(3))
+    left = grow_wall_around(chambers, ("left",), 3.0, "left_wall").labels
+    alone = grow_wall_around(left, ("right",), 3.0, "right_wall")
+    both = grow_wall_around(left, ("right",), 3.0, "right_wall", beside={"left_wall": ("left",)})
+    line = both.labels.values[44:52, 20, 20].tolist()
+    assert line == [1, 3, 3, 3, 4, 4, 4, 2]
+    assert both.volume_ml == pytest.approx(both.labels.volume_ml("left_wall"), rel=0.1)
+    assert alone.labels.values[44:52, 20, 20].tolist() == [1, 3, 3, 3, 3, 3, 3, 2]
+    # Around the same blood, an outer wall leaves the inner one as it is.
+    outer = grow_wall_around(
+        left, ("left", "left_wall"), 2.0, "outer", beside={"left_wall": ("left",)}
+    )
+    assert (outer.labels.mask("left_wall") == left.mask("left_wall")).all()
+
+
 def test_thick_wall_stays_on_the_grid_of_the_map() -> None:
     blood = arch(1.0)
     grown = grow_wall(blood, "blood", 4.0, "wall")

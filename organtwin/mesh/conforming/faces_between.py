@@ -9,7 +9,8 @@ from scipy.spatial import cKDTree
 
 from organtwin.mesh.conforming.batches import OPPOSITE, Mask, Patch, neighbours
 from organtwin.mesh.conforming.cell_shape import Index, Points
-from organtwin.mesh.conforming.interfaces import OUTSIDE, facet_name
+from organtwin.mesh.conforming.cuts import Cuts
+from organtwin.mesh.conforming.interfaces import BEYOND, called_by, facet_name
 from organtwin.mesh.intersections import intersecting_pairs
 from organtwin.mesh.volume_mesh import TetrahedralMesh
 
@@ -33,22 +34,32 @@ def interface_triangles(cells: Index, regions: Index) -> tuple[Index, Index]:
 
 
 def with_interfaces(
-    points: Points, cells: Index, regions: Index, names: Mapping[str, int]
+    points: Points,
+    cells: Index,
+    regions: Index,
+    names: Mapping[str, int],
+    cuts: Cuts | None = None,
 ) -> tuple[TetrahedralMesh, Index]:
     """A mesh whose facets between regions are named by both, ``wall-blood``, ``wall-outside``.
+
+    Facets of the outer boundary in planes of the image's border are called ``wall-cut``.
 
     Args:
         points: Vertices (mm), shape (n, 3).
         cells: Vertex indices, positive volumes, shape (m, 4).
         regions: Region of each cell, above 0, shape (m,).
         names: Name of a region → its number.
+        cuts: Planes that cut regions off.
 
     Returns:
-        The mesh, and the two regions of each facet as `interface_triangles` gives them.
+        The mesh, and the two regions of each facet as `Interfaces.sides` has them.
     """
     triangles, sides = interface_triangles(cells, regions)
-    called = {number: name for name, number in names.items()} | {0: OUTSIDE}
-    pairs, tag = np.unique(sides, axis=0, return_inverse=True)
+    if cuts is not None:
+        outer = sides[:, 1] == 0
+        sides[outer, 1] = cuts.numbers_at(points, triangles[outer])
+    called = called_by(names)
+    pairs, tag = np.unique(np.maximum(sides, BEYOND), axis=0, return_inverse=True)
     facets = {
         facet_name(called[behind], called[front]): k
         for k, (behind, front) in enumerate(pairs.tolist(), 1)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from organtwin.errors import InputError, MeshError
-from organtwin.mesh.conforming.interfaces import OUTSIDE, Interfaces
+from organtwin.mesh.conforming.interfaces import Interfaces, refuse_reserved
 from organtwin.mesh.defects import (
     components,
     edges_of,
@@ -55,13 +55,12 @@ def from_surfaces(surfaces: Mapping[str, TriangleSurface]) -> Interfaces:
             order from 1.
 
     Raises:
-        InputError: no surface, or one is called like the outside.
+        InputError: no surface, or one is called ``outside`` or ``cut``.
         MeshError: a surface has a defect, or two of them touch or cut each other.
     """
-    if not surfaces or OUTSIDE in surfaces:
-        raise InputError(
-            "surfaces", f"got {', '.join(surfaces) or 'none'}.", f"`{OUTSIDE}` is what lies around."
-        )
+    if not surfaces:
+        raise InputError("surfaces", "there is none.", "Name one.")
+    refuse_reserved(surfaces, "surfaces")
     for name, surface in surfaces.items():
         _check(name, surface)
     parts = _parts(list(surfaces.values()))

@@ -103,12 +103,12 @@ def hold(net: Net, pairs: Index, anchors: Anchors) -> Net:
     if not len(anchors.places):
         return net
     corners = net.points[net.triangles]
-    near = _near(corners, pairs, anchors)
+    near, apart = _near(corners, pairs, anchors), _apart(corners)
     # Most are found to be near enough on the first triangles.
-    feet = _feet(corners, pairs, anchors, near[:, :_FIRST])
+    feet = _feet(corners, pairs, anchors, near[:, :_FIRST], apart)
     again = feet.distances > anchors.bound
     for turn in range(_ROUNDS[0] + _ROUNDS[1]):
-        part = _feet(corners, pairs, anchors.part(again), near[again])
+        part = _feet(corners, pairs, anchors.part(again), near[again], apart)
         for known, found in zip(feet, part, strict=True):
             known[again] = found
         if not (feet.distances > anchors.bound).any():
@@ -133,7 +133,7 @@ def rooms(interfaces: Interfaces, anchors: Anchors) -> tuple[NDArray[np.float64]
         return result, 0.0
     pairs = numbers_of(interfaces.sides)
     near = _near(interfaces.corners, pairs, anchors)
-    feet = _feet(interfaces.corners, pairs, anchors, near)
+    feet = _feet(interfaces.corners, pairs, anchors, near, _apart(interfaces.corners))
     left = np.maximum(anchors.bound - feet.distances, 0.0)
     corners = interfaces.triangles[feet.triangles]
     np.minimum.at(result, corners.ravel(), np.repeat(left, 3))
@@ -160,14 +160,14 @@ def _apart(corners: Points) -> float:
     return 10.0 * max(float(np.ptp(corners, axis=(0, 1)).max()), 1.0)
 
 
-def _feet(corners: Points, pairs: Index, anchors: Anchors, near: Index) -> _Feet:
+def _feet(corners: Points, pairs: Index, anchors: Anchors, near: Index, apart: float) -> _Feet:
     """Nearest places of the triangles near each anchor, of those that face like it if any do."""
     looked = corners[near]
     foot = on_triangles(anchors.places[:, None], looked)
     distance = lengths_of(foot - anchors.places[:, None])
-    apart = _apart(corners)
     wrong = np.where(pairs[near] == anchors.pairs[:, None], 0.0, 2.0 * apart)
-    wrong += apart * (dots(normals_of(corners)[near], anchors.normals[:, None]) < 0.0)
+    normals = normals_of(looked.reshape(-1, 3, 3)).reshape(*near.shape, 3)
+    wrong += apart * (dots(normals, anchors.normals[:, None]) < 0.0)
     best = (distance + wrong).argmin(axis=1)
     rows = np.arange(len(near))
     return _Feet(near[rows, best], foot[rows, best], distance[rows, best])

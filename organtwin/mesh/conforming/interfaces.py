@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ type Triangles = NDArray[np.int64]
 
 #: What lies around all regions; its number is 0.
 OUTSIDE = "outside"
+#: What lies beyond the planes in which the image's border cuts regions off; they have numbers
+#: below 0, of which one stands for all of them.
+CUT, BEYOND = "cut", -1
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,8 @@ class Interfaces:
         points: Vertices (mm), shape (n, 3).
         triangles: Vertex indices, shape (m, 3).
         sides: Region behind each triangle, which its normal leaves, and region in front of it,
-            shape (m, 2); 0 is outside, and the first number is the larger one.
+            shape (m, 2); 0 is outside, -k the outside beyond plane k of the image's border, and the
+            first number is the larger one.
         names: Name of each region → its number.
     """
 
@@ -40,9 +44,14 @@ class Interfaces:
     @property
     def pairs(self) -> tuple[tuple[str, str], ...]:
         """Names of the regions behind and in front of each patch that exists."""
-        called = {number: name for name, number in self.names.items()} | {0: OUTSIDE}
-        found = np.unique(self.sides, axis=0)
+        called = called_by(self.names)
+        found = np.unique(self._named, axis=0)
         return tuple((called[int(behind)], called[int(front)]) for behind, front in found)
+
+    @property
+    def _named(self) -> NDArray[np.int64]:
+        """The sides with one number for all planes, shape (m, 2)."""
+        return np.asarray(np.maximum(self.sides, BEYOND))
 
     @property
     def corners(self) -> Points:
@@ -55,22 +64,20 @@ class Interfaces:
         return np.asarray(0.5 * np.linalg.norm(_doubled(self.corners), axis=1))
 
     def number(self, name: str) -> int:
-        """Number of a region, or of the outside.
+        """Number of a region, of the outside, or of what lies beyond cuts.
 
         Raises:
             InputError: no region of that name.
         """
-        if name == OUTSIDE:
-            return 0
-        if name not in self.names:
-            known = [*self.names, OUTSIDE]
+        known = {**self.names, OUTSIDE: 0, CUT: BEYOND}
+        if name not in known:
             raise InputError("interfaces", f"no region `{name}`.", suggestion(name, known))
-        return self.names[name]
+        return known[name]
 
     def between(self, a: str, b: str) -> NDArray[np.bool_]:
         """Which triangles separate two regions, in either order, shape (m,)."""
         wanted = sorted((self.number(a), self.number(b)), reverse=True)
-        return np.asarray((self.sides == wanted).all(axis=1))
+        return np.asarray((self._named == wanted).all(axis=1))
 
     def patch(self, a: str, b: str) -> Triangles:
         """Triangles between two regions, their normals out of ``a`` into ``b``, shape (k, 3)."""
@@ -89,14 +96,35 @@ class Interfaces:
         number = self.number(name)
         way = (self.sides[:, 0] == number).astype(float) - (self.sides[:, 1] == number)
         used = np.flatnonzero(way)
-        x = self.corners[used]
+        x = self.points[self.triangles[used]]
         return float(way[used] @ cones(x - x.mean(axis=(0, 1)))) if len(used) else 0.0
 
     def boundary(self, name: str) -> Triangles:
         """All triangles around a region, their normals out of it, shape (k, 3)."""
         number = self.number(name)
-        out, into = (self.triangles[self.sides[:, k] == number] for k in (0, 1))
+        out, into = (self.triangles[self._named[:, k] == number] for k in (0, 1))
         return np.concatenate([out, into[:, ::-1]])
+
+    def uncut(self) -> Interfaces:
+        """The same with nothing but the outside beyond cuts."""
+        return replace(self, sides=np.maximum(self.sides, 0))
+
+
+def called_by(names: Mapping[str, int]) -> dict[int, str]:
+    """Number → name of regions, of the outside and of what lies beyond cuts."""
+    return {number: name for name, number in names.items()} | {0: OUTSIDE, BEYOND: CUT}
+
+
+def refuse_reserved(names: Iterable[str], place: str) -> None:
+    """Refuse regions that are called like what lies around them.
+
+    Raises:
+        InputError: so one is.
+    """
+    for name in names:
+        if name in (OUTSIDE, CUT):
+            what = "lies around" if name == OUTSIDE else "lies where the image's border cuts"
+            raise InputError(place, f"a region `{name}`, which is what {what}.", "Rename it.")
 
 
 def facet_name(behind: str, front: str) -> str:

@@ -165,7 +165,7 @@ def _failed(place: str, attempts: list[Attempt]) -> MeshError:
 def _conforming(
     filled: Filled, names: dict[str, int], attempts: list[Attempt], options: MeshOptions
 ) -> Conforming:
-    mesh, sides = with_interfaces(filled.points, filled.cells, filled.regions, names)
+    mesh, sides = with_interfaces(filled.points, filled.cells, filled.regions, names, filled.cuts)
     interfaces = _compact(filled.points, mesh.facets, sides, names)
     decisions = [*filled.decisions]
     if len(attempts) > 1:

@@ -10,13 +10,15 @@ from organtwin.mesh.conforming.topology import INSIDE, Index, Net, Points
 
 #: Newton steps; shifts are parts of a chord's height, so that few are needed.
 _STEPS = 3
+#: More than numbers of regions differ.
+_WIDE = 2**16
 
 
 def keep_volumes(net: Net, wanted: Interfaces, sides: Index) -> Net:
     """Shift vertices inside sheets along their normals until regions have their volumes.
 
     Of all shifts of the patches that do, those with the least Σ area * shift² are taken. Curves
-    and corners stay, and so do vertices whose triangles would turn over.
+    and corners stay, and so do cuts and vertices whose triangles would turn over.
 
     Args:
         net: Triangles.
@@ -34,7 +36,7 @@ def keep_volumes(net: Net, wanted: Interfaces, sides: Index) -> Net:
         patch = of_sheet[net.sheet]
         missing = goal - way @ _swept(net.points, net.triangles, patch, len(pairs))
         normals = net.vertex_normals * (net.kind == INSIDE)[:, None]
-        rate = _rates(net, normals, patch, len(pairs))
+        rate = np.where(pairs[:, 1] < 0, 0.0, _rates(net, normals, patch, len(pairs)))
         root = np.sqrt(rate)
         shift = np.linalg.lstsq(way * root, missing, rcond=1e-9)[0] / np.maximum(root, 1e-300)
         shift[rate <= 0] = 0.0
@@ -46,8 +48,9 @@ def keep_volumes(net: Net, wanted: Interfaces, sides: Index) -> Net:
 
 def _numbered(sides: Index, pairs: Index) -> Index:
     """Row of ``pairs`` that each row of ``sides`` is."""
-    found = np.unique(np.concatenate([pairs, sides]), axis=0, return_inverse=True)[1].ravel()
-    return np.asarray(found[len(pairs) :])
+    # One number for each pair, in the order of the sorted rows.
+    known, wanted = (_WIDE * rows[:, 0] + rows[:, 1] for rows in (pairs, sides))
+    return np.asarray(np.searchsorted(known, wanted))
 
 
 def _swept(points: Points, triangles: Index, patch: Index, number: int) -> Points:

@@ -11,6 +11,7 @@ from scipy.spatial import cKDTree
 from organtwin.errors import MeshError
 from organtwin.mesh.conforming.collapse import collapse
 from organtwin.mesh.conforming.cutouts import Cutout
+from organtwin.mesh.conforming.cuts import Cuts
 from organtwin.mesh.conforming.flipping import flip, smallest_angles
 from organtwin.mesh.conforming.holding import Anchors, hold, numbers_of
 from organtwin.mesh.conforming.interfaces import Interfaces
@@ -49,7 +50,7 @@ class Remeshing:
 
     sweeps: int = 4
     again: int = 2
-    attempts: tuple[int, int, int] = (1, 3, 3)
+    attempts: tuple[int, int, int] = (1, 5, 3)
     around: float = 3.0
     reduction: float = 0.6
     gradation: float = 0.3
@@ -94,8 +95,9 @@ def remesh(
     """Triangles of about equal sides, as large as the field says, near the surface.
 
     Curves where regions meet stay curves, and vertices where curves end or bodies touch stay where
-    they are. Sizes are reduced where triangles would otherwise cross each other or lie further
-    from the surface than allowed. Volumes of the regions are restored at the end.
+    they are. Cuts stay in their planes. Sizes are reduced where triangles would otherwise cross
+    each other or lie further from the surface than allowed. Volumes of the regions are restored at
+    the end.
 
     Args:
         interfaces: Borders of regions, finer or coarser than wanted.
@@ -155,8 +157,16 @@ def _fitted(net: Net, wanted: Interfaces, sides: Index, anchors: Anchors | None)
     """Triangles shifted for volumes and pulled to anchors, at last where that was not enough."""
     if anchors is None:
         return keep_volumes(net, wanted, sides)
-    pairs = numbers_of(sides[net.sheet])
-    return hold(keep_volumes(hold(net, pairs, anchors), wanted, sides), pairs, anchors)
+    cuts = Cuts.of(wanted)
+    held = _held(net, sides, anchors, cuts)
+    return _held(keep_volumes(held, wanted, sides), sides, anchors, cuts)
+
+
+def _held(net: Net, sides: Index, anchors: Anchors, cuts: Cuts) -> Net:
+    """Triangles pulled to anchors, those of cuts within their planes."""
+    own = sides[net.sheet]
+    net = hold(net, numbers_of(own), anchors)
+    return replace(net, points=cuts.flattened(net.points, net.triangles, own[:, 1]))
 
 
 def _only(net: Net, triangles: Index) -> Flags:
@@ -176,15 +186,18 @@ def _smaller(
     """Places of bad triangles, sizes there now, and what they should be; of narrow ones, too."""
     corners = net.points[net.triangles]
     middles = corners.mean(axis=1)
+    longest = lengths_of(corners - np.roll(corners, -1, axis=1)).max(axis=1)
     now = wanted.at(middles)
-    sizes = np.where(bad, reduction * now, now)
     if narrow:
         # Short edges that can't go need small triangles around them.
-        longest = lengths_of(corners - np.roll(corners, -1, axis=1)).max(axis=1)
         height = lengths_of(net.normals) / np.maximum(longest, 1e-300)
         slim = smallest_angles(corners) < _NARROW
         across = np.maximum(_ACROSS * height, reduction * now)
-        sizes = np.where(slim, np.minimum(sizes, across), sizes)
+        sizes = np.where(slim, np.minimum(now, across), now)
+    else:
+        # The deviation often wants far shorter edges already, which larger sizes don't change.
+        sizes = now = np.minimum(now, longest)
+    sizes = np.where(bad, np.minimum(sizes, reduction * now), sizes)
     smaller = np.maximum(sizes, wanted.least) < 0.99 * now
     return middles[smaller], now[smaller], sizes[smaller]
 

@@ -11,6 +11,7 @@ from scipy.spatial import cKDTree
 
 from organtwin.errors import MeshError
 from organtwin.image.volume import Grid, LabelMap
+from organtwin.mesh.conforming.cuts import FLAT, Cuts
 from organtwin.mesh.conforming.delaunay import HXT
 from organtwin.mesh.conforming.holding import Anchors, rooms
 from organtwin.mesh.conforming.improvement import improve
@@ -24,7 +25,7 @@ from organtwin.mesh.conforming.wrapping import Wrapping, wrap_and_tell
 type Points = NDArray[np.float64]
 type Index = NDArray[np.int64]
 
-#: Distance from the smooth borders that triangles may have, in parts of the smallest spacing.
+#: Distance from the smooth borders that triangles may have, in parts of the voxels' mean edge.
 DEVIATION = 0.25
 #: How far improving may move vertices of borders, in parts of that distance.
 MOVE = 0.5
@@ -46,8 +47,8 @@ class MeshOptions:
         sizes: Edge lengths.
         wrapping: Which labels, and how their borders are smoothed.
         deviation: Distance that triangles may have from the smooth borders (mm); without it a
-            quarter of the smallest voxel edge; of interfaces, of the mean edge or of the mean
-            size wanted on them, whichever is shorter.
+            quarter of the edge of a cube as large as the voxels worked on; of interfaces, of the
+            mean edge or of the mean size wanted on them, whichever is shorter.
         crease: Angle between triangles of interfaces (degrees) from which edges that close a ring
             are kept, as those of devices; none without it.
         min_dihedral: Smallest dihedral angle (degrees) that is good.
@@ -94,6 +95,7 @@ class Filled:
         cells: Positive tetrahedra, shape (m, 4).
         regions: Region of each, shape (m,).
         decisions: What was done, one sentence each.
+        cuts: Planes in which regions are cut off.
         min_dihedral: Smallest dihedral angle (degrees).
     """
 
@@ -101,6 +103,7 @@ class Filled:
     cells: Index
     regions: Index
     decisions: tuple[str, ...]
+    cuts: Cuts
     min_dihedral: float = 0.0
 
 
@@ -110,17 +113,19 @@ class _Borders:
 
     Attributes:
         interfaces: The borders.
-        told: What was done for them.
+        told: What was done for them, one sentence each.
         corners: Voxel corner that each vertex came from (mm), shape (n, 3); None if from none.
         bound: Largest distance from the corners (mm).
         voxels: The voxels, in words.
+        edge: Edge of a cube as large as they are (mm).
     """
 
     interfaces: Interfaces
-    told: str
+    told: tuple[str, ...]
     corners: Points | None = None
     bound: float = 0.0
     voxels: str = ""
+    edge: float = 0.0
 
 
 @dataclass
@@ -153,7 +158,7 @@ class Route:
         found = self._borders(way.reach)
         wrapped, asked = found.interfaces, self.options.sizes
         sizes = asked if isinstance(asked, SizeField) else size_field(wrapped, asked)
-        deviation = self.options.deviation or DEVIATION * self._detail(wrapped, sizes)
+        deviation = self.options.deviation or DEVIATION * (found.edge or _detail(wrapped, sizes))
         anchors = None
         if found.corners is not None:
             anchors = Anchors.of(wrapped, found.corners, found.bound, ASIDE * deviation)
@@ -162,15 +167,18 @@ class Route:
         borders = wrapped
         if way.remeshed:
             borders = self._remeshed(wrapped, sizes, deviation, anchors, way)
+        cuts = Cuts.of(wrapped)
         if way.library == "tetwild":
-            anchors = None
+            anchors, cuts = None, replace(cuts, slack=(1.0 + MOVE) * deviation)
             points, cells, regions = fill_wild(borders, sizes, deviation)
         else:
             points, cells, regions = fill(
                 borders, sizes, algorithm=way.algorithm, polished=self.options.polished
             )
         shift = np.full(len(points), MOVE * deviation)
-        told = [found.told]
+        if way.library == "gmsh":
+            shift[borders.triangles[borders.sides[:, 1] < 0]] = 0.5 * FLAT
+        told = [*found.told]
         if anchors is not None:
             away = _keep_near(shift, borders, anchors)
             told.append(
@@ -181,7 +189,7 @@ class Route:
             points, cells, regions, shift=shift, target=self.options.min_dihedral + MARGIN
         )
         told.append(f"Improving moved the borders by at most {better.shifted:.3f} mm.")
-        return Filled(better.points, better.cells, better.regions, tuple(told))
+        return Filled(better.points, better.cells, better.regions, tuple(told), cuts)
 
     def _borders(self, reach: float) -> _Borders:
         """Smooth borders within a part of the bound."""
@@ -212,29 +220,32 @@ class Route:
         if isinstance(self.source, Interfaces):
             if reach < 1.0:
                 raise MeshError("smoothing", "interfaces are taken as they are.")
-            return _Borders(self.source, "The interfaces were taken as they are.")
+            return _Borders(self.source, ("The interfaces were taken as they are.",))
         smoothing = self.options.wrapping.smoothing
         tighter = replace(smoothing, reach=reach * smoothing.reach)
         labels, wrapping = labelled(self.source), self.options.wrapping
         made = wrap_and_tell(labels, replace(wrapping, smoothing=tighter))
         error = max(made.volume_error.items(), key=lambda item: abs(item[1]))
         told = (
-            f"The borders of {_cells(made.grid)} were smoothed by shifts of at most "
-            f"{made.shift:.2f} mm (bound {made.bound:.2f} mm); volumes changed by "
-            f"{error[1]:+.2%} at most, `{error[0]}`."
+            *made.refused,
+            (
+                f"The borders of {_cells(made.grid)} were smoothed by shifts of at most "
+                f"{made.shift:.2f} mm (bound {made.bound:.2f} mm); volumes changed by "
+                f"{error[1]:+.2%} at most, `{error[0]}`."
+            ),
         )
         half = 0.5 * float(np.linalg.norm(made.grid.spacing))
         corners = corners_of(made.interfaces.points, made.grid)
-        return _Borders(made.interfaces, told, corners, half, _cells(made.grid))
+        edge = float(np.cbrt(np.prod(made.grid.spacing)))
+        return _Borders(made.interfaces, told, corners, half, _cells(made.grid), edge)
 
-    def _detail(self, borders: Interfaces, sizes: SizeField) -> float:
-        """Length (mm) of the smallest detail of the source."""
-        if isinstance(self.source, LabelMap):
-            return float(self.source.spacing.min())
-        corners = borders.corners
-        edge = float(np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2).mean())
-        # Flat faces of devices have long edges, which tell nothing of their details.
-        return min(edge, float(sizes.at(borders.points).mean()))
+
+def _detail(borders: Interfaces, sizes: SizeField) -> float:
+    """Length (mm) of the smallest detail of interfaces."""
+    corners = borders.corners
+    edge = float(np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2).mean())
+    # Flat faces of devices have long edges, which tell nothing of their details.
+    return min(edge, float(sizes.at(borders.points).mean()))
 
 
 def _cells(grid: Grid) -> str:

@@ -14,8 +14,8 @@ from organtwin.errors import InputError
 from organtwin.image.volume import Grid
 from organtwin.mesh.balls import touching_balls
 from organtwin.mesh.conforming.interfaces import Interfaces
-from organtwin.mesh.conforming.topology import Net, net_of
-from organtwin.mesh.vectors import unit
+from organtwin.mesh.conforming.topology import Net, net_of, normals_of
+from organtwin.mesh.vectors import dots, lengths_of, unit
 
 type Points = NDArray[np.float64]
 
@@ -231,13 +231,42 @@ def _by_region(interfaces: Interfaces, sizes: Sizes, grid: Grid) -> Points:
         table[interfaces.number(name)] = size
     if not sizes.by_label:
         return np.full(grid.shape, float(sizes.default))
+    return np.asarray(table[np.maximum(_regions(interfaces, grid), 0)])
+
+
+def _regions(interfaces: Interfaces, grid: Grid) -> NDArray[np.int64]:
+    """Number of the region in which each point of a grid lies, shape of the grid.
+
+    Points near borders lie on one side of the nearest triangle. All others lie where those do that
+    they hang together with, of which one is looked at.
+    """
+    middles = interfaces.corners.mean(axis=1)
+    tree = cKDTree(middles, balanced_tree=False)
+    across = lengths_of(interfaces.corners - middles[:, None]).max()
+    # A border between neighbouring points is within half their distance of one of them.
+    reach = 0.5 * float(grid.spacing.max()) + float(across)
     x = grid.points(np.indices(grid.shape).reshape(3, -1).T)
-    corners = interfaces.corners
-    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    near = cKDTree(corners.mean(axis=1), balanced_tree=False).query(x)[1]
-    front = ((x - corners[near, 0]) * normals[near]).sum(axis=1) > 0
-    region = np.where(front, interfaces.sides[near, 1], interfaces.sides[near, 0])
-    return np.asarray(table[region].reshape(grid.shape))
+    nearest = tree.query(x, distance_upper_bound=reach)[1]
+    far = nearest == len(middles)
+    parts = ndimage.label(far.reshape(grid.shape))[0].ravel()
+    number, first = np.unique(parts, return_index=True)
+    one = first[number > 0]
+    nearest[one] = tree.query(x[one])[1]
+    near = np.flatnonzero(nearest < len(middles))
+    result = np.zeros(len(x), np.int64)
+    result[near] = _side(interfaces, x[near], nearest[near])
+    result[far] = np.concatenate([[0], result[one]])[parts[far]]
+    return result.reshape(grid.shape)
+
+
+def _side(
+    interfaces: Interfaces, places: Points, triangles: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Regions on the sides of triangles on which places lie, shape (k,)."""
+    corners = interfaces.points[interfaces.triangles[triangles]]
+    front = dots(places - corners[:, 0], normals_of(corners)) > 0
+    sides = interfaces.sides[triangles]
+    return np.asarray(np.where(front, sides[:, 1], sides[:, 0]))
 
 
 def _around(interfaces: Interfaces, near: Near, grid: Grid, sizes: Sizes) -> Points:

@@ -54,6 +54,7 @@ def fill(
     Raises:
         MeshError: the interfaces enclose nothing or can't be filled; the text names the place.
     """
+    interfaces = interfaces.uncut()
     lattice = None if size is None else _lattice(interfaces, size)
     try:
         rooms = chambers(interfaces)

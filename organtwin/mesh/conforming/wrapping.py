@@ -12,7 +12,7 @@ from scipy import ndimage
 from organtwin.image.touching import contact_areas, new_contacts
 from organtwin.image.volume import Grid, LabelMap
 from organtwin.mesh.conforming.coarsening import coarsened, touching
-from organtwin.mesh.conforming.interfaces import Interfaces
+from organtwin.mesh.conforming.interfaces import OUTSIDE, Interfaces, refuse_reserved
 from organtwin.mesh.conforming.islands import Dropped, components, select, without_islands
 from organtwin.mesh.conforming.net import Net, net_around
 from organtwin.mesh.conforming.smoothing import Smoothed, Smoothing, smooth
@@ -51,6 +51,7 @@ class Wrapped:
         volume_error: Name of each region → relative error of its volume against its voxels.
         dropped: Components that were too small, the largest first.
         grid: Of the voxels that were worked on.
+        refused: Why voxels as long as wanted were not, one sentence for each length tried.
     """
 
     interfaces: Interfaces
@@ -59,6 +60,7 @@ class Wrapped:
     volume_error: Mapping[str, float]
     dropped: tuple[Dropped, ...]
     grid: Grid
+    refused: tuple[str, ...] = ()
 
 
 def wrap(labels: LabelMap, options: Wrapping = Wrapping()) -> Interfaces:
@@ -72,17 +74,19 @@ def wrap_and_tell(labels: LabelMap, options: Wrapping = Wrapping()) -> Wrapped:
     A vertex is made at each corner of the voxel grid where labels differ and a square at each
     voxel face between them; vertices then move within boxes around their corners, see
     `organtwin.mesh.conforming.smoothing`. Behind the image's border lies the outside; what it cuts
-    off gets a plane cap there.
+    off gets a plane cap there, beyond which `Interfaces.sides` has the plane.
 
     Args:
         labels: Any label map: anisotropic, oblique or mirrored.
         options: What to keep and how to smooth.
 
     Raises:
-        InputError: an unknown label, or nothing is labelled.
+        InputError: an unknown label, one called ``outside`` or ``cut``, or nothing is labelled.
     """
-    given, dropped = without_islands(select(labels, options.labels), options.islands_below)
-    work, crumbs = _worked_on(given, options)
+    chosen = select(labels, options.labels)
+    refuse_reserved(chosen.names, "label map")
+    given, dropped = without_islands(chosen, options.islands_below)
+    work, crumbs, refused = _worked_on(given, options)
     box = ndimage.find_objects((work.values > 0).view(np.uint8))[0]
     bodies, kinds = components(work.values[box])
     ends = np.array([(p.start, n - p.stop) for p, n in zip(box, work.values.shape, strict=True)])
@@ -95,25 +99,42 @@ def wrap_and_tell(labels: LabelMap, options: Wrapping = Wrapping()) -> Wrapped:
     shift = float(np.linalg.norm(result.moved * work.spacing, axis=1).max())
     bound = options.smoothing.reach * float(np.linalg.norm(work.spacing))
     error = {n: interfaces.volume(n) / _volume(given, c) - 1 for n, c in interfaces.names.items()}
-    return Wrapped(interfaces, shift, bound, error, dropped + crumbs, work.grid)
+    return Wrapped(interfaces, shift, bound, error, dropped + crumbs, work.grid, refused)
 
 
-def _worked_on(given: LabelMap, options: Wrapping) -> tuple[LabelMap, tuple[Dropped, ...]]:
+def _worked_on(
+    given: LabelMap, options: Wrapping
+) -> tuple[LabelMap, tuple[Dropped, ...], tuple[str, ...]]:
     """Labels in the coarsest voxels wanted that keep all of them, and apart what is apart.
 
     Returns:
-        The labels, and crumbs that coarsening cut off.
+        The labels, crumbs that coarsening cut off, and why it was not coarser.
     """
     edge, finest = options.resolution or 0.0, float(given.spacing.min())
     contacts = contact_areas(given) if edge > finest else {}
+    called = {code: name for name, code in given.names.items()} | {0: OUTSIDE}
+    refused: list[str] = []
     while edge > finest:
         coarse = coarsened(given, edge)
-        if not np.setdiff1d(given.values, coarse.values).any():
+        lost = [called[code] for code in np.setdiff1d(given.values, coarse.values).tolist()]
+        if not lost:
             work, crumbs = without_islands(coarse, options.islands_below)
-            if not new_contacts(given, contacts, contact_areas(work)):
-                return work, crumbs
+            new = new_contacts(given, contacts, contact_areas(work))
+            if not new:
+                return work, crumbs, tuple(refused)
+            lost = [_apart(new, called)]
+        refused.append(f"Voxels of {edge:.3g} mm would lose {', '.join(lost)}; finer were taken.")
         edge *= FINER
-    return given, ()
+    return given, (), tuple(refused)
+
+
+def _apart(new: Mapping[tuple[int, int], float], called: Mapping[int, str]) -> str:
+    """What kept labels apart that are in contact now."""
+    one, two = most = max(new, key=lambda pair: new[pair])
+    return (
+        f"walls or gaps, {len(new)} in all, the largest ({new[most]:.3g} mm²) between "
+        f"`{called[one]}` and `{called[two]}`"
+    )
 
 
 def _volume(labels: LabelMap, code: int) -> float:
@@ -139,7 +160,8 @@ def _interfaces(
     triangles = result.triangles
     if np.linalg.det(labels.direction) < 0:
         triangles = triangles[:, ::-1]
-    sides = np.concatenate([net.kinds[net.bodies]] * 2).astype(np.int64)
+    sides = net.kinds[net.bodies].astype(np.int64)
+    sides[:, 1] -= net.planes
     found = set(net.kinds[1:].tolist())
     names = {name: code for name, code in labels.names.items() if code in found}
-    return Interfaces(points, triangles, sides, names)
+    return Interfaces(points, triangles, np.tile(sides, (2, 1)), names)
