@@ -1,19 +1,75 @@
-"""Active tension from calcium and stretch: the model of Land and colleagues."""
+"""Active tension of muscle cells: the interface of its models, and that of Land and colleagues."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from organtwin.errors import InputError
+from organtwin.materials.active import FilamentOverlap
 
 Array = NDArray[np.float64]
 
-#: Order of the rows of a state array: calcium-bound troponin, blocked tropomyosin, weakly and
-#: strongly bound cross-bridges and their mean distortions.
-STATES = ("CaTRPN", "B", "W", "S", "zeta_w", "zeta_s")
+#: What a model takes from the cells: free calcium (µM) or the transmembrane potential (mV).
+DrivenBy = Literal["calcium", "potential"]
+
+
+class TensionModel(Protocol):
+    """Contraction of many points at once, each with states of its own.
+
+    A step is `kinetics` at the old stretch, an equilibrium in which
+
+        Ta(λ) = h(λ) [Ta₀ + K (λ − λ₀)]
+
+    with Ta₀ and K of `affine`, and `distort` by the stretch that was found; then `tension` is
+    that of the equilibrium. All that a point remembers is in its states, so that a run can go on
+    from them, wherever the point lies.
+    """
+
+    @property
+    def driven_by(self) -> DrivenBy:
+        """What `kinetics` takes."""
+        ...
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """Names of the rows of a state array."""
+        ...
+
+    @property
+    def overlap(self) -> FilamentOverlap:
+        """h(λ)."""
+        ...
+
+    def rest(self, points: int) -> Array:
+        """Relaxed state, shape (states, points)."""
+        ...
+
+    def kinetics(self, states: Array, drive: Array, stretch: Array, dt: float) -> Array:
+        """States after ``dt`` (ms) at a held stretch.
+
+        Args:
+            states: Shape (states, points).
+            drive: Of ``driven_by`` at the end of the step, shape (points,).
+            stretch: λ at the start of the step.
+            dt: Step (ms).
+        """
+        ...
+
+    def affine(self, states: Array, dt: float) -> tuple[Array, Array]:
+        """Ta₀ and K (kPa), shape (points,) each, from the states after `kinetics`."""
+        ...
+
+    def distort(self, states: Array, stretch_change: Array, dt: float) -> Array:
+        """States after `kinetics` → those at the end of a step in which λ changed as given."""
+        ...
+
+    def tension(self, states: Array, stretch: Array) -> Array:
+        """Ta (kPa) of the given states at the stretch λ, shape (points,)."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -60,6 +116,11 @@ class Land2017:
     beta_0: float = 2.3
     beta_1: float = -2.4
 
+    #: Rows of a state array: calcium-bound troponin, blocked tropomyosin, weakly and strongly bound
+    #: cross-bridges and their mean distortions.
+    state_names: ClassVar = ("CaTRPN", "B", "W", "S", "zeta_w", "zeta_s")
+    driven_by: ClassVar[DrivenBy] = "calcium"
+
     def __post_init__(self) -> None:
         for name in ("T_ref", "ca50", "k_trpn", "k_u", "k_uw", "k_ws", "phi", "A_eff"):
             if getattr(self, name) <= 0:
@@ -100,21 +161,21 @@ class Land2017:
 
     def rest(self, points: int) -> Array:
         """Relaxed state, shape (6, points): everything blocked, nothing bound."""
-        states = np.zeros((len(STATES), points))
+        states = np.zeros((len(self.state_names), points))
         states[1] = 1.0
         return states
 
-    def length_factor(self, stretch: Array) -> Array:
+    @property
+    def overlap(self) -> FilamentOverlap:
         """h(λ), the dependence of the tension on the filament overlap."""
-        stretch = np.minimum(stretch, 1.2)
-        return np.maximum(0.0, 1 + self.beta_0 * (stretch + np.minimum(stretch, 0.87) - 1.87))
+        return FilamentOverlap.land_2017(self.beta_0)
 
     def tension(self, states: Array, stretch: Array) -> Array:
         """Ta (kPa) of the given states at the stretch λ, shape (points,)."""
         _, _, W, S, zeta_w, zeta_s = states
-        return self.length_factor(stretch) * self.T_ref / self.r_s * (S * (zeta_s + 1) + W * zeta_w)
+        return self.overlap(stretch) * self.T_ref / self.r_s * (S * (zeta_s + 1) + W * zeta_w)
 
-    def kinetics(self, states: Array, calcium: Array, stretch: Array, dt: float) -> Array:
+    def kinetics(self, states: Array, drive: Array, stretch: Array, dt: float) -> Array:
         """States after ``dt`` at a held stretch and a held rate of it.
 
         Exponential integrator: in each equation the coefficient of its own unknown is frozen
@@ -122,20 +183,20 @@ class Land2017:
 
         Args:
             states: Shape (6, points).
-            calcium: Free calcium at the end of the step (µM).
+            drive: Free calcium at the end of the step (µM).
             stretch: λ at the start of the step.
             dt: Step (ms), cut into sub-steps of at most 0.5 ms.
         """
         trpn, B, W, S, zeta_w, zeta_s = states
         ca50 = self.ca50 + self.beta_1 * (np.minimum(stretch, 1.2) - 1)
-        drive = self.k_trpn * (np.maximum(calcium, 0) / ca50) ** self.n_trpn
+        binding = self.k_trpn * (np.maximum(drive, 0) / ca50) ** self.n_trpn
         loss_w = self.k_wu + self.k_ws + self.gamma_w * np.abs(zeta_w)
         detach = np.where(zeta_s > 0, zeta_s, np.where(zeta_s < -1, -zeta_s - 1, 0.0))
         loss_s = self.k_su + self.gamma_s * detach
         substeps = max(1, round(np.ceil(dt / 0.5)))
         h = dt / substeps
         for _ in range(substeps):
-            trpn = _relax(trpn, drive, drive + self.k_trpn, h)
+            trpn = _relax(trpn, binding, binding + self.k_trpn, h)
             power = np.maximum(trpn, 1e-12) ** (self.n_tm / 2)
             U = 1 - B - W - S
             block = self.k_b * np.minimum(100.0, 1 / power)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 import ufl
 from dolfinx import fem
 from numpy.typing import NDArray
 
-from organtwin.cells.tension import Land2017
+from organtwin.cells.tension import TensionModel
 from organtwin.coupling.reference import IMAGE, Reference
 from organtwin.coupling.transfer import quadrature_space
 from organtwin.materials.active import ActiveStress, AffineTension, fibre_stretch
@@ -16,6 +18,22 @@ from organtwin.mesh.domain import Domain
 from organtwin.solve import options
 
 Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class TensionFeedback:
+    """What of the motion the tension feels.
+
+    Attributes:
+        stretch: Filament overlap and calcium sensitivity; without it those at λ = 1.
+        stretch_rate: Distortion of the cross-bridges; without it those of an isometric fibre.
+    """
+
+    stretch: bool = True
+    stretch_rate: bool = True
+
+
+FULL_FEEDBACK = TensionFeedback()
 
 
 class Muscle:
@@ -28,19 +46,24 @@ class Muscle:
         cross_fibre_fraction: Share of the tension across the fibre.
         degree: Quadrature degree of the mechanics.
         reference: Where the stretch is 1.
+        feedback: What of the motion the tension feels.
+        strength: Factor of the tension in each of this rank's own cells, (cells,); 1 if omitted.
     """
 
     def __init__(
         self,
         domain: Domain,
         directions: Directions,
-        model: Land2017,
+        model: TensionModel,
         *,
         cross_fibre_fraction: float = 0.0,
         degree: int = 4,
         reference: Reference = IMAGE,
+        feedback: TensionFeedback = FULL_FEEDBACK,
+        strength: Array | None = None,
     ) -> None:
         self.model = model
+        self.feedback = feedback
         self.directions = directions
         self.reference = reference
         space = quadrature_space(domain.mesh, degree)
@@ -52,26 +75,49 @@ class Muscle:
         self._K = fem.Function(space)
         size = len(self._cells) * len(self.points)
         self.states = model.rest(size)
-        beta_0 = fem.Constant(domain.mesh, model.beta_0)
+        self._unstretched = np.ones(size)
+        self._strength: Array | float = 1.0
+        if strength is not None:
+            self._strength = np.repeat(strength, len(self.points))
+        slope = model.overlap.slope if feedback.stretch else 0.0
+        overlap = replace(model.overlap, slope=fem.Constant(domain.mesh, slope))
         share = fem.Constant(domain.mesh, cross_fibre_fraction)
-        muscle = AffineTension(self._Ta0, self._K, self.stretch, beta_0)
+        muscle = AffineTension(self._Ta0, self._K, self.stretch, overlap)
         self.stress = ActiveStress(muscle, share)
 
-    def prepare(self, calcium: Array, dt: float) -> None:
-        """Move the kinetics to the end of the step; the tension then depends on its stretch."""
-        self.states[:] = self.model.kinetics(self.states, calcium, self._stretch, dt)
+    def prepare(
+        self, drive: Array, dt: float, *, stretch: Array | None = None, stabilised: bool = True
+    ) -> None:
+        """Move the kinetics to the end of the step; the tension then depends on its stretch.
+
+        Args:
+            drive: What drives the model (`TensionModel.driven_by`) at the end of the step, at the
+                points, shape (cells · points,).
+            dt: Step (ms).
+            stretch: That of the kinetics, if it is not that of the start of the step.
+            stabilised: Whether the tension knows how stiff its cross-bridges are (`Scheme`).
+        """
+        felt = self._felt if stretch is None or not self.feedback.stretch else stretch
+        self.states[:] = self.model.kinetics(self.states, drive, felt, dt)
         Ta0, K = self.model.affine(self.states, dt)
+        if not self.feedback.stretch:
+            held = self.model.overlap(self._unstretched)
+            Ta0, K = held * Ta0, held * K
+        Ta0, K = self._strength * Ta0, self._strength * K
         self._Ta0.x.array[: Ta0.size] = Ta0
-        self._K.x.array[: K.size] = K
+        self._K.x.array[: K.size] = K if stabilised and self.feedback.stretch_rate else 0.0
 
     def finish(self, stretch: Array, dt: float) -> None:
         """Take over the stretch that the mechanics found."""
-        self.states[:] = self.model.distort(self.states, stretch - self._stretch, dt)
+        change = stretch - self._stretch
+        if not self.feedback.stretch_rate:
+            change[:] = 0.0
+        self.states[:] = self.model.distort(self.states, change, dt)
         self._stretch[:] = stretch
 
     def tension(self) -> Array:
         """Active tension (kPa) at the points, shape (cells · points,)."""
-        return self.model.tension(self.states, self._stretch)
+        return np.asarray(self._strength * self.model.tension(self.states, self._felt))
 
     def stretch_expression(self, u: ufl.core.expr.Expr) -> fem.Expression:
         """Fibre stretch at the points for a displacement."""
@@ -79,5 +125,14 @@ class Muscle:
         return fem.Expression(fibre_stretch(F, f0), self.points, jit_options=options.jit())
 
     @property
+    def present(self) -> Array:
+        """Stretch at the points at the end of the last step, shape (cells · points,)."""
+        return self._stretch.copy()
+
+    @property
     def _stretch(self) -> Array:
         return self.stretch.x.array[: self.states.shape[1]]
+
+    @property
+    def _felt(self) -> Array:
+        return self._stretch if self.feedback.stretch else self._unstretched

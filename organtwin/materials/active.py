@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import ufl
@@ -14,6 +15,8 @@ from ufl.core.expr import Expr
 from organtwin.errors import InputError
 from organtwin.materials.kinematics import Directions, Material, Scalar, frame
 from organtwin.materials.parameters import check_parameters, parameter
+
+Array = NDArray[np.float64]
 
 
 class FibreTension(Protocol):
@@ -40,37 +43,73 @@ class ConstantTension:
 
 
 @dataclass(frozen=True)
+class FilamentOverlap:
+    """Dependence of the tension on the overlap of thick and thin filaments.
+
+        h(λ) = max(0, 1 + β (Σᵢ sᵢ min(λ, kᵢ) − c))
+
+    Attributes:
+        slope: β.
+        knots: Stretches kᵢ at which the slope changes.
+        signs: sᵢ, 1 or −1 each.
+        offset: c.
+    """
+
+    slope: Scalar
+    knots: tuple[float, ...]
+    signs: tuple[int, ...]
+    offset: float
+
+    @classmethod
+    def land_2017(cls, slope: Scalar) -> FilamentOverlap:
+        """1 + β (min(λ, 1.2) + min(λ, 0.87) − 1.87), Land et al. (2017)."""
+        return cls(slope, knots=(1.2, 0.87), signs=(1, 1), offset=1.87)
+
+    def __call__(self, stretch: Array) -> Array:
+        """Values at the stretches λ."""
+        sliding = self._sum([np.minimum(stretch, knot) for knot in self.knots])
+        return np.maximum(0.0, 1 + self.slope * (sliding - self.offset))
+
+    def form(self, stretch: Expr) -> Expr:
+        """h(λ) in a weak form."""
+        sliding = self._sum([ufl.min_value(stretch, knot) for knot in self.knots])
+        return ufl.max_value(1 + self.slope * (sliding - self.offset), 0.0)
+
+    def _sum(self, terms: Sequence[Any]) -> Any:
+        total = terms[0] if self.signs[0] > 0 else -terms[0]
+        for sign, term in zip(self.signs[1:], terms[1:], strict=True):
+            total = total + term if sign > 0 else total - term
+        return total
+
+
+@dataclass(frozen=True)
 class AffineTension:
     """Tension whose dependence on the stretch is carried through the solve of a time step.
 
-        Ta(λ) = h(λ) [Ta₀ + K (λ − λ₀)],
-        h(λ) = max(0, 1 + β₀ (min(λ, 1.2) + min(λ, 0.87) − 1.87))
+        Ta(λ) = h(λ) [Ta₀ + K (λ − λ₀)]
 
-    ``Ta₀`` and ``K`` come from `organtwin.cells.tension.Land2017.affine`: K is the stiffness that
-    the attached cross-bridges show against a fast stretch. Leaving it out makes staggered
+    ``Ta₀`` and ``K`` come from `organtwin.cells.tension.TensionModel.affine`: K is the stiffness
+    that the attached cross-bridges show against a fast stretch. Leaving it out makes staggered
     electromechanics oscillate.
 
     Attributes:
         Ta0: Tension/h if the stretch stays as it was (kPa).
         K: Stiffness of the attached cross-bridges (kPa).
         stretch_old: λ₀ at the start of the step.
-        beta_0: Strength of the length dependence.
+        overlap: h(λ).
 
     Source:
-        Regazzoni & Quarteroni (2021), Comput. Methods Appl. Mech. Eng. 373:113506; h(λ) of
-        Land et al. (2017).
+        Regazzoni & Quarteroni (2021), Comput. Methods Appl. Mech. Eng. 373:113506.
     """
 
     Ta0: fem.Function
     K: fem.Function
     stretch_old: fem.Function
-    beta_0: Scalar
+    overlap: FilamentOverlap
 
     def tension(self, stretch: Expr) -> Expr:
         """Ta(λ) (kPa)."""
-        overlap = ufl.min_value(stretch, 1.2) + ufl.min_value(stretch, 0.87) - 1.87
-        h = ufl.max_value(1 + self.beta_0 * overlap, 0.0)
-        return h * (self.Ta0 + self.K * (stretch - self.stretch_old))
+        return self.overlap.form(stretch) * (self.Ta0 + self.K * (stretch - self.stretch_old))
 
 
 @dataclass(frozen=True)
@@ -106,7 +145,7 @@ class TensionCurve:
         if problem is not None:
             raise InputError("TensionCurve", problem, "Give increasing instants, tensions ≥ 0.")
 
-    def __call__(self, t: ArrayLike) -> NDArray[np.float64]:
+    def __call__(self, t: ArrayLike) -> Array:
         """Tension (kPa) at ``t`` (ms) after activation; before it that of the first point."""
         since = np.asarray(t, dtype=np.float64) - self.times[0]
         if self.period is not None:

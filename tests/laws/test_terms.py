@@ -9,7 +9,7 @@ from dolfinx import fem
 from mpi4py import MPI
 
 from organtwin.coupling.transfer import quadrature_space
-from organtwin.materials.active import ActiveStress, AffineTension, ConstantTension
+from organtwin.materials.active import ActiveStress, AffineTension, ConstantTension, FilamentOverlap
 from organtwin.materials.holzapfel_ogden import HolzapfelOgden
 from organtwin.materials.isotropic import NeoHookean
 from organtwin.materials.pointwise import cartesian
@@ -52,7 +52,7 @@ def muscle(domain: Domain) -> AffineTension:
     space = quadrature_space(domain.mesh, 4)
     Ta0, K, old = (fem.Function(space) for _ in range(3))
     Ta0.x.array[:], K.x.array[:], old.x.array[:] = 2.0, 5.0, 1.0
-    return AffineTension(Ta0, K, old, 2.3)
+    return AffineTension(Ta0, K, old, FilamentOverlap.land_2017(2.3))
 
 
 def soft_spot(domain: Domain) -> fem.Function:

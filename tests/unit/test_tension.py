@@ -80,7 +80,7 @@ def test_tension_is_affine_in_the_stretch_change():
     for change in (-0.01, 0.0, 0.02):
         stretch = np.array([1.0 + change])
         moved = model.distort(states, np.array([change]), 2.0)
-        expected = model.length_factor(stretch) * (Ta0 + K * change)
+        expected = model.overlap(stretch) * (Ta0 + K * change)
         assert model.tension(moved, stretch) == pytest.approx(expected, rel=1e-12)
 
 
