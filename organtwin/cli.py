@@ -20,6 +20,7 @@ import typer
 
 from organtwin import (
     __version__,
+    cli_calibrate,
     cli_deidentify,
     cli_image,
     cli_ionic,
@@ -160,6 +161,22 @@ def report(case: CaseFile, settings: Settings = None, out: Out = None) -> None:
 
 
 @app.command()
+def presets() -> None:
+    """List the pathologies that a case file can name as `preset`, with their keys and sources.
+
+    organtwin run case.toml --set preset=aortic_stenosis
+    """
+    from organtwin.case.presets import leaves
+    from organtwin.case.presets import presets as known
+
+    for preset in known().values():
+        typer.echo(f"{preset.name}: {preset.description}")
+        for key, value in leaves(preset.settings):
+            typer.echo(f"    {key} = {json.dumps(value, ensure_ascii=False)}")
+            typer.echo(f"        {preset.sources[key]}")
+
+
+@app.command()
 def doctor(
     quick: Annotated[bool, typer.Option("--quick", help="Leave out the slow checks.")] = False,
     as_json: AsJson = False,
@@ -211,6 +228,7 @@ def verify(
             raise typer.Exit(1)
 
 
+app.command("calibrate")(cli_calibrate.calibrate)
 app.command("deidentify")(cli_deidentify.deidentify)
 app.command("segment")(cli_segment.segment)
 app.command("landmarks")(cli_landmarks.find)

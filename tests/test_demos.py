@@ -21,6 +21,7 @@ DEMOS = Path(__file__).parents[1] / "demos"
         ("atrial_fibrillation_drug/atrial_fibrillation_drug.py", "wave fronts"),
         ("inflate_ventricle/inflate_ventricle.py", "left ventricle"),
         ("aorta_tube/aorta_tube.py", "inner radius"),
+        ("calibration/calibration.py", "volume curve"),
     ],
 )
 def test_demo_on_two_ranks(script, result, tmp_path):

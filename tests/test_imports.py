@@ -13,10 +13,10 @@ PACKAGE = ROOT / "organtwin"
 ORDER = (
     "errors", "units", "parallel", "prerequisites",
     "image", "mesh", "segment", "landmarks", "solve", "anatomy", "process", "materials", "cells",
-    "electrophysiology", "mechanics", "circulation", "coupling", "run", "export", "case", "verify",
-    "doctor",
-    "cli_outcome", "cli_ionic", "cli_image", "cli_deidentify", "cli_segment", "cli_landmarks",
-    "cli_surface", "cli", "__main__",
+    "electrophysiology", "mechanics", "circulation", "coupling", "run", "calibrate",
+    "export", "case", "verify", "doctor",
+    "cli_outcome", "cli_calibrate", "cli_ionic", "cli_image", "cli_deidentify", "cli_segment",
+    "cli_landmarks", "cli_surface", "cli", "__main__",
 )  # fmt: skip
 #: Reports are made from files: nothing that steps through time belongs in there.
 EXPORT_IGNORES = {"cells", "electrophysiology", "mechanics", "circulation", "coupling", "run"}

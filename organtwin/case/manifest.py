@@ -22,6 +22,7 @@ from mpi4py import MPI
 import organtwin
 from organtwin.case.organ import OrganCase
 from organtwin.case.schema import Case
+from organtwin.case.schema_calibration import CalibrationCase
 from organtwin.case.stages import StageAccount, sha256
 from organtwin.errors import InputError
 from organtwin.export.atomic import write_text
@@ -30,8 +31,11 @@ from organtwin.parallel import on_root
 PACKAGES = (
     "fenics-dolfinx", "dolfinx-solver-real", "fenics-basix", "fenics-ffcx", "fenics-ufl",
     "mpi4py", "mpich", "numpy", "scipy", "gmsh", "mmgpy", "simpleitk", "sympy", "h5py",
-    "pydantic", "pint", "pyvista", "vtk", "matplotlib",
+    "pydantic", "pint", "dageo", "SALib", "pyvista", "vtk", "matplotlib",
 )  # fmt: skip
+
+
+type AnyCase = Case | OrganCase | CalibrationCase
 
 
 @dataclass
@@ -80,7 +84,7 @@ class Manifest:
 
 @contextmanager
 def recording(
-    directory: Path, case: Case | OrganCase, inputs: Sequence[Path], comm: MPI.Comm
+    directory: Path, case: AnyCase, inputs: Sequence[Path], comm: MPI.Comm
 ) -> Iterator[Manifest]:
     """Keep ``run.json`` while the block runs; its ``status`` tells how the block ended.
 
@@ -153,7 +157,7 @@ def _check_writable(directory: Path) -> None:
         ) from None
 
 
-def describe(case: Case | OrganCase, inputs: Sequence[Path], comm: MPI.Comm) -> dict[str, Any]:
+def describe(case: AnyCase, inputs: Sequence[Path], comm: MPI.Comm) -> dict[str, Any]:
     """What is known of a run before it starts."""
     return {
         "status": "running",

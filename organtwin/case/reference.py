@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from organtwin.case.organ import OrganCase
 from organtwin.case.quantities import Unit, marks
 from organtwin.case.schema import Case
+from organtwin.case.schema_calibration import CalibrationCase
 
 _HEAD = """# Case file
 
@@ -35,6 +36,22 @@ shown here. `--set mesh.size="3 mm"` replaces a value for one run.
 
 *This page is written from the schema by `make docs`.*
 """
+
+
+_CALIBRATION_HEAD = """# Case file of a calibration
+
+From measurements to parameters: `organtwin calibrate case.toml`. What it does is told in
+[calibration](calibration.md). Quantities are strings with a unit; `[calibration.parameters]` and
+`[calibration.observations]` must be there, every other key has the default shown here.
+`--set calibration.smoother.members=400` replaces a value for one run.
+
+*This page is written from the schema by `make docs`.*
+"""
+
+
+def calibration_reference() -> str:
+    """The page of calibrations, as Markdown."""
+    return "\n".join([_CALIBRATION_HEAD, *_section("", CalibrationCase, set())]).rstrip() + "\n"
 
 
 def case_reference() -> str:
@@ -73,8 +90,13 @@ def _section(
 
 def _models(field: FieldInfo) -> list[type[BaseModel]]:
     """Sections that may stand at this key; several for a choice of laws."""
-    members = get_args(field.annotation) or (field.annotation,)
-    return [m for m in members if isinstance(m, type) and issubclass(m, BaseModel)]
+    return _sections_in(field.annotation)
+
+
+def _sections_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _sections_in(part)]
 
 
 def _default(field: FieldInfo) -> str:

@@ -158,7 +158,7 @@ class ClosedLoop:
 
     def flows(self, y: Vector, t: float, given: Vector | None = None) -> Flows:
         """Flow through the valves, with given pressures of LV and RV (kPa) if any."""
-        drops = self._rows(t, given is not None).drops @ extended(y, given)
+        drops = self.rows(t, given is not None).drops @ extended(y, given)
         return Flows(*self.valves.flows(drops)[:, 0].tolist())
 
     def step(
@@ -166,7 +166,7 @@ class ClosedLoop:
     ) -> tuple[Vector, Matrix]:
         """One step of the implicit Euler method, see `Circulation.step`."""
         end = t + dt
-        rows = self._rows(end, pressures is not None)
+        rows = self.rows(end, pressures is not None)
         new, slope = implicit_step(y, dt, rows, self.valves, pressures, end)
         return new, slope[self.ventricles]
 
@@ -174,7 +174,8 @@ class ClosedLoop:
     def _chambers(self) -> tuple[Ventricle, ...]:
         return self.la, self.lv, self.ra, self.rv
 
-    def _rows(self, t: float, given: bool) -> Rows:
+    def rows(self, t: float, given: bool) -> Rows:
+        """The circulation at a time (ms); ``given``: the ventricles' pressures are."""
         unit = np.eye(15)
         lines = (chamber.line(t, self.period) for chamber in self._chambers)
         p_la, p_lv, p_ra, p_rv = (

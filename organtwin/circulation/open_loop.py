@@ -89,7 +89,7 @@ class OpenLoop:
     ) -> tuple[Vector, Matrix]:
         """One step of the implicit Euler method, see `Circulation.step`."""
         end = t + dt
-        rows = self._rows(end, pressures is not None)
+        rows = self.rows(end, pressures is not None)
         new, slope = implicit_step(y, dt, rows, self._with_impedances(), pressures, end)
         return new, slope[self.ventricles]
 
@@ -112,7 +112,7 @@ class OpenLoop:
 
     def flows(self, y: Vector, t: float, given: Vector | None = None) -> Flows:
         """Flow through the valves, with given pressures of LV and RV (kPa) if any."""
-        drops = self._rows(t, given is not None).drops @ extended(y, given)
+        drops = self.rows(t, given is not None).drops @ extended(y, given)
         return Flows(*self._with_impedances().flows(drops)[:, 0].tolist())
 
     def blood(self, y: Vector) -> Vector:
@@ -144,7 +144,8 @@ class OpenLoop:
             pulmonary=in_series(self.valves.pulmonary, self.pulmonary),
         )
 
-    def _rows(self, t: float, given: bool) -> Rows:
+    def rows(self, t: float, given: bool) -> Rows:
+        """The circulation at a time (ms); ``given``: the ventricles' pressures are."""
         unit = np.eye(8)
         p_la, p_ra = self.la_pressure * unit[7], self.ra_pressure * unit[7]
         p_lv, p_rv = unit[5], unit[6]
