@@ -16,6 +16,7 @@ from mpi4py import MPI
 from organtwin.case.electrical import Electrical
 from organtwin.case.progress import Progress, SimulatedTime
 from organtwin.case.schema import Case
+from organtwin.electrophysiology.places import places
 from organtwin.electrophysiology.reaction_diffusion import NOT_ACTIVATED
 from organtwin.electrophysiology.velocity import conduction_velocity
 from organtwin.export.ecg_intervals import corrected_qt, intervals
@@ -25,6 +26,7 @@ from organtwin.mesh.domain import region_field
 from organtwin.parallel import on_root, quantiles
 from organtwin.run.checkpoint import Checkpoint, read_checkpoint, restore
 from organtwin.run.observers import Fields, Table
+from organtwin.run.result import Beat
 from organtwin.run.simulate import simulate
 from organtwin.solve.outcome import Step
 
@@ -57,13 +59,15 @@ def solve_electrical(
         decisions: For the record.
     """
     comm, resumable = heart.domain.comm, case.output.formats == ("vtu",)
-    note = {"key": key}
-    checkpoint = Checkpoint(comm, folder / "checkpoint", heart.ep, CHECKPOINT_INTERVAL, note)
+    checkpoint = Checkpoint(
+        comm, folder / "checkpoint", heart.ep, CHECKPOINT_INTERVAL, lambda: {"key": key},
+        places(heart.ep),
+    )  # fmt: skip
     found = continued(folder / "checkpoint", key, comm) if resumable else None
     start = 0.0
     if found is not None:
         start = found[0]
-        restore(folder / "checkpoint", heart.ep, comm)
+        restore(folder / "checkpoint", heart.ep, comm, places(heart.ep))
     resume = start if start > 0 else None
     with ExitStack() as closing:
         table = Table(comm, directory / "scalars.csv", _row(heart), resume=resume)
@@ -87,7 +91,7 @@ def solve_electrical(
             t_end=case.duration,
             dt=case.mechanics.time_step,
             observers=[table, *fields, checkpoint],
-            progress=lambda done: progress(done, words(start + done * (case.duration - start))),
+            progress=lambda t: progress(t / case.duration, words(t)),
             on_failure=checkpoint.observe,
         )
     activity = write_activity(directory, heart)
@@ -197,13 +201,13 @@ def ecg_results(directory: Path, cycle_length: float) -> Results:
     """Intervals and axis of the first beat's leads in ``scalars.csv``."""
     table = read_table(directory / "scalars.csv")
     t = table["t [ms]"]
-    beat = t <= cycle_length + 1e-9
+    beat = Beat(0.0, cycle_length).rows(t)
     leads = {
         name.removeprefix("ecg_").removesuffix(" [mV]"): values[beat]
         for name, values in table.items()
         if name.startswith("ecg_")
     }
-    if not leads or beat.sum() < 3:
+    if not leads or len(t[beat]) < 3:
         return {}
     found = intervals(t[beat], leads)
     named = {

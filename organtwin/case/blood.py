@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
-from organtwin.case.schema import (
+from organtwin.case.schema_circulation import (
     Arteries,
     Circulation,
     ClosedCirculation,

@@ -21,11 +21,13 @@ class LastBeat:
     Args:
         n: Number of local nodes (owned and ghosts).
         period: P (ms).
+        begun: When the clock of the process began (ms), added to all times.
     """
 
-    def __init__(self, n: int, period: float) -> None:
+    def __init__(self, n: int, period: float, begun: float = 0.0) -> None:
         self._period = period
-        self._beat = np.zeros(1)
+        self._begun = begun
+        self._beat = np.full(1, begun)
         #: Times (ms), shape (n,), `NOT_ACTIVATED` where there was none.
         self.activation = np.full(n, NOT_ACTIVATED)
 
@@ -36,8 +38,8 @@ class LastBeat:
 
     def record(self, t: float, dt: float, before: Array, after: Array) -> None:
         """Look at a step from ``t`` to ``t + dt`` (ms)."""
-        beat = (t + 1e-6) // self._period
+        beat = self._begun + self._period * ((t + 1e-6) // self._period)
         if beat != self._beat[0]:
             self._beat[0] = beat
             self.activation[:] = NOT_ACTIVATED
-        mark_crossings(self.activation, before, after, t, dt)
+        mark_crossings(self.activation, before, after, self._begun + t, dt)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from shutil import rmtree
@@ -16,18 +15,13 @@ from mpi4py import MPI
 
 from organtwin.case import build
 from organtwin.case.activity import (
-    CHECKPOINT_INTERVAL,
-    Results,
-    continued,
-    ecg_results,
-    sizes,
     solve_electrical,
-    write_activity,
 )
 from organtwin.case.electrical import SCHEME, further_models, membrane
-from organtwin.case.filling import filled
+from organtwin.case.heartbeats import solve_heart
 from organtwin.case.manifest import Manifest, recording
-from organtwin.case.progress import Progress, SimulatedTime
+from organtwin.case.presets import told as presets_in_words
+from organtwin.case.progress import Progress
 from organtwin.case.reporting import report
 from organtwin.case.schema import Case
 from organtwin.case.stages import Stage, run_stage
@@ -35,7 +29,6 @@ from organtwin.cells.accuracy import step_errors
 from organtwin.cells.drugs import Dose, Drug
 from organtwin.cells.kernel import Kernel, compile_kernel
 from organtwin.cells.pacing import PacedCell, pace
-from organtwin.coupling.measures import HeartFields, HeartScalars
 from organtwin.electrophysiology.conductivity import (
     Conductivity,
     Tuned,
@@ -43,27 +36,18 @@ from organtwin.electrophysiology.conductivity import (
     tune,
 )
 from organtwin.electrophysiology.tissue import Model
-from organtwin.export.fields import Writer, field_writer
 from organtwin.export.pictures import draw_all
 from organtwin.export.report import write_report
-from organtwin.export.tables import read_table
 from organtwin.image.geometry import read_geometry, write_geometry
 from organtwin.image.labels import biventricular
 from organtwin.image.readers import read_labels
-from organtwin.mesh.domain import read_domain, region_field
+from organtwin.mesh.domain import read_domain
 from organtwin.mesh.quality import MeshReport
 from organtwin.mesh.tetrahedra import tetrahedralise
 from organtwin.parallel import on_root
-from organtwin.run.checkpoint import Checkpoint, restore
-from organtwin.run.observers import Fields, Table
-from organtwin.run.result import relative_change, ventricular_results
-from organtwin.run.simulate import Observer, Statistics, simulate
-from organtwin.units import ML
 
 logger = logging.getLogger(__name__)
 
-#: Potentials on the fine mesh are big: one is written for this many of the other fields.
-ELECTRICAL_STRIDE = 2
 #: Models whose wave needs no conductivity.
 WITHOUT_DIFFUSION = (Model.EIKONAL, Model.REACTION_EIKONAL)
 #: Conductivity along and across the fibres (mS/mm), of Niederer et al. (2011).
@@ -78,20 +62,10 @@ SOLVERS = tuple(
     for name in (
         "anatomy", "solve", "materials", "cells", "electrophysiology", "mechanics",
         "circulation", "coupling", "run", "mesh.domain", "case.build", "case.electrical",
-        "case.filling", "case.last_beat", "export.fields",
+        "case.filling", "case.heartbeats", "case.infarcts", "case.last_beat", "case.protocol",
+        "export.fields",
     )
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class _Outcome:
-    """What the simulation leaves besides its files."""
-
-    statistics: Statistics
-    activity: Results
-    blood_drift: float
-    sizes: dict[str, int]
-    decisions: list[str]
 
 
 def stages(case: Case) -> dict[str, Stage]:
@@ -120,7 +94,7 @@ def stages(case: Case) -> dict[str, Stage]:
     )
     solve = Stage(
         "solve",
-        settings=(case.fibres, ep, case.mechanics, case.circulation, case.run,
+        settings=(case.fibres, ep, case.mechanics, case.circulation, case.run, case.protocol,
                   case.output.field_interval, case.output.formats),
         upstream=(cell,),
         code=SOLVERS,
@@ -165,6 +139,7 @@ def run_case(
         on_root(comm, lambda: rmtree(_checkpoint_folder(known, directory), ignore_errors=True))
     last = max(([*known].index(name) for name in only & set(known)), default=-1) if only else 3
     with recording(directory, case, [case.image.file], comm) as manifest:
+        manifest.add_decisions(presets_in_words(case))
         for name in list(known)[: last + 1]:
             account = run_stage(
                 known[name], directory, work[name], comm=comm, fresh=fresh,
@@ -296,128 +271,11 @@ def _solve(
         electric = build.assemble_electrical(case, domain, cell, sigma)
         solve_electrical(case, electric, directory, folder, known["solve"].key, progress, told)
         return
-    assembly = build.assemble(case, domain, cell, sigma)
-    heart = assembly.heart
-    progress(0.03, "filling")
-    start, note = _start(case, known, assembly, directory, comm)
-    checkpoint = Checkpoint(
-        comm, _checkpoint_folder(known, directory), heart, CHECKPOINT_INTERVAL, note
-    )
-    observers, closing = _observers(case, assembly, directory, start if start > 0 else None)
-    words = SimulatedTime(start, case.duration)
-    with closing:
-        statistics = simulate(
-            heart,
-            t_start=start,
-            t_end=case.duration,
-            dt=case.mechanics.time_step,
-            observers=[*observers, checkpoint],
-            progress=lambda done: progress(
-                0.1 + 0.9 * done, words(start + done * (case.duration - start))
-            ),
-            on_failure=checkpoint.observe,
-        )
-    outcome = _Outcome(
-        statistics=statistics,
-        activity=write_activity(directory, assembly.electrical) | note["results"],
-        blood_drift=(heart.loop.blood(heart.loop_state).sum() - note["blood"]) / ML,
-        sizes=_sizes(assembly),
-        decisions=[*note["decisions"], *told],
-    )
-    rest_volume = heart.muscle.reference.volume(domain) / ML
-    on_root(comm, lambda: _record(case, directory, folder, rest_volume, outcome))
-
-
-def _start(
-    case: Case,
-    known: dict[str, Stage],
-    assembly: build.Assembly,
-    directory: Path,
-    comm: MPI.Comm,
-) -> tuple[float, dict[str, Any]]:
-    """Go on from a checkpoint of the same run, else fill the heart; returns time and note."""
-    heart, key = assembly.heart, known["solve"].key
-    folder = _checkpoint_folder(known, directory)
-    found = continued(folder, key, comm) if case.output.formats == ("vtu",) else None
-    if found is not None:
-        start, note = found
-        heart.loop = heart.loop.scaled(note["size"])
-        restore(folder, heart, comm)
-        logger.info("going on from t = %g ms", start)
-        return start, note
-    begun = filled(case, assembly)
-    blood = heart.loop.blood(heart.loop_state).sum()
-    return 0.0, {"key": key, "blood": blood, **asdict(begun)}
+    solve_heart(case, domain, cell, sigma, directory, folder, known["solve"].key, progress, told)
 
 
 def _checkpoint_folder(known: dict[str, Stage], directory: Path) -> Path:
     return known["solve"].folder(directory) / "checkpoint"
-
-
-def _observers(
-    case: Case, assembly: build.Assembly, directory: Path, resume: float | None
-) -> tuple[list[Observer], ExitStack]:
-    heart, domain, fine = assembly.heart, assembly.domain, assembly.electrical.domain
-    every = case.output.field_interval
-    scalars = HeartScalars(heart, assembly.electrical.leads)
-    directions = assembly.coarse_fibres
-    fields = HeartFields(
-        heart, assembly.passive, directions.f0, directions.s0, directions.n0,
-        {"region": region_field(domain)},
-    )  # fmt: skip
-    table = Table(domain.comm, directory / "scalars.csv", scalars, resume=resume)
-    observers: list[Observer] = [table]
-    closing = ExitStack()
-    closing.callback(table.close)
-    for kind in case.output.formats:
-        where = directory / "fields"
-        mechanical = field_writer(kind, where, "mechanics", domain.mesh, degree=2, resume=resume)
-        electrical = field_writer(kind, where, "electrophysiology", fine.mesh, resume=resume)
-        for writer in (mechanical, electrical):
-            closing.callback(_close, writer)
-        observers += [
-            Fields(mechanical, fields, every),
-            Fields(
-                electrical,
-                lambda: {"transmembrane_potential": assembly.electrical.ep.v},
-                ELECTRICAL_STRIDE * every,
-            ),
-        ]
-    return observers, closing
-
-
-def _sizes(assembly: build.Assembly) -> dict[str, int]:
-    """Unknowns and cells, for the record."""
-    heart = assembly.heart
-    return {
-        "mechanics unknowns": heart.mechanics.W.dofmap.index_map.size_global,
-        **sizes(assembly.electrical),
-    }
-
-
-def _close(writer: Writer) -> None:
-    close = getattr(writer, "close", None)
-    if close is not None:
-        close()
-
-
-def _record(
-    case: Case, directory: Path, folder: Path, rest_volume: float, outcome: _Outcome
-) -> None:
-    scalars = read_table(directory / "scalars.csv")
-    results = ventricular_results(scalars, case.circulation.cycle_length)
-    results |= outcome.activity
-    results |= ecg_results(directory, case.circulation.cycle_length)
-    change = relative_change(scalars["tissue_volume [mL]"], rest_volume)
-    results["tissue_volume_change"] = (change, "%")
-    blood = outcome.blood_drift
-    results["blood_volume_drift"] = (blood, "mL")
-    record = {
-        "results": results,
-        "solver": {**asdict(outcome.statistics), **outcome.sizes},
-        "decisions": outcome.decisions,
-    }
-    (folder / "solve.json").write_text(json.dumps(record, indent=2) + "\n")
 
 
 def _note(manifest: Manifest, name: str, folder: Path) -> None:

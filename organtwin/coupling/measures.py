@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ufl.core.expr import Expr
 
 from organtwin.coupling.electromechanics import Electromechanics
+from organtwin.coupling.wall_motion import WallMotion
 from organtwin.materials.active import ActiveStress, ConstantTension
 from organtwin.materials.kinematics import Directions, Material, first_piola
 from organtwin.mechanics.problem import Mechanics
@@ -29,13 +30,21 @@ class HeartScalars:
     Args:
         heart: The process.
         leads: Gives the ECG leads (mV) of the present potential by name; collective.
+        motion: Measures the left ventricle's wall.
+        begun: When the heart's clock began (ms).
     """
 
     def __init__(
-        self, heart: Electromechanics, leads: Callable[[], Mapping[str, float]] | None = None
+        self,
+        heart: Electromechanics,
+        leads: Callable[[], Mapping[str, float]] | None = None,
+        motion: WallMotion | None = None,
+        begun: float = 0.0,
     ) -> None:
         self.heart = heart
         self._leads = leads
+        self._motion = motion
+        self._begun = begun
         domain = heart.mechanics.domain
         F = ufl.Identity(3) + ufl.grad(heart.mechanics.displacement)
         self._tension = fem.Function(heart.muscle.stretch.function_space)
@@ -55,9 +64,10 @@ class HeartScalars:
         self._tension.x.array[: tension.size] = tension
         self._calcium.x.array[:] = heart.calcium()
         y, given = heart.loop_state, heart.mechanics.pressures
-        pressures = heart.loop.pressures(y, t, given)
+        own = t - self._begun
+        pressures = heart.loop.pressures(y, own, given)
         volumes = heart.loop.volumes(y)
-        flows = heart.loop.flows(y, t, given)
+        flows = heart.loop.flows(y, own, given)
         return {
             "t [ms]": t,
             **{f"p_{name} [mmHg]": p / MMHG for name, p in pressures.items()},
@@ -70,6 +80,7 @@ class HeartScalars:
             "calcium_mean [uM]": self._integral("calcium") / self._rest_volume,
             "active_tension_mean [kPa]": self._integral("tension") / self._rest_volume,
             "tissue_volume [mL]": self._integral("volume") / ML,
+            **(self._motion() if self._motion else {}),
             **{f"ecg_{lead} [mV]": v for lead, v in (self._leads() if self._leads else {}).items()},
             "newton": step.newton,
             "factorisations": step.factorisations,

@@ -47,6 +47,7 @@ class Beats:
         threshold: Potential of activation (mV).
         repolarised: Potential of repolarisation (mV), below the threshold; the share if omitted.
         share: Part of the amplitude by which v has come back at repolarisation, 0.9 for APD90.
+        begun: Added to all times (ms): when the clock of the process began.
 
     Raises:
         InputError: the potentials are in the wrong order, or the share is not within 0 to 1.
@@ -60,11 +61,13 @@ class Beats:
         threshold: float = THRESHOLD,
         repolarised: float | None = None,
         share: float = 0.9,
+        begun: float = 0.0,
     ) -> None:
         _check(threshold, repolarised, share)
         self._threshold = threshold
         self._fixed = np.nan if repolarised is None else repolarised
         self._share = share
+        self._begun = begun
         self._native = on_root(comm, lambda: str(compiled(_source(), flags=_FLAGS)))
         self._rows = np.zeros((len(_ROWS), n))
         self._row("level")[:] = -np.inf
@@ -80,8 +83,8 @@ class Beats:
     def record(self, t: float, dt: float, before: Array, after: Array) -> None:
         """Look at a step from ``t`` to ``t + dt`` (ms)."""
         _functions(self._native).record_beats(
-            self._rows.shape[1], t, dt, before, after, self._threshold, self._fixed, self._share,
-            NOT_ACTIVATED, self._rows,
+            self._rows.shape[1], self._begun + t, dt, before, after, self._threshold, self._fixed,
+            self._share, NOT_ACTIVATED, self._rows,
         )  # fmt: skip
 
     @property

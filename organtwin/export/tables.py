@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,3 +39,11 @@ def read_table(path: str | Path) -> dict[str, NDArray[np.float64]]:
     except ValueError as error:
         raise InputError(str(file), f"not a table of numbers ({error}).") from None
     return {name: values[:, column] for column, name in enumerate(header)}
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
+    """Write a table whose columns are the keys of its rows, all the same."""
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        table = csv.writer(stream)
+        table.writerow(list(rows[0]))
+        table.writerows([f"{value:.10g}" for value in row.values()] for row in rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,23 +13,49 @@ Columns = Mapping[str, NDArray[np.float64]]
 Results = dict[str, tuple[float, str]]
 
 
-def ventricular_results(scalars: Columns, period: float) -> Results:
-    """Volumes, pressures and outputs of the last whole beat.
+@dataclass(frozen=True)
+class Beat:
+    """One heartbeat of a run.
+
+    Attributes:
+        start: When it begins (ms).
+        period: Its length (ms).
+    """
+
+    start: float
+    period: float
+
+    @property
+    def end(self) -> float:
+        """When it ends (ms)."""
+        return self.start + self.period
+
+    def rows(self, t: NDArray[np.float64]) -> slice:
+        """Rows of a table with these times, from the beat's start to its end.
+
+        At a time that has two rows the first one ends a beat, and the second begins the next.
+        """
+        first = int(np.searchsorted(t, self.start + 1e-6)) - 1
+        return slice(max(first, 0), int(np.searchsorted(t, self.end - 1e-6)) + 1)
+
+
+def ventricular_results(scalars: Columns, beat: Beat) -> Results:
+    """Volumes, pressures and outputs of a beat.
 
     End-diastole is its first row; end-systole that of the smallest volume, for each ventricle. What
     leaks back through the aortic valve is no output.
 
     Args:
         scalars: Columns of ``scalars.csv`` by heading.
-        period: Length of a beat (ms).
+        beat: Which.
     """
-    t = scalars["t [ms]"]
-    beats = max(1, int(np.floor((t[-1] - t[0]) / period + 1e-9)))
-    last = t >= t[0] + (beats - 1) * period - 1e-9
+    rows = beat.rows(scalars["t [ms]"])
+    t = scalars["t [ms]"][rows]
     results: Results = {}
     for side in ("lv", "rv"):
-        volume, pressure = scalars[f"V_{side} [mL]"][last], scalars[f"p_{side} [mmHg]"][last]
+        volume, pressure = scalars[f"V_{side} [mL]"][rows], scalars[f"p_{side} [mmHg]"][rows]
         diastole, systole = float(volume[0]), float(volume.min())
+        rates = 1000 * np.diff(pressure) / np.diff(t)
         results |= {
             f"{side}_end_diastolic_volume": (diastole, "mL"),
             f"{side}_end_systolic_volume": (systole, "mL"),
@@ -36,10 +63,28 @@ def ventricular_results(scalars: Columns, period: float) -> Results:
             f"{side}_ejection_fraction": (100 * (1 - systole / diastole), "%"),
             f"{side}_end_diastolic_pressure": (float(pressure[0]), "mmHg"),
             f"{side}_peak_pressure": (float(pressure.max()), "mmHg"),
+            f"{side}_dpdt_max": (float(rates.max()), "mmHg/s"),
+            f"{side}_dpdt_min": (float(rates.min()), "mmHg/s"),
         }
-    ejected = np.trapezoid(scalars["Q_av [mL/s]"][last], t[last]) / 1000
-    results["cardiac_output"] = (float(ejected) * 60 / period, "L/min")
+    if "lv_length [mm]" in scalars:
+        results |= _wall_motion(scalars, rows)
+    ejected = np.trapezoid(scalars["Q_av [mL/s]"][rows], t) / 1000
+    results["cardiac_output"] = (float(ejected) * 60 / beat.period, "L/min")
     return results
+
+
+def _wall_motion(scalars: Columns, rows: slice) -> Results:
+    """Shortening and thickening from end-diastole to end-systole, and the largest twist since."""
+    length, twist, ratio = (
+        scalars[name][rows]
+        for name in ("lv_length [mm]", "lv_twist [deg]", "lv_thickness_ratio [1]")
+    )
+    systole = int(np.argmin(scalars["V_lv [mL]"][rows]))
+    return {
+        "lv_longitudinal_shortening": (float(100 * (1 - length[systole] / length[0])), "%"),
+        "lv_wall_thickening": (float(100 * (ratio[systole] / ratio[0] - 1)), "%"),
+        "lv_peak_twist": (float(np.max(twist - twist[0])), "degree"),
+    }
 
 
 def relative_change(values: NDArray[np.float64], reference: float) -> float:

@@ -66,6 +66,9 @@ def simulate(
     smallest: float | None = None,
     progress: Callable[[float], None] | None = None,
     on_failure: Callable[[float, Step], None] | None = None,
+    seen: bool = False,
+    statistics: Statistics | None = None,
+    wanted: Callable[[], float] | None = None,
 ) -> Statistics:
     """Advance a process to ``t_end``.
 
@@ -79,9 +82,14 @@ def simulate(
         dt: Step (ms); ``t_end − t_start`` and the observers' intervals are multiples of it.
         observers: Who looks at it, and when.
         smallest: Smallest step before giving up (ms); dt/16 by default.
-        progress: Called with the share that is done.
+        progress: Called with the time that is reached.
         on_failure: Called before giving up, with the time that the process stands at and the step
             that failed; a place to save the state.
+        seen: Whether the observers have seen the start.
+        statistics: Account that is gone on with.
+        wanted: Gives the length that the next step should have (ms), the same on all ranks; it
+            then has a power of two of ``dt``, not more than that and not beyond the next time at
+            which an observer looks. Without it each step has one ``dt``.
 
     Returns:
         What the run cost.
@@ -93,13 +101,17 @@ def simulate(
     smallest = dt / 16 if smallest is None else smallest
     n_steps = round((t_end - t_start) / dt)
     n_before = round(t_start / dt)  # a resumed run keeps to the output times of the first
-    statistics = Statistics()
+    statistics = statistics or Statistics()
     strides = [max(1, round(observer.every / dt)) for observer in observers]
     step = Step(t_start, t_start)
-    for observer in observers:
+    for observer in () if seen else observers:
         observer.observe(t_start, step)
-    for n in range(1, n_steps + 1):
-        t0, t1 = t_start + (n - 1) * dt, t_start + n * dt
+    stops = [stride for observer, stride in zip(observers, strides, strict=True) if observer.every]
+    n = 0
+    while n < n_steps:
+        size = _size(wanted() / dt, n_before + n, n_steps - n, stops) if wanted else 1
+        t0, t1 = t_start + n * dt, t_start + (n + size) * dt
+        n += size
         step = _advance(process, t0, t1, smallest, statistics)
         if not step.converged:
             if on_failure is not None:
@@ -114,8 +126,17 @@ def simulate(
             if (n_before + n) % stride == 0:
                 observer.observe(t1, step)
         if progress is not None:
-            progress(n / n_steps)
+            progress(t1)
     return statistics
+
+
+def _size(wanted: float, n: int, left: int, stops: Sequence[int]) -> int:
+    """Units of the next step from ``n``: a power of two that divides ``n`` and passes no stop."""
+    most = min([left, *(stop - n % stop for stop in stops)])
+    size = 1
+    while 2 * size <= min(most, wanted * (1 + 1e-9)) and n % (2 * size) == 0:
+        size *= 2
+    return size
 
 
 def _told(step: Step) -> str:

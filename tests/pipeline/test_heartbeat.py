@@ -161,3 +161,37 @@ def test_bad_input_is_refused_and_nothing_written(tmp_path):
     assert "image.nii.gz" in done.stderr
     assert "Traceback" not in done.stderr
     assert not out.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.limit(1500)
+def test_beats_lead_to_a_limit_cycle_and_a_protocol_goes_on_from_there(tmp_path):
+    """Killed in its second phase and resumed, it tells the same as in one go."""
+    text = CASE.read_text().replace("../../meshes", (ROOT / "meshes").as_posix())
+    text = text.replace("beats = 1", "beats = 5\nlimit_cycle = 0.05")
+    case = tmp_path / "case.toml"
+    case.write_text(text + '\n[[protocol]]\nbeats = 1\nheart_rate = "240 / min"\nafterload = 1.5\n')
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    solve = command(2, "solve", whole)
+    solve[solve.index(str(CASE))] = str(case)
+    subprocess.run(solve, check=True, capture_output=True, timeout=700)
+    solve[solve.index(str(whole))] = str(stopped)
+    process = subprocess.Popen(solve, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    checkpoint = stopped / "stages" / "solve" / "checkpoint" / "checkpoint.json"
+    while not checkpoint.is_file() or json.loads(checkpoint.read_text())["note"]["phase"] < 1:
+        assert process.poll() is None
+        time.sleep(0.2)
+    process.kill()
+    process.wait()
+    subprocess.run(solve, check=True, capture_output=True, timeout=700)
+
+    beats = read_table(whole / "beats.csv")
+    moved = beats["moved_blood [%]"][beats["phase [1]"] == 0]
+    assert len(moved) < 5 and moved[-1] <= 5.0 < moved[0]
+    assert list(beats["period [ms]"]) == [200.0] * len(moved) + [250.0]
+    assert beats["start [ms]"][-1] == 200.0 * len(moved)
+    assert results(whole)["mass_balance"] < 1e-8
+    one, other = (read_table(out / "scalars.csv") for out in (whole, stopped))
+    assert one["t [ms]"][-1] == 200.0 * len(moved) + 250.0
+    for name in ("V_lv [mL]", "p_lv [mmHg]", "V_rv [mL]", "p_ar_sys [mmHg]"):
+        np.testing.assert_allclose(other[name], one[name], rtol=1e-8)

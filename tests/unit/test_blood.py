@@ -6,7 +6,7 @@ import pytest
 
 from organtwin.case.blood import circulation, warmed_up
 from organtwin.case.load import CaseError, load_case
-from organtwin.case.schema import OpenCirculation
+from organtwin.case.schema_circulation import OpenCirculation
 from organtwin.circulation.limit_cycle import beat, beat_change
 from organtwin.circulation.network import ClosedLoop
 from organtwin.circulation.open_loop import OpenLoop

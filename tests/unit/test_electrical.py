@@ -181,6 +181,15 @@ def test_node_that_the_last_beat_does_not_reach_is_not_activated():
     np.testing.assert_allclose(beat.activation, [NOT_ACTIVATED, NOT_ACTIVATED, 110.5])
 
 
+def test_a_clock_that_began_later_makes_another_beat():
+    first, later = LastBeat(3, 100.0), LastBeat(3, 80.0, begun=100.0)
+    pulse(first, 0, 10.0)
+    for name, values in first.state.items():
+        later.state[name][...] = values
+    pulse(later, 1, 10.0)
+    np.testing.assert_allclose(later.activation, [NOT_ACTIVATED, 110.5, NOT_ACTIVATED])
+
+
 def test_activity_that_is_written_is_of_one_beat(domain, tmp_path):
     V = fem.functionspace(domain.mesh, ("P", 1))
     x = V.tabulate_dof_coordinates()[:, 0]
@@ -221,7 +230,7 @@ def test_corrected_qt_is_among_the_results(tmp_path):
 
 def test_checkpoint_of_another_number_of_ranks_is_told(tmp_path, caplog):
     process = SimpleNamespace(state={"v": np.zeros(3)})
-    Checkpoint(COMM, tmp_path, process, 1.0, {"key": "mine"}).observe(40.0, None)
+    Checkpoint(COMM, tmp_path, process, 1.0, lambda: {"key": "mine"}).observe(40.0, None)
     assert continued(tmp_path, "mine", COMM) == (40.0, {"key": "mine"})
     assert continued(tmp_path, "other", COMM) is None
     assert not caplog.records

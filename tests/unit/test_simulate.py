@@ -62,6 +62,23 @@ def test_refused_steps_are_halved():
     assert statistics.steps == 1 + 4
 
 
+def test_steps_grow_where_they_may_and_meet_every_output_time():
+    process, clock, each = Decay(), Clock(3.0), Clock(0.0)
+    wishes = iter([0.5, 1.0, 100.0, *[4.0] * 20])
+    simulate(process, t_end=9.0, dt=0.5, observers=[clock, each], wanted=lambda: next(wishes))
+    assert clock.times == [0.0, 3.0, 6.0, 9.0]
+    # From 0.5 on: a power of two of 0.5 that divides the time and passes no output.
+    assert each.times == [0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 9.0]
+    assert process.y == pytest.approx(np.exp(-0.9))
+
+
+def test_a_run_that_goes_on_takes_the_steps_of_the_first():
+    each = Clock(0.0)
+    simulate(Decay(), t_start=4.0, t_end=9.0, dt=0.5, observers=[Clock(3.0), each],
+             wanted=lambda: 4.0)  # fmt: skip
+    assert each.times == [4.0, 6.0, 8.0, 9.0]
+
+
 def test_failure_keeps_the_state_and_says_where():
     process, saved = Decay(longest=0.01, since=2.0), []
     with pytest.raises(SolverError, match=r"t = 2 to .*NEWTON_STALLED"):
@@ -89,7 +106,7 @@ def test_table_goes_on_where_it_was_stopped(tmp_path):
 
 def test_checkpoint_round_trip(tmp_path):
     process = Decay()
-    keep = Checkpoint(COMM, tmp_path, process, 2.0, {"key": "abc"})
+    keep = Checkpoint(COMM, tmp_path, process, 2.0, lambda: {"key": "abc"})
     simulate(process, t_end=5.0, dt=1.0, observers=[keep])
     assert read_checkpoint(tmp_path, COMM) == (4.0, {"key": "abc"})
     other = Decay()
@@ -100,7 +117,7 @@ def test_checkpoint_round_trip(tmp_path):
 @pytest.mark.parametrize("damage", ["garbage", "other ranks", "lost file", "none"])
 def test_unusable_checkpoints_are_ignored(tmp_path, damage):
     if damage != "none":
-        Checkpoint(COMM, tmp_path, Decay(), 1.0, {}).observe(1.0, Step(0.0, 1.0))
+        Checkpoint(COMM, tmp_path, Decay(), 1.0, dict).observe(1.0, Step(0.0, 1.0))
     record = tmp_path / "checkpoint.json"
     if damage == "garbage":
         record.write_text("{")
