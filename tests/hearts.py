@@ -10,7 +10,7 @@ from mpi4py import MPI
 
 from organtwin.anatomy.coordinates import coordinates
 from organtwin.anatomy.fibres import FibreAngles, fibres
-from organtwin.cells.tension import Land2017
+from organtwin.cells.tension import Land2017, TensionModel
 from organtwin.circulation.network import ClosedLoop
 from organtwin.coupling.electromechanics import Electromechanics
 from organtwin.coupling.reference import IMAGE, Reference
@@ -64,11 +64,12 @@ def heart(
     law: Material = TISSUE,
     formulation: Formulation = TAYLOR_HOOD,
     reference: Reference = IMAGE,
+    tension: TensionModel = Land2017(T_ref=220.0),
 ) -> tuple[Electromechanics, Material]:
     """The heart without load, and its passive law."""
     tissue = Myocardium(
         passive=law,
-        tension=Land2017(T_ref=220.0),
+        tension=tension,
         cross_fibre_fraction=0.4,
         bulk_modulus=1000.0,
         viscosity=100.0,

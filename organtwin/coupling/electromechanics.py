@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 from dolfinx import fem
+from mpi4py import MPI
 from numpy.typing import NDArray
 
 from organtwin.circulation.stepping import Circulation
+from organtwin.coupling.feedback import NO_FEEDBACK, Feedback, electrical_feedback
+from organtwin.coupling.loading import ramp
 from organtwin.coupling.muscle import Muscle
+from organtwin.coupling.nesting import Nesting
+from organtwin.coupling.prediction import Prediction
+from organtwin.coupling.scheme import FixedPoint, Scheme
+from organtwin.coupling.steps import Steps
 from organtwin.coupling.transfer import NodalInjection
 from organtwin.errors import SolverError
 from organtwin.mechanics.problem import STATIC, Mechanics
+from organtwin.mesh.domain import Refinement
 from organtwin.process import Process, write_back
+from organtwin.solve.nonlinear import Solution
 from organtwin.solve.outcome import Outcome, Step
 
 logger = logging.getLogger(__name__)
@@ -48,10 +58,14 @@ class Electromechanics:
     One step from t to t + Δt:
 
     1. electrophysiology with its own smaller steps, up to t + Δt;
-    2. calcium to the mechanics' quadrature points, tension kinetics at the old stretch;
+    2. calcium or potential to the mechanics' quadrature points, tension kinetics at the old
+       stretch;
     3. equilibrium with the tension's dependence on the new stretch, both cavity pressures and the
        circulation at t + Δt, all in one nonlinear solve;
     4. distortion of the cross-bridges by the stretch that was found.
+
+    The electrophysiology feels stretch and deformation of the start of the step. With
+    `Scheme.MONOLITHIC` it and the kinetics feel those of the end: steps 1 to 3 are repeated.
 
     Args:
         ep: Electrophysiology on a uniform refinement of the mechanics mesh.
@@ -59,6 +73,19 @@ class Electromechanics:
         muscle: Contractile state.
         loop: Circulation whose ventricles the 3D heart takes the place of.
         loop_state: State of the circulation at the start.
+        refinement: Of the mechanics mesh into that of ``ep``. With it calcium keeps its integral
+            on the way to the muscle; needed for ``feedback``.
+        feedback: What the electrophysiology feels of the motion.
+        scheme: What is solved together.
+        fixed_point: When the repetitions of a monolithic step end.
+        steps: Control of the length of steps; None takes any step that converges.
+
+    Attributes:
+        change: Largest change of the stretch in the last repetition of a monolithic step: what
+            is left of its equations.
+
+    Raises:
+        InputError: feedback without ``refinement``, or that ``ep`` cannot feel.
     """
 
     def __init__(
@@ -68,19 +95,31 @@ class Electromechanics:
         muscle: Muscle,
         loop: Circulation,
         loop_state: Array,
+        *,
+        refinement: Refinement | None = None,
+        feedback: Feedback = NO_FEEDBACK,
+        scheme: Scheme = Scheme.STABILISED,
+        fixed_point: FixedPoint = FixedPoint(),
+        steps: Steps | None = None,
     ) -> None:
         self.ep = ep
         self.mechanics = mechanics
         self.muscle = muscle
         self.loop = loop
         self.loop_state = loop_state.copy()
-        self._w_before = mechanics.w.x.array.copy()
-        self._dt_before = np.zeros(1)
+        self.scheme, self.fixed_point, self.steps = scheme, fixed_point, steps
+        self.change = 0.0
+        self._wanted = np.full(1, steps.shortest if steps else 0.0)
+        self._prediction = Prediction(mechanics)
         self._injection = NodalInjection(ep.v.function_space, mechanics.domain.mesh)
         self._stretch = muscle.stretch_expression(mechanics.displacement)
-        self._cells = np.arange(
-            mechanics.domain.mesh.topology.index_map(3).size_local, dtype=np.int32
-        )
+        own = mechanics.domain.mesh.topology.index_map(3).size_local
+        self._cells = np.arange(own, dtype=np.int32)
+        self._nesting: Nesting | None = None
+        if refinement is not None:
+            points = muscle.stretch.function_space
+            self._nesting = Nesting(refinement, ep.v.function_space, points)
+        self._feedback = electrical_feedback(feedback, ep, self._nesting)
 
     @property
     def state(self) -> Mapping[str, Array]:
@@ -88,8 +127,8 @@ class Electromechanics:
         return {
             **{f"ep.{name}": values for name, values in self.ep.state.items()},
             **{f"mechanics.{name}": values for name, values in self.mechanics.state.items()},
-            "displacement_pressure_before": self._w_before,
-            "step_before": self._dt_before,
+            **self._prediction.state,
+            "step_wanted": self._wanted,
             "muscle": self.muscle.states,
             "stretch": self.muscle.stretch.x.array,
             "circulation": self.loop_state,
@@ -124,11 +163,7 @@ class Electromechanics:
         self._rest()
 
     def fill(self, pressures: Array, *, duration: float = 200.0) -> None:
-        """Load the relaxed heart from its present cavity pressures to the given ones.
-
-        The pressures change over ``duration``; then they are held, in steps that become longer
-        until nothing moves. Viscosity carries the tissue through the soft toe of its law, and
-        a step that stalls is halved.
+        """Load the relaxed heart from its present cavity pressures to the given ones (`ramp`).
 
         Args:
             pressures: End-diastolic pressures of LV and RV (kPa).
@@ -139,27 +174,36 @@ class Electromechanics:
         """
         mechanics = self.mechanics
         start = mechanics.pressures.copy()
-        t, dt = 0.0, duration / 20
-        while dt < STATIC:
-            if t < duration:
-                dt = min(dt, duration - t)
-            mechanics.dt.value = dt
-            share = min((t + dt) / duration, 1.0)
-            solution = mechanics.solve(pressures=start + share * (pressures - start))
-            if solution.outcome is Outcome.CONVERGED:
-                mechanics.commit()
-                t += dt
-                dt *= 1.5 if t < duration else 4.0
-                logger.info("filled to %.0f %%", 100 * share)
-                continue
-            dt /= 2
-            if dt < duration / 2000:
-                raise SolverError(
-                    "end-diastolic loading",
-                    f"stalled at {100 * share:.1f} % of the pressure ({solution.outcome.name}).",
-                    "Lower the filling pressure, or use a stiffer tissue or a finer mesh.",
-                )
+
+        def load(share: float) -> Solution:
+            return mechanics.solve(pressures=start + share * (pressures - start))
+
+        ramp(mechanics, "end-diastolic loading", load, duration)
         self._rest()
+
+    def refill(self, loop_state: Array, *, duration: float = 200.0) -> None:
+        """Go on from another state of the circulation, between two beats.
+
+        The cavities are brought to its volumes as slowly as by `fill`; the cross-bridges of the
+        relaxed muscle do not notice.
+
+        Args:
+            loop_state: State of the circulation.
+            duration: Time of the ramp (ms).
+
+        Raises:
+            SolverError: no equilibrium is found.
+        """
+        mechanics = self.mechanics
+        start, end = mechanics.volumes(), loop_state[self.loop.ventricles]
+
+        def inflate(share: float) -> Solution:
+            volumes = start + share * (end - start)
+            return mechanics.solve(supply=lambda pressures: (volumes, np.zeros((2, 2))))
+
+        ramp(mechanics, "refilling between beats", inflate, duration)
+        self._rest()
+        self.loop_state[:] = loop_state
 
     def fit_loop(self, settled: Array) -> float:
         """Scale the circulation to the filled left ventricle and start it from a settled state.
@@ -180,35 +224,77 @@ class Electromechanics:
         self.loop = self.loop.scaled(size)
         return size
 
+    @property
+    def wanted_step(self) -> float:
+        """Length of the next step (ms) that the control of their length asks for."""
+        return float(self._wanted[0]) if self.steps else np.inf
+
     def advance(self, t0: float, t1: float) -> Step:
         """One coupled step; on failure everything is as it was at ``t0``."""
         saved = {name: values.copy() for name, values in self.state.items()}
+        step = self._solved(t0, t1, saved)
+        if not step.converged:
+            self.restore(saved)
+            return step
+        dt = t1 - t0
+        self.mechanics.commit()
+        self.muscle.finish(self._present_stretch(), dt)
+        self.loop_state[:], _ = self.loop.step(self.loop_state, t0, dt, self.mechanics.pressures)
+        return step
+
+    def _solved(self, t0: float, t1: float, saved: Mapping[str, Array]) -> Step:
+        """Steps 1 to 3, once or until the stretch stays as it is."""
+        dt = t1 - t0
+        self._feel(self.muscle.present)
         electrical = self.ep.advance(t0, t1)
         if not electrical.converged:
-            self.restore(saved)
             return electrical
-        dt = t1 - t0
-        mechanics, muscle = self.mechanics, self.muscle
-        muscle.prepare(self._injection.at_points(self.ep.calcium, muscle.points), dt)
-        self._extrapolate(dt)
+        before = self._prediction.guess(dt)
+        step = self._equilibrium(electrical, dt)
+        if self.scheme is Scheme.MONOLITHIC and step.converged:
+            step = self._repeated(step, saved)
+        if self.steps is not None and step.converged:
+            error = self.steps.error(*self._prediction.difference(), dt, before)
+            if self.steps.refuses(error, dt):
+                return replace(step, outcome=Outcome.INACCURATE)
+            self._wanted[0] = self.steps.next(dt, error, step.newton)
+        return step
+
+    def _equilibrium(self, electrical: Step, dt: float, stretch: Array | None = None) -> Step:
+        """Steps 2 and 3, with kinetics at the old stretch or at a given one."""
+        mechanics, t0, t1 = self.mechanics, electrical.t0, electrical.t1
+        self.muscle.prepare(
+            self._drive(), dt, stretch=stretch, stabilised=self.scheme is not Scheme.NAIVE
+        )
         mechanics.dt.value = dt
         try:
             solution = mechanics.solve(supply=self._blood(t0, dt))
         except SolverError as error:  # the circulation found no state: a smaller step may
             logger.info("%s", error)
-            self.restore(saved)
             return Step(t0, t1, Outcome.NEWTON_STALLED)
-        step = Step(
-            t0, t1, solution.outcome, solution.iterations, electrical.krylov,
-            solution.factorisations, solution.residual,
-        )  # fmt: skip
-        if not step.converged:
-            self.restore(saved)
-            return step
-        mechanics.commit()
-        muscle.finish(self._present_stretch(), dt)
-        self.loop_state[:], _ = self.loop.step(self.loop_state, t0, dt, mechanics.pressures)
-        return step
+        told = solution.iterations, electrical.krylov, solution.factorisations, solution.residual
+        return Step(t0, t1, solution.outcome, *told)
+
+    def _repeated(self, step: Step, saved: Mapping[str, Array]) -> Step:
+        """Repeat a step with kinetics and electrophysiology at the stretch that it found."""
+        stretch, electrical, newton = self._present_stretch(), step, step.newton
+        for _ in range(self.fixed_point.repetitions):
+            self.muscle.states[:] = saved["muscle"]
+            if self._feedback is not None:
+                write_back(self.ep.state, _part(saved, "ep."))
+                self._feel(stretch)
+                electrical = self.ep.advance(step.t0, step.t1)
+            if electrical.converged:
+                step = self._equilibrium(electrical, step.t1 - step.t0, stretch)
+            newton += step.newton
+            if not (electrical.converged and step.converged):
+                return step if electrical.converged else electrical
+            found = self._present_stretch()
+            change = float(np.abs(found - stretch).max(initial=0.0))
+            self.change, stretch = self.mechanics.domain.comm.allreduce(change, MPI.MAX), found
+            if self.change <= self.fixed_point.tolerance:
+                return replace(step, newton=newton)
+        return replace(step, outcome=Outcome.NEWTON_STALLED)
 
     def restore(self, saved: Mapping[str, Array]) -> None:
         """Write a saved state back."""
@@ -230,17 +316,22 @@ class Electromechanics:
     def _rest(self) -> None:
         """Take the present state as one that has lasted."""
         self.muscle.stretch.x.array[: self.muscle.states.shape[1]] = self._present_stretch()
-        self._w_before[:] = self.mechanics.w.x.array
-        self._dt_before[0] = 0.0
+        self._prediction.rest()
+        if self.steps is not None:
+            self._wanted[0] = self.steps.shortest
 
-    def _extrapolate(self, dt: float) -> None:
-        """First guess of the new displacement: constant velocity."""
-        w = self.mechanics.w
-        now = w.x.array.copy()
-        if self._dt_before[0] > 0:
-            w.x.array[:] += (dt / self._dt_before[0]) * (now - self._w_before)
-        self._w_before[:] = now
-        self._dt_before[0] = dt
+    def _drive(self) -> Array:
+        """What drives the tension, at the muscle's points."""
+        follows_calcium = self.muscle.model.driven_by == "calcium"
+        values = self.ep.calcium if follows_calcium else self.ep.v.x.array
+        if self._nesting is not None:
+            return self._nesting.to_points(values)
+        return self._injection.at_points(values, self.muscle.points)
+
+    def _feel(self, stretch: Array) -> None:
+        """Let the electrophysiology feel a stretch and the present displacement; collective."""
+        if self._feedback is not None:
+            self._feedback.take(stretch, self.mechanics.u)
 
     def _blood(self, t: float, dt: float):  # type: ignore[no-untyped-def]
         def volumes(pressures: Array) -> tuple[Array, Array]:
@@ -250,5 +341,9 @@ class Electromechanics:
         return volumes
 
     def _present_stretch(self) -> Array:
-        mesh = self.mechanics.domain.mesh
-        return np.asarray(self._stretch.eval(mesh, self._cells)).ravel()
+        return np.asarray(self._stretch.eval(self.mechanics.domain.mesh, self._cells)).ravel()
+
+
+def _part(state: Mapping[str, Array], prefix: str) -> dict[str, Array]:
+    """Entries of a state whose names begin with a prefix, by the rest of their names."""
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}

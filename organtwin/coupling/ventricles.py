@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from dolfinx import fem
+from numpy.typing import NDArray
 
-from organtwin.cells.tension import Land2017
-from organtwin.coupling.muscle import Muscle
+from organtwin.cells.tension import Land2017, TensionModel
+from organtwin.coupling.muscle import FULL_FEEDBACK, Muscle, TensionFeedback
 from organtwin.coupling.reference import IMAGE, Reference
 from organtwin.materials.holzapfel_ogden import HolzapfelOgden
 from organtwin.materials.kinematics import Directions, Material, as_constants
@@ -56,16 +58,20 @@ class Myocardium:
         pericardium: Support of the epicardium, along its normal.
         base: Support of the cut base, in all directions.
         shear_modulus: Stiffness under load (kPa), for stabilised formulations.
+        feedback: What of the motion the tension feels.
+        strength: Factor of the tension in each of this rank's own cells, (cells,); 1 if omitted.
     """
 
     passive: Material
-    tension: Land2017
+    tension: TensionModel
     cross_fibre_fraction: float
     bulk_modulus: float
     viscosity: float
     pericardium: Support
     base: Support
     shear_modulus: float | None = None
+    feedback: TensionFeedback = FULL_FEEDBACK
+    strength: NDArray[np.float64] | None = None
 
     @classmethod
     def human(cls) -> Myocardium:
@@ -119,6 +125,8 @@ def contracting_ventricles(
         cross_fibre_fraction=tissue.cross_fibre_fraction,
         degree=degree,
         reference=reference,
+        feedback=tissue.feedback,
+        strength=tissue.strength,
     )
     passive = as_constants(tissue.passive, domain.mesh)
     outside, cut = tissue.pericardium, tissue.base

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
 import ufl
 from dolfinx import fem, mesh
+from dolfinx.fem import petsc as fem_petsc
 from numpy.typing import NDArray
 from petsc4py import PETSc
 from ufl.core.expr import Expr
 
 from organtwin.errors import InputError
 from organtwin.parallel import agree
-from organtwin.solve.assembly import matrix, vector
+from organtwin.solve.assembly import compiled, matrix, vector
 
 #: Relative error of an eigenvalue that is zero.
 _ROUNDING = 1e-9
@@ -105,8 +106,12 @@ class Diffusion:
         outside = fem.Constant(V.mesh, 0.0) * ufl.inner(v, w) * ufl.dx
         everywhere = 0 * outside if dx.subdomain_id() == "everywhere" else outside
         capacitance = fem.Constant(V.mesh, membrane.capacitance)
-        stiffness = ufl.inner(sigma * ufl.grad(v), ufl.grad(w)) / capacitance * dx
-        self.K = matrix(stiffness + everywhere)
+
+        def stiffness(tensor: Expr) -> ufl.Form:
+            return ufl.inner(tensor * ufl.grad(v), ufl.grad(w)) / capacitance * dx + everywhere
+
+        self._mesh, self._stiffness, self._sigma = V.mesh, stiffness, sigma
+        self.K = matrix(stiffness(sigma))
         self.M = _mass(ufl.inner(v, w) * dx + everywhere, mass)
         self._fix_nodes_outside()
         self._theta = theta
@@ -115,6 +120,7 @@ class Diffusion:
         self._dt = np.zeros(1)  # of the last step (ms)
         self._atol = tolerance * V.dofmap.index_map.size_global**0.5
         self._solvers: dict[float, PETSc.KSP] = {}
+        self._deformed: _Deformed | None = None
 
     @property
     def state(self) -> Mapping[str, NDArray[np.float64]]:
@@ -123,10 +129,32 @@ class Diffusion:
             "increment": self._delta.array,
             "increment_before": self._before.array,
             "increment_dt": self._dt,
+            **(self._deformed.state if self._deformed else {}),
         }
+
+    def follow_deformation(self) -> None:
+        """From now on spread through a body that moves, at first one at rest; collective.
+
+            ∂v/∂t = ∇·(J F⁻¹ R σ Rᵀ F⁻ᵀ ∇v)/(χ C_m) = ∇·(J U⁻¹ σ U⁻¹ ∇v)/(χ C_m),     F = R U
+
+        The conductivity turns with the tissue, so that a rigid motion changes nothing.
+        """
+        self._deformed = _Deformed(self._mesh, self.K, self._stiffness, self._sigma)
+
+    @property
+    def deformation(self) -> NDArray[np.float64]:
+        """F in the owned cells, shape (cells, 3, 3)."""
+        return self._moving.values
+
+    def deform(self, F: NDArray[np.float64]) -> None:
+        """Take the deformation of the owned cells (cells, 3, 3) over; collective."""
+        self._moving.take(F)
+        self._forget_solvers()
 
     def step(self, v: fem.Function, dt: float, load: PETSc.Vec | None = None) -> int:
         """One step of v in place, ``load`` (mV × volume) added; the iterations, −1 on failure."""
+        if self._deformed is not None and self._deformed.refresh():
+            self._forget_solvers()
         key = round(dt, 9)
         if key not in self._solvers:
             self._solvers[key] = self._solver(dt)
@@ -145,6 +173,20 @@ class Diffusion:
         x.axpy(1.0, self._delta)
         v.x.scatter_forward()
         return int(ksp.getIterationNumber())
+
+    @property
+    def _moving(self) -> _Deformed:
+        if self._deformed is None:
+            raise InputError(
+                "Diffusion", "the body does not move.", "Call `follow_deformation` first."
+            )
+        return self._deformed
+
+    def _forget_solvers(self) -> None:
+        for ksp in self._solvers.values():
+            ksp.getOperators()[0].destroy()
+            ksp.destroy()
+        self._solvers.clear()
 
     def _guess(self, dt: float) -> None:
         """Extrapolate δ linearly, as a rate where the length of the step changes."""
@@ -179,6 +221,69 @@ class Diffusion:
         ksp.setTolerances(rtol=1e-12, atol=self._atol, divtol=1e50, max_it=500)
         ksp.setFromOptions()
         return ksp
+
+
+class _Deformed:
+    """A stiffness matrix K of the deformed body.
+
+    The state tells which deformation K belongs to; whoever writes another one back finds K
+    assembled for it in the next step.
+    """
+
+    def __init__(
+        self,
+        msh: mesh.Mesh,
+        K: PETSc.Mat,
+        stiffness: Callable[[Expr], ufl.Form],
+        sigma: Expr,
+    ) -> None:
+        self._K = K
+        space = fem.functionspace(msh, ("DG", 0, (3, 3)))
+        self._F = F = fem.Function(space)
+        F.x.array.reshape(-1, 9)[:] = np.eye(3).ravel()
+        self._cells = space.dofmap.list[: msh.topology.index_map(3).size_local, 0]
+        tensor = ufl.as_ufl(sigma)
+        tensor = tensor if tensor.ufl_shape else tensor * ufl.Identity(3)
+        self._factor = G = fem.Function(space)
+        self._form = compiled(stiffness(G * tensor * G))
+        self._number, self._assembled = np.zeros(1), 0.0
+
+    @property
+    def state(self) -> Mapping[str, NDArray[np.float64]]:
+        """F and its number."""
+        return {"deformation": self._F.x.array, "deformation_number": self._number}
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """F in the owned cells."""
+        return np.asarray(self._F.x.array.reshape(-1, 3, 3)[self._cells])
+
+    def take(self, F: NDArray[np.float64]) -> None:
+        """Assemble K for F."""
+        self._F.x.array.reshape(-1, 3, 3)[self._cells] = F
+        self._number += 1
+        self._assemble()
+
+    def refresh(self) -> bool:
+        """Assemble K if the state has been written back; whether it had."""
+        if self._number[0] == self._assembled:
+            return False
+        self._assemble()
+        return True
+
+    def _assemble(self) -> None:
+        self._factor.x.array.reshape(-1, 3, 3)[self._cells] = _pulled(self.values)
+        self._K.zeroEntries()
+        fem_petsc.assemble_matrix(self._K, self._form)
+        self._K.assemble()
+        self._assembled = float(self._number[0])
+
+
+def _pulled(F: NDArray[np.float64]) -> NDArray[np.float64]:
+    """G = √J U⁻¹ of F = R U, shape (n, 3, 3) each: the pulled-back conductivity is G σ G."""
+    squares, axes = np.linalg.eigh(F.transpose(0, 2, 1) @ F)
+    scale = squares.prod(axis=1)[:, None] ** 0.25 / np.sqrt(squares)
+    return np.asarray((axes * scale[:, None]) @ axes.transpose(0, 2, 1))
 
 
 def check_conductivity(

@@ -236,6 +236,10 @@ class ReactionDiffusion:
         """Free calcium (µM) at the local nodes."""
         return self.cells.calcium(len(self.v.x.array))
 
+    def add_drive(self, drive: Drive) -> None:
+        """Let something more act on the cells, before the first step."""
+        self._drives = (*self._drives, drive)
+
     @property
     def state(self) -> Mapping[str, Array]:
         """Everything needed to go on from here."""

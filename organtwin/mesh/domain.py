@@ -262,7 +262,11 @@ def _refine_once(domain: Domain) -> tuple[Domain, NDArray[np.int32]]:
         topology.create_connectivity(dim - 1, dim)
     cell_tags = mesh.transfer_meshtag(domain.cell_tags, refined, parent_cell)
     facet_tags = mesh.transfer_meshtag(domain.facet_tags, refined, parent_cell, parent_facet)
-    return Domain(refined, cell_tags, facet_tags, domain.regions, domain.surfaces), parent_cell
+    # Cells are numbered anew after parents have been noted.
+    first = refined.topology.index_map(dim).local_range[0]
+    order = np.asarray(refined.topology.original_cell_index) - first
+    fine = Domain(refined, cell_tags, facet_tags, domain.regions, domain.surfaces)
+    return fine, np.asarray(parent_cell[order], dtype=np.int32)
 
 
 def _distribute(file: Path, comm: MPI.Comm) -> gmshio.MeshData:

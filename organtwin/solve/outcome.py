@@ -13,6 +13,7 @@ class Outcome(Enum):
     NEWTON_STALLED = "The nonlinear solver stalled: halve the time step or ramp the load."
     NOT_FINITE = "The residual is not finite: the step was too large or a parameter is off."
     INVERTED = "An element is inside out: shorten the step, or refine the mesh there."
+    INACCURATE = "Its error is too large: shorten the step."
     LINEAR_FAILED = "The linear solver failed: try the direct one, or check the constraints."
 
 
