@@ -22,6 +22,7 @@ DEMOS = Path(__file__).parents[1] / "demos"
         ("inflate_ventricle/inflate_ventricle.py", "left ventricle"),
         ("aorta_tube/aorta_tube.py", "inner radius"),
         ("calibration/calibration.py", "volume curve"),
+        ("load_and_rate/load_and_rate.py", "stroke volume"),
     ],
 )
 def test_demo_on_two_ranks(script, result, tmp_path):

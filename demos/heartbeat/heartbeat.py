@@ -66,7 +66,8 @@ def mesh() -> None:
 # 2. Mesh: every rank gets its part; the electrical mesh halves each edge of the mechanical one.
 on_root(comm, mesh)
 domain = read_domain(OUT / "heart.msh", comm)
-fine = refine(domain).fine
+refinement = refine(domain)
+fine = refinement.fine
 
 # 3. Fibres by rule: where the mechanics integrates, and in the cells of the electrical mesh.
 at = coordinates(domain, degree=2)
@@ -92,7 +93,7 @@ directions = Directions(in_points.f0, in_points.s0, in_points.n0)
 mechanics, muscle, _ = contracting_ventricles(domain, directions, Myocardium.human())
 loop = ClosedLoop.regazzoni_2022(PERIOD)
 settled = limit_cycle(loop, loop.filled(loop.rest(), -200_000.0)).state  # mm³
-heart = Electromechanics(ep, mechanics, muscle, loop, settled)
+heart = Electromechanics(ep, mechanics, muscle, loop, settled, refinement=refinement)
 
 # 6. Fill to end-diastole, then one beat.
 pressures = loop.pressures(settled, 0.0)

@@ -10,23 +10,32 @@ from dolfinx import fem
 
 from organtwin.anatomy.coordinates import Coordinates, coordinates
 from organtwin.anatomy.fibres import FibreAngles, Fibres, fibres
+from organtwin.case import schema_tension
 from organtwin.case.blood import circulation
 from organtwin.case.electrical import Electrical, electrical
+from organtwin.case.infarcts import ill
 from organtwin.case.schema import Case, PassiveLaw
 from organtwin.cells.model import CellModel
 from organtwin.cells.pacing import PacedCell
-from organtwin.cells.tension import Land2017
+from organtwin.cells.prescribed_tension import CurveTension
+from organtwin.cells.rdq20 import RDQ20MF
+from organtwin.cells.tension import Land2017, TensionModel
 from organtwin.coupling.electromechanics import Electromechanics
+from organtwin.coupling.feedback import Feedback, StretchActivatedCurrent
+from organtwin.coupling.muscle import TensionFeedback
 from organtwin.coupling.reference import IMAGE, Held, Reference, Unloaded
+from organtwin.coupling.steps import Steps
 from organtwin.coupling.transfer import quadrature_space
 from organtwin.coupling.ventricles import Myocardium, Support, contracting_ventricles
+from organtwin.coupling.wall_motion import WallMotion
 from organtwin.electrophysiology.conductivity import Conductivity
+from organtwin.materials.active import TensionCurve
 from organtwin.materials.guccione import Fung, Guccione, Usyk
 from organtwin.materials.holzapfel_ogden import HolzapfelOgden
 from organtwin.materials.isotropic import MooneyRivlin, NeoHookean
 from organtwin.materials.kinematics import Directions, Material
 from organtwin.mechanics.formulation import FORMULATIONS
-from organtwin.mesh.domain import Domain, cellwise_vectors, refine
+from organtwin.mesh.domain import Domain, Refinement, cellwise_vectors, refine
 
 #: Laws of a case file by name.
 LAWS: Mapping[str, type[Material]] = {
@@ -49,6 +58,7 @@ class Assembly:
         domain: Mesh of the mechanics.
         passive: Passive law, as constants of the mesh.
         coarse_fibres: Directions in the cells of ``domain``.
+        motion: Measures the left ventricle's wall.
     """
 
     heart: Electromechanics
@@ -56,24 +66,43 @@ class Assembly:
     domain: Domain
     passive: Material
     coarse_fibres: Fibres
+    motion: WallMotion
 
 
-def assemble(case: Case, domain: Domain, cell: PacedCell, sigma: Conductivity) -> Assembly:
-    """Put the heart of a case together on its mesh; collective."""
+def assemble(
+    case: Case, domain: Domain, cell: PacedCell, sigma: Conductivity, *, begun: float = 0.0
+) -> Assembly:
+    """Put the heart of a case together on its mesh; collective.
+
+    Args:
+        case: The case.
+        domain: Mesh of the mechanics.
+        cell: Paced cell.
+        sigma: Tuned conductivities.
+        begun: When the heart's clock began (ms).
+    """
     at = coordinates(domain, degree=2)
     in_points = _directions(case, domain, quadrature_space(domain.mesh, 4, (3,)), 2, at)
     coarse_fibres = _directions(case, domain, cellwise_vectors(domain), 2, at)
-    electric = assemble_electrical(case, domain, cell, sigma, at=at, coarse_fibres=coarse_fibres)
+    refinement = refine(domain, case.electrophysiology.refinements)
+    electric = assemble_electrical(
+        case, domain, cell, sigma, at=at, coarse_fibres=coarse_fibres, begun=begun,
+        refinement=refinement,
+    )  # fmt: skip
     mechanics, muscle, passive = contracting_ventricles(
         domain,
         Directions(in_points.f0, in_points.s0, in_points.n0),
-        myocardium(case),
+        ill(myocardium(case), case.mechanics, domain, at=at),
         formulation=FORMULATIONS[case.mechanics.formulation],
         reference=reference_state(case, domain),
     )
     loop = circulation(case.circulation)
-    heart = Electromechanics(electric.ep, mechanics, muscle, loop, loop.rest())
-    return Assembly(heart, electric, domain, passive, coarse_fibres)
+    heart = Electromechanics(
+        electric.ep, mechanics, muscle, loop, loop.rest(),
+        refinement=refinement, feedback=electrical_feedback(case), steps=steps(case),
+    )  # fmt: skip
+    motion = WallMotion(mechanics.displacement, domain, at)
+    return Assembly(heart, electric, domain, passive, coarse_fibres, motion)
 
 
 def assemble_electrical(
@@ -84,6 +113,8 @@ def assemble_electrical(
     *,
     at: Coordinates | None = None,
     coarse_fibres: Fibres | None = None,
+    begun: float = 0.0,
+    refinement: Refinement | None = None,
 ) -> Electrical:
     """Put the electrical heart of a case together; collective.
 
@@ -94,11 +125,14 @@ def assemble_electrical(
         sigma: Tuned conductivities.
         at: Coordinates on ``domain``, if they are known.
         coarse_fibres: Directions in the cells of ``domain``, if they are known.
+        begun: When its clock began (ms).
+        refinement: Of ``domain`` into the mesh of the electrophysiology, if it is made.
     """
-    fine = refine(domain, case.electrophysiology.refinements).fine
+    refinement = refinement or refine(domain, case.electrophysiology.refinements)
+    fine = refinement.fine
     known = coarse_fibres if fine is domain else None
     fibres = known or _directions(case, fine, cellwise_vectors(fine), 1)
-    return electrical(case, domain, fine, fibres, cell, sigma, at=at)
+    return electrical(case, domain, fine, fibres, cell, sigma, at=at, begun=begun)
 
 
 def _directions(
@@ -127,14 +161,52 @@ def myocardium(case: Case) -> Myocardium:
     section = case.mechanics
     return Myocardium(
         passive=passive_law(section.passive),
-        tension=Land2017(T_ref=section.active.reference_tension),
+        tension=tension_model(section.active),
         cross_fibre_fraction=section.active.cross_fibre_fraction,
         bulk_modulus=section.bulk_modulus,
         viscosity=section.viscosity,
         pericardium=Support(section.pericardium.stiffness, section.pericardium.damping),
         base=Support(section.base.stiffness, section.base.damping),
         shear_modulus=section.shear_modulus,
+        feedback=TensionFeedback(section.feedback.stretch, section.feedback.stretch_rate),
     )
+
+
+def tension_model(section: schema_tension.TensionLaw) -> TensionModel:
+    """Active tension of the case."""
+    match section:
+        case schema_tension.Land2017():
+            return Land2017(T_ref=section.reference_tension, ca50=section.half_activation / 1000)
+        case schema_tension.RDQ20MF():
+            return RDQ20MF(
+                a_XB=section.cross_bridge_tension,
+                Kd0=section.dissociation / 1000,
+                SL0=section.sarcomere_length,
+            )
+        case schema_tension.PrescribedTension():
+            return CurveTension(
+                TensionCurve(section.times, section.tensions),
+                threshold=section.threshold,
+                repolarised=section.repolarised,
+                beta_0=section.length_dependence,
+            )
+
+
+def electrical_feedback(case: Case) -> Feedback:
+    """What the electrophysiology of the case feels of the motion."""
+    section = case.mechanics.feedback
+    current = section.stretch_activated_current
+    return Feedback(
+        None if current is None else StretchActivatedCurrent(**current.model_dump()),
+        conduction=section.conduction,
+    )
+
+
+def steps(case: Case) -> Steps | None:
+    """Control of the mechanical steps of the case, None if they are fixed."""
+    if case.mechanics.steps == "fixed":
+        return None
+    return Steps(case.mechanics.time_step / 4, 4 * case.mechanics.time_step)
 
 
 def passive_law(section: PassiveLaw) -> Material:

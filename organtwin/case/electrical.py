@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from organtwin.anatomy.coordinates import Coordinates, coordinates
 from organtwin.anatomy.fibres import Fibres
 from organtwin.anatomy.landmarks import activation_sites
+from organtwin.anatomy.leads import lead_site
 from organtwin.anatomy.purkinje import LEFT, RIGHT, Tree, purkinje_tree
+from organtwin.case.infarcts import conduction, squared
 from organtwin.case.last_beat import LastBeat
-from organtwin.case.schema import Case, Electrophysiology
+from organtwin.case.schema import Case, Electrophysiology, Pacing
 from organtwin.cells.drugs import Dose, Drug, blocked
 from organtwin.cells.kernel import Kernel, compile_kernel
 from organtwin.cells.model import CellModel
@@ -35,7 +37,7 @@ from organtwin.electrophysiology.ecg import (
     lead_voltages,
     standing_adult,
 )
-from organtwin.electrophysiology.eikonal import Eikonal, Slowness, Velocity, slowness
+from organtwin.electrophysiology.eikonal import Eikonal, Slowness, Velocity, slowness, stimulated
 from organtwin.electrophysiology.heterogeneity import Bands, RegionCells, cells_on
 from organtwin.electrophysiology.junctions import JunctionMap
 from organtwin.electrophysiology.prescribed import PrescribedActivation
@@ -104,6 +106,7 @@ def electrical(
     sigma: Conductivity,
     *,
     at: Coordinates | None = None,
+    begun: float = 0.0,
 ) -> Electrical:
     """Electrical activity of a case; collective.
 
@@ -115,6 +118,7 @@ def electrical(
         cell: Paced cell of the case's ionic model.
         sigma: Tuned conductivities.
         at: Coordinates on ``coarse``, if they are known.
+        begun: When its clock began (ms), for the recorded times.
     """
     section = case.electrophysiology
     at = at if at is not None else coordinates(coarse, degree=2)
@@ -131,10 +135,16 @@ def electrical(
     stimuli = _stimuli(case, coarse, at)
     tree = _tree(section, coarse, at)
     travel = slowness(fine, velocity, *directions, endocardium=layer) if model in _EIKONAL else None
+    factor = conduction(case.mechanics, fine, coarse, at)
+    if factor is not None and travel is not None:
+        travel = travel.slowed(factor)
     sigma_i, sigma_e = (
         conductivity_tensor(fine, part, *directions, endocardium=layer)
         for part in bidomain_conductivity(sigma)
     )
+    if factor is not None:
+        share = squared(fine, factor)
+        tensor, sigma_i, sigma_e = share * tensor, share * sigma_i, share * sigma_e
     tissue = Tissue(
         V,
         cells=None if model is Model.EIKONAL else _cells(case, V, fine, kernel, cell),
@@ -144,12 +154,12 @@ def electrical(
         sigma_i=sigma_i,
         sigma_e=sigma_e,
         stimuli=stimuli,
-        sources=_sources(section, V, travel, tree),
+        sources=_sources(section, V, travel, tree, stimuli),
         membrane=membrane(section),
         period=case.circulation.cycle_length,
     )
-    beats = Beats(local_nodes(V), fine.comm)
-    last_beat = LastBeat(local_nodes(V), case.circulation.cycle_length)
+    beats = Beats(local_nodes(V), fine.comm, begun=begun)
+    last_beat = LastBeat(local_nodes(V), case.circulation.cycle_length, begun)
     ep = activate(
         model, tissue, scheme=SCHEME, steps=TimeSteps(shortest=section.time_step),
         drives=_drives(case, V, tree, cell) if travel is None else (),
@@ -220,7 +230,7 @@ def _stimuli(case: Case, domain: Domain, at: Coordinates) -> tuple[Stimulus, ...
     early = section.activation
     stimuli = [
         Stimulus(
-            Balls({f"pacing lead {k + 1}": np.array(lead.at)}, lead.radius),
+            Balls({f"pacing lead {k + 1}": _place(lead, domain, at)}, lead.radius),
             lead.strength, lead.duration, lead.onsets, period,
         )
         for k, lead in enumerate(section.pacing)
@@ -229,6 +239,11 @@ def _stimuli(case: Case, domain: Domain, at: Coordinates) -> tuple[Stimulus, ...
         sites = Balls(activation_sites(domain, at, early.sites), early.radius)
         stimuli.append(Stimulus(sites, early.strength, early.duration, period=period))
     return tuple(stimuli)
+
+
+def _place(lead: Pacing, domain: Domain, at: Coordinates) -> Array:
+    """Where a lead is (mm)."""
+    return lead_site(domain, at.axis, lead.site) if lead.site else np.array(lead.at)
 
 
 def _cells(
@@ -261,9 +276,13 @@ def _tree(section: Electrophysiology, domain: Domain, at: Coordinates) -> Tree |
 
 
 def _sources(
-    section: Electrophysiology, V: fem.FunctionSpace, travel: Slowness | None, tree: Tree | None
+    section: Electrophysiology,
+    V: fem.FunctionSpace,
+    travel: Slowness | None,
+    tree: Tree | None,
+    stimuli: tuple[Stimulus, ...],
 ) -> tuple[NDArray[np.int32], Array] | None:
-    """Where and when a tree excites the muscle of the eikonal models."""
+    """Where and when a tree excites the muscle of the eikonal models, which leads excite too."""
     if tree is None or travel is None or section.purkinje is None:
         return None
     c = section.purkinje.velocity
@@ -271,7 +290,12 @@ def _sources(
         {"his": c, "left": c, "right": c}, antegrade_delay=section.purkinje.junction_delay
     )
     junctions = JunctionMap(V, tree, JUNCTION)
-    muscle = tissue_at_junctions(junctions, Eikonal(V, travel).arrival)
+    solver, (paced, onsets) = Eikonal(V, travel), stimulated(V, stimuli)
+
+    def arrival(nodes: NDArray[np.int32], times: Array) -> Array:
+        return solver.arrival(np.concatenate([nodes, paced]), np.concatenate([times, onsets]))
+
+    muscle = tissue_at_junctions(junctions, arrival)
     nodes, times = junctions.onto_nodes(excite(tree, conduction, muscle).stimuli)
     return nodes, times
 

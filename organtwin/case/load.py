@@ -13,8 +13,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from organtwin.case.organ import OrganCase
+from organtwin.case.presets import with_presets
 from organtwin.case.quantities import Unit, marks
 from organtwin.case.schema import Case
+from organtwin.case.schema_calibration import CalibrationCase
 from organtwin.errors import InputError, suggestion
 
 type Location = tuple[int | str, ...]
@@ -47,10 +49,11 @@ def load_case(path: str | Path, overrides: Sequence[str] = ()) -> Case:
             value or bare text: ``'mechanics.active.reference_tension=100 kPa'``.
 
     Returns:
-        The case; paths of inputs are absolute, quantities in organtwin's units.
+        The case, with the keys of its presets below its own; paths of inputs are absolute,
+        quantities in organtwin's units.
 
     Raises:
-        InputError: the file is missing or not TOML, or an override is malformed.
+        InputError: the file is missing or not TOML, an override is malformed, or a preset unknown.
         CaseError: keys or values are wrong; names all of them.
     """
     return _load(Path(path), overrides, Case)
@@ -59,6 +62,11 @@ def load_case(path: str | Path, overrides: Sequence[str] = ()) -> Case:
 def load_organ_case(path: str | Path, overrides: Sequence[str] = ()) -> OrganCase:
     """Read and check the case file of an organ's mesh; see `load_case`."""
     return _load(Path(path), overrides, OrganCase)
+
+
+def load_calibration_case(path: str | Path, overrides: Sequence[str] = ()) -> CalibrationCase:
+    """Read and check the case file of a calibration; see `load_case`."""
+    return _load(Path(path), overrides, CalibrationCase)
 
 
 def is_organ_case(path: str | Path) -> bool:
@@ -87,6 +95,8 @@ def _load[Schema: BaseModel](file: Path, overrides: Sequence[str], schema: type[
     settings = _read(file)
     for override in overrides:
         _override(settings, override)
+    if schema is Case:
+        settings = with_presets(settings, file.name)
     try:
         return schema.model_validate(settings, context={"folder": file.resolve().parent})
     except ValidationError as error:

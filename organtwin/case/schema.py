@@ -6,17 +6,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from organtwin.case.quantities import (
     Angle,
-    Area,
-    Compliance,
     Concentration,
     Count,
     DampingPerArea,
-    FlowResistance,
-    Frequency,
     InputFile,
     InverseLength,
     Length,
@@ -27,9 +23,19 @@ from organtwin.case.quantities import (
     StiffnessPerArea,
     Time,
     Viscosity,
-    Volume,
     VolumetricCurrent,
 )
+from organtwin.case.schema_circulation import (
+    Circulation,
+    ClosedCirculation,
+    Factor,
+    Phase,
+    StrokeShare,
+)
+from organtwin.case.schema_feedback import Feedback
+from organtwin.case.schema_infarct import Infarct, Injection, LeadSite
+from organtwin.case.schema_tension import Land2017, PrescribedTension, TensionLaw
+from organtwin.case.section import Section
 from organtwin.cells.catalogue import drugs, is_own, library
 from organtwin.cells.model import CellModel
 from organtwin.errors import suggestion
@@ -39,16 +45,6 @@ REQUIRED_LABELS = ("lv_myocardium", "lv_blood", "rv_blood")
 ActivationSite = Literal["lv_septal", "lv_anterior", "lv_posterior", "rv_septal", "rv_lateral"]
 #: Longest step of the tissue at rest (ms), which that of an upstroke can't exceed.
 LONGEST_STEP = 0.4
-#: Heartbeats per millisecond of one beat per minute.
-PER_MINUTE = 1 / 60_000
-
-
-class Section(BaseModel):
-    """Common ground of all sections: nothing unknown, nothing changed later."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
 
 
 class Image(Section):
@@ -190,8 +186,11 @@ Point = tuple[Length, Length, Length]
 class Pacing(Section):
     """A pacing lead or another stimulus at a point."""
 
-    at: Point
+    at: Point | None = None
     """Where, in the coordinates of the image."""
+    site: LeadSite | None = None
+    """Where, by name, in place of `at`: the endocardial apex of the right ventricle, or the
+    epicardial middle of a segment of the left one."""
     radius: Annotated[Length, Field(gt=0.0, le=40.0)] = 2.5
     """Radius of the stimulated ball."""
     strength: Annotated[VolumetricCurrent, Field(gt=0.0)] = 50.0
@@ -200,6 +199,12 @@ class Pacing(Section):
     """Length of each pulse."""
     onsets: Annotated[tuple[Time, ...], Field(min_length=1)] = (0.0,)
     """When pulses begin, counted from the beginning of each beat."""
+
+    @model_validator(mode="after")
+    def _is_somewhere(self) -> Self:
+        if (self.at is None) == (self.site is None):
+            raise ValueError("a lead needs either `at` or `site`.")
+        return self
 
 
 def _known_model(name: str) -> str:
@@ -446,17 +451,6 @@ class MooneyRivlin(Section):
 PassiveLaw = HolzapfelOgden | Guccione | Usyk | Fung | NeoHooke | MooneyRivlin
 
 
-class Land2017(Section):
-    """Active tension of human myocardium driven by calcium, Land et al. (2017)."""
-
-    law: Literal["land_2017"] = "land_2017"
-    reference_tension: Annotated[Pressure, Field(ge=0.0, le=1000.0)] = 220.0
-    """Tension at full activation and resting length, T_ref, of the whole wall; the source has
-    120 kPa for single cells."""
-    cross_fibre_fraction: Annotated[Number, Field(ge=0.0, le=1.0)] = 0.4
-    """Share of the tension that also acts along the sheet normal (fibre dispersion)."""
-
-
 Spring = Annotated[StiffnessPerArea, Field(ge=0.0)]
 Damper = Annotated[DampingPerArea, Field(ge=0.0)]
 
@@ -503,6 +497,9 @@ class Mechanics(Section):
 
     time_step: Annotated[Time, Field(gt=0.0, le=20.0)] = 2.0
     """Step of mechanics and circulation."""
+    steps: Literal["fixed", "adaptive"] = "fixed"
+    """`adaptive`: steps between a quarter of `time_step` and four times it, by their error; they
+    end where fields are written."""
     formulation: Literal["P2-P1", "P1-P1", "P2-P0", "P2"] = "P2-P1"
     """Degrees of displacement and pressure; see docs/choose-a-formulation.md. `P2` has no pressure
     and holds the volume by `bulk_modulus` alone."""
@@ -525,7 +522,16 @@ class Mechanics(Section):
     the electrical side assumes, and found at lower pressures only."""
     image_pressure: ImagePressure | None = None
     passive: Annotated[PassiveLaw, Field(discriminator="law")] = HolzapfelOgden()
-    active: Land2017 = Land2017()
+    active: Annotated[TensionLaw, Field(discriminator="law")] = Land2017()
+    contractility: Factor = 1.0
+    """Factor of the active tension in the whole wall."""
+    passive_stiffness: Factor = 1.0
+    """Factor of the passive stress in the whole wall."""
+    infarct: tuple[Infarct, ...] = ()
+    """Infarcts; of two in one place the later one counts, and scar before border zone."""
+    injection: Injection | None = None
+    """Gel in the border zone of the infarcts."""
+    feedback: Feedback = Feedback()
     pericardium: Pericardium = Pericardium()
     base: Base = Base()
 
@@ -535,6 +541,12 @@ class Mechanics(Section):
         if isinstance(name, str) and name in UNFIT:
             raise ValueError(f'"{name}" does not serve here: {UNFIT[name]}. Take "P2-P1".')
         return name
+
+    @model_validator(mode="after")
+    def _injected_somewhere(self) -> Self:
+        if self.injection is not None and not any(one.border_width for one in self.infarct):
+            raise ValueError("an injection needs an [[mechanics.infarct]] with a border zone.")
+        return self
 
     @model_validator(mode="after")
     def _stabilised(self) -> Self:
@@ -565,110 +577,11 @@ class Mechanics(Section):
         """Without `law` the parameters are those of the default law."""
         return {"law": "holzapfel_ogden", **section} if isinstance(section, dict) else section
 
-
-#: Beats per time.
-HeartRate = Annotated[Frequency, Field(ge=20 * PER_MINUTE, le=300 * PER_MINUTE)]
-#: Beats of a lumped circulation, None for as many as its limit cycle takes.
-WarmUp = Annotated[Count, Field(ge=0, le=1000)] | None
-
-
-ValveName = Literal["mitral", "aortic", "tricuspid", "pulmonary"]
-
-
-class HeartValve(Section):
-    """A narrow or leaking `mitral`, `aortic`, `tricuspid` or `pulmonary` valve.
-
-    Areas are scaled with the circulation: in a heart of half the volume they are half of these.
-    """
-
-    area: Annotated[Area, Field(gt=5.0, le=1000.0)] | None = None
-    """Effective orifice area of a narrow valve when it is open."""
-    leak_area: Annotated[Area, Field(ge=0.0, le=500.0)] = 0.0
-    """Effective regurgitant orifice area when it is closed."""
-
-    @model_validator(mode="after")
-    def _closes(self) -> Self:
-        if self.area is not None and self.leak_area >= self.area:
-            raise ValueError("`leak_area` is not below `area`: the valve would never close.")
-        return self
-
-
-class ClosedCirculation(Section):
-    """The rest of the body: atria, valves and vessels as a closed loop (Regazzoni et al. 2022).
-
-    All values are those of the adult heart of the source. The circulation is scaled to the volume
-    of the left ventricle, resistances down and compliances and areas up; pressures stay.
-    """
-
-    model: Literal["closed_loop"] = "closed_loop"
-    heart_rate: HeartRate = 75 * PER_MINUTE
-    """Beats per time."""
-    warm_up_beats: WarmUp = None
-    """Beats of the lumped loop alone, before the 3D heart takes the ventricles' place; without it
-    until they repeat themselves."""
-    valves: dict[ValveName, HeartValve] = {}
-    """Narrow and leaking valves."""
-    systemic_resistance: Annotated[FlowResistance, Field(gt=0.0)] = 0.733 * 0.133322387415
-    """Resistance of the systemic arteries."""
-    systemic_compliance: Annotated[Compliance, Field(gt=0.0)] = 1.372e3 / 0.133322387415
-    """Compliance of the systemic arteries."""
-    pulmonary_resistance: Annotated[FlowResistance, Field(gt=0.0)] = 0.046 * 0.133322387415
-    """Resistance of the pulmonary arteries."""
-    pulmonary_compliance: Annotated[Compliance, Field(gt=0.0)] = 20e3 / 0.133322387415
-    """Compliance of the pulmonary arteries."""
-    extra_volume: Annotated[Volume, Field(ge=-2e6, le=2e6)] = -200e3
-    """Blood added to the loop (infusion) or, if negative, taken from it, before warm-up."""
-
-    @property
-    def cycle_length(self) -> float:
-        """Length of a beat (ms)."""
-        return 1 / self.heart_rate
-
-
-class Arteries(Section):
-    """A Windkessel of three elements that drains to a venous pressure."""
-
-    impedance: Annotated[FlowResistance, Field(gt=0.0)]
-    """Characteristic impedance of the great artery."""
-    compliance: Annotated[Compliance, Field(gt=0.0)]
-    """Compliance of all arteries."""
-    resistance: Annotated[FlowResistance, Field(gt=0.0)]
-    """Peripheral resistance."""
-    venous_pressure: Pressure = 0.0
-    """Pressure behind it."""
-
-
-class OpenCirculation(Section):
-    """Ventricles that fill from given atrial pressures and eject into Windkessels.
-
-    Values are those beside ventricles of Regazzoni et al. (2022). The circulation is scaled to the
-    volume of the left ventricle, resistances down and compliances and areas up; pressures stay.
-    """
-
-    model: Literal["open_loop"]
-    heart_rate: HeartRate = 75 * PER_MINUTE
-    """Beats per time."""
-    warm_up_beats: WarmUp = None
-    """Beats of the lumped loop alone, before the 3D heart takes the ventricles' place; without it
-    until they repeat themselves."""
-    valves: dict[ValveName, HeartValve] = {}
-    """Narrow and leaking valves."""
-    la_pressure: Annotated[Pressure, Field(gt=0.0)]
-    """Pressure that the left ventricle fills from."""
-    ra_pressure: Annotated[Pressure, Field(gt=0.0)]
-    """Pressure that the right ventricle fills from."""
-    systemic: Arteries
-    """Aorta and what follows."""
-    pulmonary: Arteries
-    """Pulmonary artery and what follows."""
-
-    @property
-    def cycle_length(self) -> float:
-        """Length of a beat (ms)."""
-        return 1 / self.heart_rate
-
-
-Circulation = ClosedCirculation | OpenCirculation
+    @field_validator("active", mode="before")
+    @classmethod
+    def _usual_tension(cls, section: Any) -> Any:
+        """Without `law` the tension is that of Land et al."""
+        return {"law": "land_2017", **section} if isinstance(section, dict) else section
 
 
 class Run(Section):
@@ -678,6 +591,10 @@ class Run(Section):
     """The beating heart, or its electrical activity alone."""
     beats: Annotated[Count, Field(ge=1, le=1000)] = 1
     """Heartbeats of the 3D heart."""
+    limit_cycle: StrokeShare | None = None
+    """Stop as soon as a beat moves no more blood than this part of its stroke volume from some
+    chambers and vessels into others for good; `beats` is then the most. Between the beats an
+    emulator of the heart leads the circulation towards its limit cycle."""
 
 
 class Output(Section):
@@ -696,6 +613,9 @@ class Case(Section):
 
     title: str = "Heartbeat"
     """Heading of the report."""
+    preset: tuple[str, ...] = ()
+    """Pathologies whose keys lie below those of this file: a name, or several, of which the later
+    ones lie above the earlier ones; see docs/pathologies.md."""
     image: Image
     geometry: Geometry = Geometry()
     mesh: Mesh = Mesh()
@@ -704,7 +624,14 @@ class Case(Section):
     mechanics: Mechanics = Mechanics()
     circulation: Annotated[Circulation, Field(discriminator="model")] = ClosedCirculation()
     run: Run = Run()
+    protocol: tuple[Phase, ...] = ()
+    """Phases under changed conditions, one after the other."""
     output: Output = Output()
+
+    @field_validator("preset", mode="before")
+    @classmethod
+    def _one_or_several(cls, names: object) -> object:
+        return (names,) if isinstance(names, str) else names
 
     @field_validator("circulation", mode="before")
     @classmethod
@@ -713,17 +640,42 @@ class Case(Section):
 
     @property
     def duration(self) -> float:
-        """Simulated time of the 3D heart (ms)."""
-        return self.run.beats * self.circulation.cycle_length
+        """Longest simulated time of the 3D heart (ms)."""
+        usual = self.circulation.heart_rate
+        phases = sum(phase.beats / (phase.heart_rate or usual) for phase in self.protocol)
+        return self.run.beats / usual + phases
+
+    @model_validator(mode="after")
+    def _protocol_fits(self) -> Self:
+        if self.run.physics != "electromechanics" and (self.protocol or self.run.limit_cycle):
+            raise ValueError("[[protocol]] and [run] limit_cycle need a beating heart.")
+        if self.protocol and self.output.formats != ("vtu",):
+            raise ValueError('[[protocol]] needs [output] formats = ["vtu"], to go on with.')
+        closed = isinstance(self.circulation, ClosedCirculation)
+        for number, phase in enumerate(self.protocol, 1):
+            if closed and phase.atrial_pressures != 1.0:
+                raise ValueError(
+                    f"[[protocol]] {number}: a closed loop has no given `atrial_pressures`. Change "
+                    "its preload by `extra_volume`."
+                )
+            if not closed and phase.extra_volume != 0.0:
+                raise ValueError(
+                    f"[[protocol]] {number}: an open loop takes no `extra_volume`. Change its "
+                    "preload by `atrial_pressures`."
+                )
+        return self
 
     @model_validator(mode="after")
     def _cells_can_pull(self) -> Self:
         section = self.electrophysiology
-        for name in section.muscle if self.run.physics == "electromechanics" else ():
+        follows_calcium = not isinstance(self.mechanics.active, PrescribedTension)
+        pulls = self.run.physics == "electromechanics" and follows_calcium
+        for name in section.muscle if pulls else ():
             if CellModel.load(name).calcium is None:
                 raise ValueError(
                     f"`{name}` has no calcium, which the tension follows. Take another "
-                    '[electrophysiology] ionic_model, or [run] physics = "electrophysiology".'
+                    '[electrophysiology] ionic_model, [mechanics.active] law = "prescribed", or '
+                    '[run] physics = "electrophysiology".'
                 )
         return self
 

@@ -81,7 +81,7 @@ def test_preload_that_the_circulation_has_not_is_refused(tmp_path, circulation, 
 
 def test_a_process_goes_by_its_own_clock():
     class Seen:
-        state: dict = {}  # noqa: RUF012
+        state: dict = {}
 
         def advance(self, t0: float, t1: float) -> Step:
             return Step(t0, t1, newton=3)
