@@ -21,8 +21,9 @@ setup: ## Make .venv with the pinned packages (does nothing when it is up to dat
 demo: setup ## Run the heartbeat: image, mesh, fibres, one beat, report.
 	$(mpiexec) -n $(RANKS) $(bin)/organtwin run $(CASE)
 
-test: setup lint ## Check style and types, run the tests on one and on two ranks.
-	timeout 1500 $(bin)/python -m pytest -q -n $(RANKS) --dist loadfile --no-loadscope-reorder -m "not slow"
+test: setup lint ## Check style and types, run the tests, those of ranks on two.
+	timeout 1500 $(bin)/python -m pytest -q -n $(RANKS) --dist loadfile --no-loadscope-reorder -m "not slow" \
+	    --ignore tests/parallel
 	$(MAKE) --no-print-directory test-parallel
 
 test-parallel: setup ## Run the tests of tests/parallel on two ranks.
