@@ -65,7 +65,7 @@ def of(name: str, chosen: list[int]) -> Array:
     return beats[name][[last[number] for number in chosen]]
 
 
-PRELOAD, AFTERLOAD = [1, 0, 2, 3], [4, 0, 5, 6]
+AFTERLOAD, PRELOAD = [1, 0, 2, 3], [4, 0, 5, 6]
 EDV, SV = "lv_end_diastolic_volume [mL]", "lv_stroke_volume [mL]"
 PEAK = "lv_peak_pressure [mmHg]"
 starling = of(EDV, PRELOAD), of(SV, PRELOAD)

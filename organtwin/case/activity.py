@@ -97,7 +97,7 @@ def solve_electrical(
     activity = write_activity(directory, heart)
 
     def record() -> None:
-        results = {**activity, **ecg_results(directory, case.circulation.cycle_length)}
+        results = {**activity, **ecg_results(directory, Beat(0.0, case.circulation.cycle_length))}
         content = {
             "results": results,
             "solver": {**asdict(statistics), **sizes(heart)},
@@ -197,23 +197,23 @@ def write_activity(directory: Path, heart: Electrical) -> Results:
     return results
 
 
-def ecg_results(directory: Path, cycle_length: float) -> Results:
-    """Intervals and axis of the first beat's leads in ``scalars.csv``."""
+def ecg_results(directory: Path, beat: Beat) -> Results:
+    """Intervals and axis of a beat's leads in ``scalars.csv``."""
     table = read_table(directory / "scalars.csv")
-    t = table["t [ms]"]
-    beat = Beat(0.0, cycle_length).rows(t)
+    rows = beat.rows(table["t [ms]"])
+    t = table["t [ms]"][rows] - beat.start
     leads = {
-        name.removeprefix("ecg_").removesuffix(" [mV]"): values[beat]
+        name.removeprefix("ecg_").removesuffix(" [mV]"): values[rows]
         for name, values in table.items()
         if name.startswith("ecg_")
     }
-    if not leads or len(t[beat]) < 3:
+    if not leads or len(t) < 3:
         return {}
-    found = intervals(t[beat], leads)
+    found = intervals(t, leads)
     named = {
         "qrs_duration": (found.qrs, "ms"),
         "qt_interval": (found.qt, "ms"),
-        "qtc_fridericia": (corrected_qt(found.qt, cycle_length), "ms"),
+        "qtc_fridericia": (corrected_qt(found.qt, beat.period), "ms"),
         "qrs_axis": (found.axis, "degree"),
     }
     return {name: value for name, value in named.items() if np.isfinite(value[0])}

@@ -22,6 +22,7 @@ from organtwin.case.schema import Case
 from organtwin.case.stages import sha256
 from organtwin.errors import InputError, suggestion
 from organtwin.export.tables import read_table
+from organtwin.run.result import Beat
 from organtwin.units import registry
 
 type Matrix = NDArray[np.float64]
@@ -149,8 +150,10 @@ def _predicted(one: Observation, results: dict[str, Any], out: Path) -> float:
         value = float("nan") if found["value"] is None else float(found["value"])
         return _converted(value, found["unit"], one.quantity.unit)
     column, unit = _CURVES[one.name]
-    table = read_table(out / "scalars.csv")
-    value = float(np.interp(one.time, table["t [ms]"], table[column]))
+    table, beats = read_table(out / "scalars.csv"), read_table(out / "beats.csv")
+    last = Beat(float(beats["start [ms]"][-1]), float(beats["period [ms]"][-1]))
+    rows = last.rows(table["t [ms]"])
+    value = float(np.interp(last.start + one.time, table["t [ms]"][rows], table[column][rows]))
     return _converted(value, unit, one.quantity.unit)
 
 

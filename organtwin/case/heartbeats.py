@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -171,11 +172,20 @@ def _changed(
     assembly = build.assemble(phase.case, *parts, begun=t)
     heart = assembly.heart
     write_back(heart.state, before.heart.state)
+    for name in heart.state:
+        if name.endswith("beat"):  # on the new clock the first one has yet to begin
+            heart.state[name][...] = -1.0
     heart.loop = heart.loop.scaled(course.size)
     infused = course.size * (phase.extra_volume - every[number - 1].extra_volume)
     if isinstance(heart.loop, ClosedLoop):
         heart.loop_state[:] = heart.loop.filled(heart.loop_state, infused)
         course.blood += infused
+        if heart.loop.pressures(heart.loop_state, 0.0)["ven_sys"] < 0:
+            raise SolverError(
+                f"[[protocol]] {number}",
+                f"taking {-infused / ML:.0f} mL at once would empty the systemic veins.",
+                "Take the blood in several phases with beats between them.",
+            )
     course.phase, course.clock, course.known = number, t, []
     course.begun = heart.loop_state.tolist()
     return assembly
@@ -217,7 +227,7 @@ class _Run:
         )  # fmt: skip
         period = case.circulation.cycle_length
         shortest = heart.steps.shortest if heart.steps else case.mechanics.time_step
-        steps = max(1, round(period / shortest))
+        step = period / max(1, round(period / shortest))
         before = sum(beat["phase"] == course.phase for beat in course.beats)
         with ExitStack() as closing:
             table, fields = _observers(self.phase.case, self.assembly, self.directory, resume,
@@ -226,12 +236,18 @@ class _Run:
                 observer.observe(t, Step(t, t))
             for number in range(before, self.phase.beats):
                 beat = Beat(course.clock + number * period, period)
-                if t < beat.end - 1e-6:
-                    simulate(
-                        process, t_start=t, t_end=beat.end, dt=period / steps,
-                        observers=[table, *fields, checkpoint], seen=True,
-                        statistics=self.statistics, progress=self.tell,
-                        on_failure=checkpoint.observe,
+                go_on = partial(
+                    simulate, process, seen=True, statistics=self.statistics, progress=self.tell,
+                    on_failure=checkpoint.observe,
+                )  # fmt: skip
+                # A run that failed within a step first comes back to the grid of the beat's steps.
+                on_grid = beat.end - step * np.floor((beat.end - t) / step + 1e-6)
+                if on_grid > t + 1e-6:
+                    go_on(t_start=t, t_end=on_grid, dt=on_grid - t)
+                if beat.end > on_grid + 1e-6:
+                    go_on(
+                        t_start=on_grid, t_end=beat.end, dt=step,
+                        observers=[table, *fields, checkpoint],
                         wanted=(lambda: heart.wanted_step) if heart.steps else None,
                     )  # fmt: skip
                 t = beat.end
@@ -248,14 +264,12 @@ class _Run:
         heart, begun = self.assembly.heart, np.array(self.course.begun)
         stroke = self._trace(beat).stroke_volume
         moved = shifted_blood(heart.loop, begun, heart.loop_state) / stroke
-        gap = heart.mechanics.volumes() - heart.loop_state[heart.loop.ventricles]
         self.course.beats.append(
             {
                 "phase": self.course.phase,
                 "start": beat.start,
                 "period": beat.period,
                 "moved": moved,
-                "gap": float(np.abs(gap).max()),
             }
         )
         logger.info("beat to %g ms: %.2g %% of its stroke moved for good", beat.end, 100 * moved)
@@ -275,6 +289,7 @@ class _Run:
         except SolverError as error:
             logger.info("the next beat goes on from this one: %s", error)
             heart.restore(before)
+            emulator = Emulator()
         course.known = emulator.known
 
     def _trace(self, beat: Beat) -> BeatTrace:
@@ -310,7 +325,9 @@ def _observers(
         heart, assembly.passive, directions.f0, directions.s0, directions.n0,
         {"region": region_field(domain)},
     )  # fmt: skip
-    table = Table(domain.comm, directory / "scalars.csv", scalars, resume=resume)
+    # The row that ends the phase before stays beside the one that begins this phase.
+    kept = int(resume is not None and abs(resume - begun) < 1e-6)
+    table = Table(domain.comm, directory / "scalars.csv", scalars, resume=resume, kept=kept)
     closing.callback(table.close)
     observers: list[Observer] = []
     for kind in case.output.formats:
@@ -363,10 +380,10 @@ def _write(
         last = Beat(course.beats[-1]["start"], course.beats[-1]["period"])
         results = ventricular_results(scalars, last)
         results |= activity
-        results |= ecg_results(directory, case.circulation.cycle_length)
+        results |= ecg_results(directory, last)
         change = relative_change(scalars["tissue_volume [mL]"], rest_volume)
         stroke = results["lv_stroke_volume"][0] * ML
-        gap = max(beat["gap"] for beat in course.beats)
+        gap = float(scalars["volume_gap [mL]"].max()) * ML
         results["tissue_volume_change"] = (change, "%")
         results["blood_volume_drift"] = (drift / ML, "mL")
         results["mass_balance"] = ((abs(drift) + gap) / stroke, "1")

@@ -653,6 +653,11 @@ class Case(Section):
             raise ValueError('[[protocol]] needs [output] formats = ["vtu"], to go on with.')
         closed = isinstance(self.circulation, ClosedCirculation)
         for number, phase in enumerate(self.protocol, 1):
+            if phase.heart_rate is not None and self.electrophysiology.model == "eikonal":
+                raise ValueError(
+                    f"[[protocol]] {number}: the cells of the eikonal model repeat one beat and "
+                    "don't follow another `heart_rate`. Take reaction_eikonal or monodomain."
+                )
             if closed and phase.atrial_pressures != 1.0:
                 raise ValueError(
                     f"[[protocol]] {number}: a closed loop has no given `atrial_pressures`. Change "

@@ -76,8 +76,9 @@ class Emulator:
 
     After each beat, ventricles that repeat it are put into the circulation, which is cheap to bring
     to a limit cycle: an estimate Φ(y) from the state y that the beat began with. At the heart's own
-    limit cycle the estimate is that state. Anderson's method finds this fixed point of Φ. No
-    estimate changes the amount of blood.
+    limit cycle the estimate is that state. Anderson's method finds this fixed point of Φ; it begins
+    anew after a beat that moved twice the blood of the best one. No estimate changes the amount of
+    blood.
 
     Source:
         Emulation of the 3D ventricles: Regazzoni & Quarteroni (2021), Comput. Biol. Med.
@@ -89,10 +90,11 @@ class Emulator:
 
     def __init__(self, known: Sequence[Sequence[Sequence[float]]] = ()) -> None:
         self._extrapolation = Extrapolation()
-        #: State that a beat began with, and the estimate after it, of the beats so far.
+        #: Of the beats so far: state that it began with, estimate after it, and the blood that it
+        #: moved for good as a part of its stroke volume.
         self.known: list[list[list[float]]] = []
-        for begun, estimate in known:
-            self._next(np.array(begun), np.array(estimate))
+        for begun, estimate, moved in known:
+            self._next(np.array(begun), np.array(estimate), moved[0])
 
     def next_start(
         self, circulation: Circulation, begun: Vector, ended: Vector, trace: BeatTrace
@@ -112,12 +114,15 @@ class Emulator:
             TracedVentricle.of(trace.times, trace.volumes[:, k], trace.pressures[:, k])
             for k in (0, 1)
         )
-        dt = float(trace.times[-1] / len(trace.times))
-        estimate = limit_cycle(circulation.with_ventricles(lv, rv), ended, dt=dt).state
-        return self._next(begun, estimate)
+        emulated = circulation.with_ventricles(lv, rv)
+        estimate = limit_cycle(emulated, ended, dt=trace.times).state
+        moved = shifted_blood(circulation, begun, ended) / trace.stroke_volume
+        return self._next(begun, estimate, moved)
 
-    def _next(self, begun: Vector, estimate: Vector) -> Vector:
-        self.known.append([begun.tolist(), estimate.tolist()])
+    def _next(self, begun: Vector, estimate: Vector, moved: float) -> Vector:
+        if moved > 2.0 * min((known[2][0] for known in self.known), default=np.inf):
+            self._extrapolation, self.known = Extrapolation(), []
+        self.known.append([begun.tolist(), estimate.tolist(), [moved]])
         return self._extrapolation.next(begun, estimate)
 
 

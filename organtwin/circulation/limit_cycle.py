@@ -28,14 +28,25 @@ class LimitCycle:
     beats: int
 
 
-def beat(circulation: Circulation, y: Vector, dt: float = 1.0) -> Vector:
-    """States of one beat from its start to its end, in steps of about ``dt``, (steps + 1, n)."""
-    steps = round(circulation.period / dt)
+def beat(circulation: Circulation, y: Vector, dt: float | Vector = 1.0) -> Vector:
+    """States of one beat from its start to its end, (steps + 1, n).
+
+    Args:
+        circulation: Of elastances alone.
+        y: State at the start.
+        dt: Length of even steps (ms, about), or the ends of any steps since the beat began (ms),
+            the period last.
+    """
+    ends = _even(circulation.period, dt) if isinstance(dt, float) else dt
     states = [y]
-    for k in range(steps):
-        states.append(circulation.step(states[-1], k * circulation.period / steps,
-                                       circulation.period / steps)[0])  # fmt: skip
+    for t, end in zip([0.0, *ends[:-1]], ends, strict=True):
+        states.append(circulation.step(states[-1], t, end - t)[0])
     return np.array(states)
+
+
+def _even(period: float, dt: float) -> Vector:
+    steps = round(period / dt)
+    return np.linspace(period / steps, period, steps, dtype=np.float64)
 
 
 def beat_change(before: Vector, after: Vector) -> float:
@@ -80,7 +91,7 @@ def limit_cycle(
     circulation: Circulation,
     start: Vector,
     *,
-    dt: float = 1.0,
+    dt: float | Vector = 1.0,
     tolerance: float = 1e-6,
     most: int = 200,
 ) -> LimitCycle:
@@ -93,7 +104,7 @@ def limit_cycle(
     Args:
         circulation: Of elastances alone.
         start: State whose blood the limit cycle has.
-        dt: Time step (ms).
+        dt: Length of the time steps (ms), or their ends, see `beat`.
         tolerance: Of `beat_change`.
         most: Beats before giving up.
 

@@ -184,8 +184,8 @@ class Electromechanics:
     def refill(self, loop_state: Array, *, duration: float = 200.0) -> None:
         """Go on from another state of the circulation, between two beats.
 
-        The cavities are brought to its volumes as slowly as by `fill`; the cross-bridges of the
-        relaxed muscle do not notice.
+        The cavities are brought to its volumes as slowly as by `fill`; the cross-bridges keep the
+        tension that they have and do not notice the motion.
 
         Args:
             loop_state: State of the circulation.
@@ -195,6 +195,7 @@ class Electromechanics:
             SolverError: no equilibrium is found.
         """
         mechanics = self.mechanics
+        self.muscle.hold()
         start, end = mechanics.volumes(), loop_state[self.loop.ventricles]
 
         def inflate(share: float) -> Solution:

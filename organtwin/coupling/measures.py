@@ -79,12 +79,19 @@ class HeartScalars:
             "activated [%]": 100 * heart.ep.activated_fraction(),
             "calcium_mean [uM]": self._integral("calcium") / self._rest_volume,
             "active_tension_mean [kPa]": self._integral("tension") / self._rest_volume,
+            "volume_gap [mL]": self._gap() / ML,
             "tissue_volume [mL]": self._integral("volume") / ML,
             **(self._motion() if self._motion else {}),
             **{f"ecg_{lead} [mV]": v for lead, v in (self._leads() if self._leads else {}).items()},
             "newton": step.newton,
             "factorisations": step.factorisations,
         }
+
+    def _gap(self) -> float:
+        """Largest difference of a cavity's volume (mm³) from that of the circulation."""
+        heart = self.heart
+        between = heart.mechanics.volumes() - heart.loop_state[heart.loop.ventricles]
+        return float(np.abs(between).max())
 
     def _integral(self, name: str) -> float:
         return integral(self._forms[name])

@@ -107,6 +107,13 @@ class Muscle:
         self._Ta0.x.array[: Ta0.size] = Ta0
         self._K.x.array[: K.size] = K if stabilised and self.feedback.stretch_rate else 0.0
 
+    def hold(self) -> None:
+        """Keep the present tension, but for the overlap, while the tissue is moved slowly."""
+        h = self.model.overlap(self._stretch) if self.feedback.stretch else self._unstretched
+        per_overlap = np.divide(self.tension(), h, out=np.zeros_like(h), where=h > 0)
+        self._Ta0.x.array[: h.size] = per_overlap
+        self._K.x.array[:] = 0.0
+
     def finish(self, stretch: Array, dt: float) -> None:
         """Take over the stretch that the mechanics found."""
         change = stretch - self._stretch

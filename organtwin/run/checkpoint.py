@@ -56,7 +56,8 @@ class Checkpoint:
         self._process = process
         self._note = note
         self._places = places
-        self._turn = 0
+        # Never write over the files that a run may have to go on from.
+        self._turn = on_root(comm, lambda: _newest_turn(folder))
 
     def observe(self, t: float, step: Step) -> None:
         """Write the present state; collective."""
@@ -161,6 +162,13 @@ def _write_places(places: Places, file: Path) -> None:
 
 def _places_file(folder: Path, turn: int, rank: int) -> Path:
     return folder / f"places_{turn}_{rank}.npz"
+
+
+def _newest_turn(folder: Path) -> int:
+    try:
+        return int(json.loads((folder / "checkpoint.json").read_text(encoding="utf-8"))["turn"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0  # none, or damaged
 
 
 def _state_file(folder: Path, turn: int, rank: int) -> Path:

@@ -51,6 +51,7 @@ class Table:
         row: Gives the columns of the present state by their headings; collective.
         every: Interval (ms); 0 for each step.
         resume: Time (ms) that an interrupted run goes on from: earlier rows of the file are kept.
+        kept: Rows of that time itself that are kept, too.
     """
 
     def __init__(
@@ -60,9 +61,11 @@ class Table:
         row: Callable[[float, Step], Mapping[str, float]],
         every: float = 0.0,
         resume: float | None = None,
+        kept: int = 0,
     ) -> None:
         self.every = every
         self._comm = comm
+        self._kept = kept
         self._row = row
         self._path = path
         self._resume = resume
@@ -86,7 +89,9 @@ class Table:
             return []
         with self._path.open(newline="") as stream:
             rows = list(csv.reader(stream))[1:]
-        return [row for row in rows if float(row[0]) < self._resume - 1e-9]
+        before = sum(float(row[0]) < self._resume - 1e-9 for row in rows)
+        there = sum(float(row[0]) < self._resume + 1e-9 for row in rows)
+        return rows[: min(before + self._kept, there)]
 
     def close(self) -> None:
         """Close the file."""

@@ -15,6 +15,10 @@ from organtwin.units import ML, MMHG
 
 Array = NDArray[np.float64]
 STEP = 5.0
+EVEN = STEP * np.arange(1, 161)
+#: As a control of steps chooses them: short in contraction and relaxation, long elsewhere.
+UNEVEN = np.concatenate([np.arange(1, 121), np.arange(128, 257, 8), np.arange(258, 401, 2),
+                         np.arange(408, 801, 8)]).astype(float)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -33,21 +37,21 @@ class StiffeningHeart:
         p = self.a * (stretched - 1) + f * self.active * V / root
         return p, self.a * self.b * stretched + f * self.active / root**3
 
-    def beat(self, loop: Circulation, y: Array) -> tuple[Array, BeatTrace]:
-        steps, rows = round(loop.period / STEP), []
+    def beat(self, loop: Circulation, y: Array, ends: Array = EVEN) -> tuple[Array, BeatTrace]:
+        rows = []
         p = self.pressure(y[loop.ventricles], 0.0, loop.period)[0]
-        for k in range(steps):
+        for t, end in zip([0.0, *ends[:-1]], ends, strict=True):
             for _ in range(50):
-                new, slope = loop.step(y, k * STEP, STEP, p)
+                new, slope = loop.step(y, t, end - t, p)
                 V = new[loop.ventricles]
-                wall, stiffness = self.pressure(V, (k + 1) * STEP, loop.period)
+                wall, stiffness = self.pressure(V, end, loop.period)
                 if np.abs(p - wall).max() < 1e-11:
                     break
                 p = p - np.linalg.solve(np.eye(2) - stiffness[:, None] * slope, p - wall)
             y = new
             rows.append([*V, *p])
         table = np.array(rows)
-        return y, BeatTrace(STEP * np.arange(1, steps + 1), table[:, :2], table[:, 2:])
+        return y, BeatTrace(ends, table[:, :2], table[:, 2:])
 
 
 HEART = StiffeningHeart(
@@ -66,6 +70,17 @@ def test_an_emulated_beat_repeats_the_beat(loop: Circulation) -> None:
     emulated = beat(loop.with_ventricles(*ventricles), start, STEP)
     assert emulated[1:, loop.ventricles] == pytest.approx(trace.volumes, rel=1e-7)
     assert emulated[-1] == pytest.approx(end, rel=1e-6, abs=1e-4)
+
+
+def test_uneven_steps_lead_to_their_own_limit_cycle() -> None:
+    loop, emulator = ClosedLoop.regazzoni_2022(), Emulator()
+    y = limit_cycle(loop, loop.filled(loop.rest(), -200 * ML), dt=STEP).state
+    for _ in range(6):
+        begun = y
+        ended, trace = HEART.beat(loop, begun, UNEVEN)
+        moved = shifted_blood(loop, begun, ended) / trace.stroke_volume
+        y = emulator.next_start(loop, begun, ended, trace)
+    assert moved < 1e-3
 
 
 def test_few_beats_lead_to_the_limit_cycle_and_keep_the_blood() -> None:

@@ -79,6 +79,12 @@ def test_preload_that_the_circulation_has_not_is_refused(tmp_path, circulation, 
         load_case(written(tmp_path, f"[[protocol]]\nbeats = 1\n{change}\n", circulation))
 
 
+def test_a_rate_that_the_cells_cannot_follow_is_refused(tmp_path):
+    file = written(tmp_path, '[[protocol]]\nbeats = 1\nheart_rate = "90 / min"\n')
+    with pytest.raises(InputError, match="eikonal"):
+        load_case(file, ["electrophysiology.model=eikonal"])
+
+
 def test_a_process_goes_by_its_own_clock():
     class Seen:
         state: dict = {}

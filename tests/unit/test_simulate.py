@@ -79,6 +79,26 @@ def test_a_run_that_goes_on_takes_the_steps_of_the_first():
     assert each.times == [4.0, 6.0, 8.0, 9.0]
 
 
+def test_rows_at_the_time_of_resuming_are_written_anew_but_for_those_kept(tmp_path):
+    file = tmp_path / "t.csv"
+    for resume, kept, rows in ((None, 0, [0, 1, 2]), (2.0, 1, [0, 1, 2, 2]), (2.0, 1, [0, 1, 2, 2]),
+                               (2.0, 0, [0, 1, 2]), (1.0, 0, [0, 1, 2])):  # fmt: skip
+        table = Table(COMM, file, lambda t, step: {"t [ms]": t}, resume=resume, kept=kept)
+        for t in np.arange(resume or 0.0, 3.0):
+            table.observe(float(t), Step(t, t))
+        table.close()
+        assert read_table(file)["t [ms]"].tolist() == rows
+
+
+def test_a_new_checkpoint_leaves_the_files_of_the_last_one(tmp_path):
+    process = Decay()
+    for y in (1.0, 2.0):
+        process.y[:] = y
+        Checkpoint(COMM, tmp_path, process, 1.0, dict).observe(y, Step(y, y))
+    saved = {float(np.load(file)["y"][0]) for file in tmp_path.glob("state_*.npz")}
+    assert saved == {1.0, 2.0}
+
+
 def test_failure_keeps_the_state_and_says_where():
     process, saved = Decay(longest=0.01, since=2.0), []
     with pytest.raises(SolverError, match=r"t = 2 to .*NEWTON_STALLED"):
