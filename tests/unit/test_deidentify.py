@@ -38,7 +38,7 @@ STUDY, SERIES, FRAME = "1.2.3.4.1", "1.2.3.4.2", "1.2.3.4.3"
 SECRETS = (
     "Kowalczyk", "Zbigniew", "PID-77120", "19330527", "20190311", "20190402", "General Hospital",
     "Wilhelmine", "ACC90817", "1.2.3.4", "WORKSTATION7", "left by the vendor", "ward 12", "secret",
-    "seen by", "Main Street", "STATION-AE", "Clinic", "5793",
+    "seen by", "Main Street", "STATION-AE", "Clinic", "5793-03",
 )  # fmt: skip
 
 
