@@ -25,6 +25,7 @@ from organtwin.electrophysiology.reaction_diffusion import NOT_ACTIVATED, TimeSt
 from organtwin.errors import InputError
 from organtwin.mesh.domain import cellwise_vectors
 from organtwin.run.checkpoint import Checkpoint
+from organtwin.run.result import Beat
 from organtwin.verify.geometry import box
 
 COMM = MPI.COMM_SELF
@@ -221,7 +222,7 @@ def test_corrected_qt_is_among_the_results(tmp_path):
         tmp_path / "scalars.csv", rows, delimiter=",",
         header="t [ms],ecg_I [mV],ecg_II [mV]", comments="",
     )  # fmt: skip
-    found = ecg_results(tmp_path, 800.0)
+    found = ecg_results(tmp_path, Beat(0.0, 800.0))
     assert found["qtc_fridericia"][0] == pytest.approx(found["qt_interval"][0] / 0.8 ** (1 / 3))
 
 
