@@ -386,7 +386,8 @@ def _write(
         gap = float(scalars["volume_gap [mL]"].max()) * ML
         results["tissue_volume_change"] = (change, "%")
         results["blood_volume_drift"] = (drift / ML, "mL")
-        results["mass_balance"] = ((abs(drift) + gap) / stroke, "1")
+        results["mass_balance"] = (abs(drift) / stroke, "1")
+        results["cavity_volume_gap"] = (gap / stroke, "1")
         results["moved_blood"] = (100 * course.beats[-1]["moved"], "%")
         decisions = [*course.decisions, *_limit_cycles(case, course), *told]
         content = {"results": results, "solver": cost, "decisions": decisions}
