@@ -194,4 +194,5 @@ def test_a_protocol_killed_in_its_second_phase_and_resumed_tells_the_same(tmp_pa
     one, other = (read_table(out / "scalars.csv") for out in (whole, stopped))
     assert one["t [ms]"][-1] == 650.0
     for name in ("V_lv [mL]", "p_lv [mmHg]", "V_rv [mL]", "p_ar_sys [mmHg]"):
-        np.testing.assert_allclose(other[name], one[name], rtol=1e-8)
+        scale = np.abs(one[name]).max()
+        np.testing.assert_allclose(other[name], one[name], rtol=0.0, atol=1e-8 * scale)
