@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from organtwin.circulation.elements import BLOOD_DENSITY
-from organtwin.circulation.network import ClosedLoop
+from organtwin.circulation.network import CHAMBERS, ClosedLoop
 
 type Array = NDArray[np.float64]
 
@@ -18,7 +18,6 @@ _ACCURACY = 1e-9
 _MOST_ITERATIONS = 30
 #: Earlier beats that an extrapolation looks at.
 _MEMORY = 6
-_CHAMBERS = ("la", "lv", "ra", "rv")
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ class _Stepper:
         R = np.einsum("mke,mepq->kmpq", share, rates)
         dt = np.array([loop.period / steps for loop in loops])[:, None, None]
         G = np.linalg.inv(np.eye(12) - dt * R[..., :12])
-        V0 = np.array([[getattr(loop, name).V0 for name in _CHAMBERS] for loop in loops])
+        V0 = np.array([[getattr(loop, name).V0 for name in CHAMBERS] for loop in loops])
         return cls(
             G, dt[..., 0] * R[..., 14], G @ (dt * B), D[..., :12], D[..., 14], E, V0,
             _Valves.of(loops),
@@ -188,7 +187,7 @@ def _affine(loop: ClosedLoop) -> tuple[Array, Array, Array]:
     def at(*elastances: float) -> tuple[Array, Array, Array]:
         chambers = {
             name: replace(getattr(loop, name), E_A=0.0, E_B=E)
-            for name, E in zip(_CHAMBERS, elastances, strict=True)
+            for name, E in zip(CHAMBERS, elastances, strict=True)
         }
         rows = replace(loop, **chambers).rows(0.0, given=False)
         none = rows.rates(np.zeros((4, 15)))
@@ -214,7 +213,7 @@ def _elastances(loops: Sequence[ClosedLoop], steps: int) -> Array:
     """
 
     def each(name: str) -> Array:
-        return np.array([[getattr(getattr(x, c), name) for c in _CHAMBERS] for x in loops])
+        return np.array([[getattr(getattr(x, c), name) for c in CHAMBERS] for x in loops])
 
     period = np.array([loop.period for loop in loops])[:, None]
     t = np.linspace(0.0, 1.0, steps + 1)[None, :, None] * period[:, None]

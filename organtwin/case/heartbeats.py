@@ -141,13 +141,11 @@ def solve_heart(
     def tell(now: float) -> None:
         progress(0.1 + 0.9 * now / case.duration, words(now))
 
-    resume = t if t > 0 else None
     for number in range(course.phase, len(every)):
         if number > course.phase:
             assembly = _changed(assembly, every, number, course, t, (domain, cell, sigma))
         run = _Run(every[number], assembly, course, directory, folder, statistics, tell)
-        t = run.beat(t, resume)
-        resume = t
+        t = run.beats(t)
     _write(case, assembly, course, statistics, told, directory, folder)
 
 
@@ -212,12 +210,11 @@ class _Run:
     statistics: Statistics
     tell: Callable[[float], None]
 
-    def beat(self, t: float, resume: float | None) -> float:
+    def beats(self, t: float) -> float:
         """Let the heart beat from ``t`` (ms) to the end of the phase, and tell when that is.
 
         Args:
             t: Within the phase, or its start.
-            resume: ``t``, when the files have earlier times to keep.
         """
         case, course, heart = self.phase.case, self.course, self.assembly.heart
         comm, process = self.assembly.domain.comm, OnClock(heart, course.clock)
@@ -230,8 +227,9 @@ class _Run:
         step = period / max(1, round(period / shortest))
         before = sum(beat["phase"] == course.phase for beat in course.beats)
         with ExitStack() as closing:
-            table, fields = _observers(self.phase.case, self.assembly, self.directory, resume,
-                                       course.clock, closing)  # fmt: skip
+            table, fields = _observers(
+                case, self.assembly, self.directory, t, course.clock, closing
+            )
             for observer in (table, *fields, checkpoint):
                 observer.observe(t, Step(t, t))
             for number in range(before, self.phase.beats):
@@ -251,19 +249,19 @@ class _Run:
                         wanted=(lambda: heart.wanted_step) if heart.steps else None,
                     )  # fmt: skip
                 t = beat.end
-                if self._close(beat):
+                trace = self._trace(beat)
+                if self._close(beat, trace):
                     break
                 if self.phase.limit_cycle is not None and number + 1 < self.phase.beats:
-                    self._lead_on(beat)
+                    self._lead_on(trace)
                     table.observe(t, Step(t, t))
                 course.begun = heart.loop_state.tolist()
         return t
 
-    def _close(self, beat: Beat) -> bool:
+    def _close(self, beat: Beat, trace: BeatTrace) -> bool:
         """Note what the beat did; whether it was one of the limit cycle."""
         heart, begun = self.assembly.heart, np.array(self.course.begun)
-        stroke = self._trace(beat).stroke_volume
-        moved = shifted_blood(heart.loop, begun, heart.loop_state) / stroke
+        moved = shifted_blood(heart.loop, begun, heart.loop_state) / trace.stroke_volume
         self.course.beats.append(
             {
                 "phase": self.course.phase,
@@ -275,16 +273,14 @@ class _Run:
         logger.info("beat to %g ms: %.2g %% of its stroke moved for good", beat.end, 100 * moved)
         return self.phase.limit_cycle is not None and moved <= self.phase.limit_cycle
 
-    def _lead_on(self, beat: Beat) -> None:
+    def _lead_on(self, trace: BeatTrace) -> None:
         """Take the circulation to where the emulated heart has its limit cycle, if that works."""
         heart, course = self.assembly.heart, self.course
         emulator = Emulator(course.known)
         before = {name: values.copy() for name, values in heart.state.items()}
         try:
             heart.refill(
-                emulator.next_start(
-                    heart.loop, np.array(course.begun), heart.loop_state, self._trace(beat)
-                )
+                emulator.next_start(heart.loop, np.array(course.begun), heart.loop_state, trace)
             )
         except SolverError as error:
             logger.info("the next beat goes on from this one: %s", error)
@@ -313,11 +309,12 @@ def _observers(
     case: Case,
     assembly: build.Assembly,
     directory: Path,
-    resume: float | None,
+    t: float,
     begun: float,
     closing: ExitStack,
 ) -> tuple[Table, list[Observer]]:
-    """The table of numbers, and who writes the fields."""
+    """The table of numbers, and who writes the fields; what they have from before ``t`` stays."""
+    resume = t if t > 0 else None
     heart, domain, fine = assembly.heart, assembly.domain, assembly.electrical.domain
     every, directions = case.output.field_interval, assembly.coarse_fibres
     scalars = HeartScalars(heart, assembly.electrical.leads, assembly.motion, begun)
@@ -326,7 +323,7 @@ def _observers(
         {"region": region_field(domain)},
     )  # fmt: skip
     # The row that ends the phase before stays beside the one that begins this phase.
-    kept = int(resume is not None and abs(resume - begun) < 1e-6)
+    kept = int(t > 0 and abs(t - begun) < 1e-6)
     table = Table(domain.comm, directory / "scalars.csv", scalars, resume=resume, kept=kept)
     closing.callback(table.close)
     observers: list[Observer] = []
