@@ -32,7 +32,8 @@ class RisingCalcium:
     """Calcium (µM) that rises everywhere alike, in place of an electrophysiology."""
 
     def __init__(self, domain: Domain) -> None:
-        self.v = fem.Function(fem.functionspace(refine(domain).fine.mesh, ("P", 1)))
+        self.refinement = refine(domain)
+        self.v = fem.Function(fem.functionspace(self.refinement.fine.mesh, ("P", 1)))
         self.calcium = np.full_like(self.v.x.array, 0.1)
         self.state = {"calcium": self.calcium}
 
@@ -80,5 +81,6 @@ def heart(
     mechanics, muscle, passive = contracting_ventricles(
         domain, directions, tissue, formulation=formulation, reference=reference
     )
-    loop = ClosedLoop.regazzoni_2022(800.0)
-    return Electromechanics(RisingCalcium(domain), mechanics, muscle, loop, loop.rest()), passive
+    loop, ep = ClosedLoop.regazzoni_2022(800.0), RisingCalcium(domain)
+    beating = Electromechanics(ep, mechanics, muscle, loop, loop.rest(), refinement=ep.refinement)
+    return beating, passive

@@ -16,12 +16,14 @@ DEMOS = Path(__file__).parents[1] / "demos"
     ("script", "result"),
     [
         ("heartbeat/heartbeat.py", "ejection fraction"),
+        ("healthy_heart/healthy_heart.py", "LV ejection fraction"),
         ("ecg_twelve_lead/ecg_twelve_lead.py", "qrs duration"),
         ("ventricular_tachycardia/ventricular_tachycardia.py", "tachycardia"),
         ("atrial_fibrillation_drug/atrial_fibrillation_drug.py", "wave fronts"),
         ("inflate_ventricle/inflate_ventricle.py", "left ventricle"),
         ("aorta_tube/aorta_tube.py", "inner radius"),
         ("calibration/calibration.py", "volume curve"),
+        ("cine_patient/cine_patient.py", "volume curve"),
         ("load_and_rate/load_and_rate.py", "stroke volume"),
     ],
 )

@@ -239,6 +239,7 @@ def purkinje_tree(
     up = coordinates.axis.direction
 
     def work() -> Tree:
+        """Branches of each side, joined at the bundle of His, on one rank."""
         sides = {}
         for name, growth in wanted.items():
             triangles = surfaces[name]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ def write_results(
     courses: Sequence[Course],
     runner: Runner,
     sensitivity: Sensitivity | None,
+    checks: Sequence[Mapping[str, float]] = (),
 ) -> Path:
     """Write ``calibration.json`` and tables.
 
@@ -56,6 +57,7 @@ def write_results(
         "curves": curve_misfits(posterior),
         "unidentified": list(unidentified(posterior)),
         "sensitivity": None if sensitivity is None else _sobol(sensitivity, posterior),
+        "checks": [dict(check) for check in checks],
         "members": len(posterior.posterior),
         "computed": runner.computed,
         "reused": runner.reused,
@@ -99,6 +101,9 @@ def prediction_rows(posterior: Posterior) -> list[dict[str, Any]]:
                 "measured": one.quantity.in_clinic(one.value),
                 "error": one.quantity.in_clinic(one.standard_error),
                 "predicted": mean, "low": low, "high": high,
+                "full_model": None
+                if posterior.checked is None
+                else one.quantity.in_clinic(float(posterior.checked[k])),
                 "misfit": float(misfits[k]), "held_out": one.held_out, "source": one.source,
             }
         )  # fmt: skip
@@ -111,7 +116,7 @@ def curve_misfits(posterior: Posterior) -> dict[str, float]:
     Of a ventricle's volume the range is its stroke volume.
     """
     misfits = {}
-    residual = posterior.predicted.mean(axis=0) - posterior.observations.values
+    residual = posterior.best - posterior.observations.values
     names = [o.name for o in posterior.observations.all]
     for name in dict.fromkeys(o.name for o in posterior.observations.all if o.time is not None):
         own = np.array([other == name for other in names])

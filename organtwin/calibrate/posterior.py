@@ -26,6 +26,8 @@ class Posterior:
         observations: What was measured.
         prior, posterior: In standard normal coordinates, (members, parameters).
         predicted_before, predicted: Of both, (members, observations).
+        checked: What the full model predicts in the middle of the posterior, (observations,), where
+            ensembles were computed by an emulator of it.
     """
 
     parameters: tuple[Parameter, ...]
@@ -34,6 +36,17 @@ class Posterior:
     posterior: Matrix
     predicted_before: Matrix
     predicted: Matrix
+    checked: Vector | None = None
+
+    @property
+    def middle(self) -> Vector:
+        """Values of the parameters at the mean of the posterior, (parameters,)."""
+        return values_of(self.parameters, self.posterior.mean(axis=0, keepdims=True))[0]
+
+    @property
+    def best(self) -> Vector:
+        """What is predicted: by the full model if it was run, else the ensemble's mean."""
+        return self.predicted.mean(axis=0) if self.checked is None else self.checked
 
     def intervals(self, *, before: bool = False) -> Matrix:
         """Lower end, middle and upper end of the 95 % intervals, (parameters, 3).
@@ -65,7 +78,7 @@ class Posterior:
     def misfits(self) -> Vector:
         """(predicted − measured) / √(variance of prediction + of measurement), (observations,)."""
         spread = np.hypot(self.predicted.std(axis=0, ddof=1), self.observations.standard_errors)
-        return np.asarray((self.predicted.mean(axis=0) - self.observations.values) / spread)
+        return np.asarray((self.best - self.observations.values) / spread)
 
     @property
     def chi_square(self) -> float:
@@ -74,7 +87,7 @@ class Posterior:
         At most about 1 if the model and the errors are right.
         """
         used = self.observations.is_used
-        residual = self.predicted.mean(axis=0) - self.observations.values
+        residual = self.best - self.observations.values
         return float(np.mean((residual / self.observations.standard_errors)[used] ** 2))
 
     @property

@@ -57,6 +57,9 @@ _ALL = [
         ("rv_ejection_fraction", "RV ejection fraction", ()),
         ("lv_longitudinal_strain", "LV longitudinal strain", ()),
         ("lv_circumferential_strain", "LV circumferential strain", ()),
+        ("lv_endocardial_longitudinal_strain", "LV endocardial longitudinal strain", ()),
+        ("lv_endocardial_circumferential_strain", "LV endocardial circumferential strain", ()),
+        ("rv_longitudinal_strain", "RV free-wall longitudinal strain", ()),
     ),
     *_of(
         "kPa", "mmHg",

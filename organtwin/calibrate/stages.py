@@ -42,7 +42,7 @@ STAGES = (
         (
             "lv.passive_elastance", "lv.unloaded_volume", "rv.passive_elastance",
             "rv.unloaded_volume", "circulation.blood_volume", "circulation.extra_volume",
-            "mechanics.passive.", "mechanics.image_pressure.",
+            "mechanics.passive.", "mechanics.passive_stiffness", "mechanics.image_pressure.",
         ),
         (
             "lv_unloaded_volume", "lv_end_diastolic_volume", "rv_end_diastolic_volume",
@@ -67,12 +67,14 @@ STAGES = (
         (
             "lv.active_elastance", "rv.active_elastance", "lv.contraction_time",
             "rv.contraction_time", "lv.relaxation_time", "rv.relaxation_time",
-            "activation.delay", "mechanics.active.",
+            "activation.delay", "mechanics.active.", "mechanics.contractility",
         ),
         (
             "lv_end_systolic_volume", "rv_end_systolic_volume", "lv_ejection_fraction",
             "rv_ejection_fraction", "lv_peak_pressure", "rv_peak_pressure", "lv_volume",
             "rv_volume", "lv_pressure", "lv_longitudinal_strain", "lv_circumferential_strain",
+            "lv_endocardial_longitudinal_strain", "lv_endocardial_circumferential_strain",
+            "rv_longitudinal_strain",
         ),
     ),
     Stage(

@@ -1,4 +1,4 @@
-"""Observations from WFDB records (PhysioNet): arterial pressure and heart rate, beat by beat."""
+"""Observations from WFDB records (PhysioNet): arterial pressure and ECG, beat by beat."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from scipy.signal import find_peaks
 
 from organtwin.calibrate.observations import Observation, Observations
+from organtwin.calibrate.qrs_complexes import DEVIATION, SLOWEST, qrs_durations
 from organtwin.errors import InputError, SetupError
 from organtwin.units import MMHG
 
 type Vector = NDArray[np.float64]
+type Column = tuple[str, str, Vector]
 
 #: Names that arterial pressure has in records.
 PRESSURES = ("ABP", "ART", "AO", "AOBP", "P", "BP")
@@ -30,7 +32,13 @@ _PRESSURE = (5.0, 300.0)
 _FEWEST = 8
 #: Share of the record that the beats found in a lead must fill.
 _FILLED = 0.8
-_POTENTIALS = ("mv", "uv", "v")
+#: mV per unit of potentials, and beginnings of names of those that are no ECG.
+_POTENTIALS = {"mv": 1.0, "uv": 1e-3, "v": 1e3}
+_NO_ECG = ("RESP", "PLETH", "PPG", "EEG", "EMG", "EOG", "GSR")
+#: Annotators that mark where waves begin and end: cardiologists, then programs.
+ANNOTATORS = ("q1c", "q2c", "qt1", "qt2", "man", "atr", "pu", "pu0", "pu1")
+#: Symbols of beats (WFDB Applications Guide, annotation codes).
+_BEATS = frozenset("NLRBAaJSVrFejnE/fQ?")
 
 
 @dataclass(frozen=True)
@@ -49,7 +57,7 @@ class Pulses:
 
 
 def read_wfdb(path: str | Path) -> Observations:
-    """Pressures and heart rate of a WFDB record, as means over its beats.
+    """Pressures, heart rate and ECG intervals of a WFDB record, as means over its beats.
 
     Of the first arterial pressure in mmHg the systolic, diastolic and mean pressure; of the first
     ECG lead whose QRS complexes are found throughout, or else of the pressure, the heart rate.
@@ -57,12 +65,19 @@ def read_wfdb(path: str | Path) -> Observations:
     σ √((1 + ρ) / (1 − ρ) / n) with the correlation ρ of neighbours. It says how well the mean is
     known, not how well the transducer was calibrated.
 
+    QRS duration and QT interval are those of annotations beside the record, if there are any with
+    boundaries of waves (`ANNOTATORS`). Else the QRS duration is measured in all leads together
+    (`qrs_durations`) if there are 240 samples per second; its error is that of the mean and, added
+    in squares, the deviation of that method from cardiologists. The end of the T wave is not
+    looked for: the tangent at its steepest descent was more than 50 ms from the cardiologists'
+    mark in 12 of 99 records of the QT Database.
+
     Args:
         path: Header (``.hea``), or the record without its ending.
 
     Raises:
         SetupError: the package wfdb is missing.
-        InputError: the record can't be read, or shows neither.
+        InputError: the record or its annotations can't be read, or nothing is found in it.
     """
     wfdb = _library()
     stem = (
@@ -77,7 +92,7 @@ def read_wfdb(path: str | Path) -> Observations:
     rate, signals = float(record.fs), np.asarray(record.p_signal, dtype=np.float64)
     columns = list(zip(record.sig_name, record.units, signals.T, strict=True))
     pressure = next((c for c in columns if _is_pressure(c[0], c[1])), None)
-    leads = [c for c in columns if c[1].lower() in _POTENTIALS and "resp" not in c[0].lower()]
+    leads = [c for c in columns if _is_lead(c[0], c[1])]
     found: list[Observation] = []
     place = f"{stem.name}.hea"
     if pressure is not None:
@@ -85,11 +100,13 @@ def read_wfdb(path: str | Path) -> Observations:
         for name in ("systolic", "diastolic", "mean"):
             values = getattr(beats, name)
             found.append(_mean(f"arterial_{name}_pressure", values, f"{place}, {pressure[0]}"))
-    lengths, source = _lengths(wfdb, leads, rate)
+    complexes, source = _complexes(wfdb, leads, rate)
+    lengths = _lengths(complexes, rate)
     if len(lengths) < _FEWEST and pressure is not None:
         lengths, source = beats.length, pressure[0]
     if len(lengths) >= _FEWEST:
         found.append(_mean("heart_rate", 1.0 / lengths, f"{place}, {source}"))
+    found += _marked(wfdb, stem, rate) or _measured(leads, rate, complexes, place)
     if not found:
         raise InputError(
             place,
@@ -160,20 +177,94 @@ def _is_pressure(name: str, unit: str) -> bool:
     return unit.lower() == "mmhg" and name.upper().split()[0] in PRESSURES
 
 
-def _lengths(
-    wfdb: Any, leads: Sequence[tuple[str, str, Vector]], rate: float
-) -> tuple[Vector, str]:
-    """Times between QRS complexes (ms), of the first lead whose beats fill most of the record."""
+def _is_lead(name: str, unit: str) -> bool:
+    return unit.lower() in _POTENTIALS and not name.upper().startswith(_NO_ECG)
+
+
+def _complexes(wfdb: Any, leads: Sequence[Column], rate: float) -> tuple[NDArray[np.int64], str]:
+    """Samples of QRS complexes, of the first lead whose beats fill most of the record."""
     detect: Callable[..., NDArray[np.int64]] = wfdb.processing.xqrs_detect
     for name, _, lead in leads:
+        if not np.isfinite(lead).any():
+            continue
         signal = np.where(np.isfinite(lead), lead, np.nanmedian(lead))
         with redirect_stdout(io.StringIO()):
-            found = detect(sig=signal, fs=rate, verbose=False)
-        lengths = 1000.0 * np.diff(found) / rate
-        lengths = lengths[(lengths >= _BEAT[0]) & (lengths <= _BEAT[1])]
+            found = np.asarray(detect(sig=signal, fs=rate, verbose=False), dtype=np.int64)
+        lengths = _lengths(found, rate)
         if len(lengths) >= _FEWEST and lengths.sum() >= _FILLED * 1000.0 * len(signal) / rate:
-            return np.asarray(lengths), name
-    return np.empty(0), ""
+            return found, name
+    return np.empty(0, dtype=np.int64), ""
+
+
+def _lengths(complexes: NDArray[np.int64], rate: float) -> Vector:
+    """Likely times (ms) between QRS complexes."""
+    lengths = 1000.0 * np.diff(complexes) / rate
+    return np.asarray(lengths[(lengths >= _BEAT[0]) & (lengths <= _BEAT[1])])
+
+
+def _measured(
+    leads: Sequence[Column], rate: float, complexes: NDArray[np.int64], place: str
+) -> list[Observation]:
+    """QRS duration from the leads, if they show it."""
+    if rate < SLOWEST or not len(complexes):
+        return []
+    # A lead that is missing for long would take its beats from the others.
+    used = [lead for lead in leads if np.isfinite(lead[2]).mean() >= _FILLED]
+    together = np.stack([x * _POTENTIALS[unit.lower()] for _, unit, x in used], axis=1)
+    found = qrs_durations(together, rate, complexes)
+    if not len(found):
+        return []
+    error = float(np.hypot(mean_error(found), DEVIATION))
+    source = f"{place}, {len(used)} leads, {len(found)} means of beats"
+    return [Observation("qrs_duration", float(found.mean()), error, source=source)]
+
+
+def _marked(wfdb: Any, stem: Path, rate: float) -> list[Observation]:
+    """QRS duration and QT interval of the first annotations that bound waves."""
+    for annotator in ANNOTATORS:
+        file = Path(f"{stem}.{annotator}")
+        if not file.is_file():
+            continue
+        try:
+            marks = wfdb.rdann(str(stem), annotator)
+        except Exception as error:  # the library lets errors of all kinds through
+            raise InputError(
+                file.name, f"can't be read as WFDB annotations ({error}).", "Take it away."
+            ) from None
+        samples = np.asarray(marks.sample, dtype=np.float64)
+        found = boundaries(1000.0 * samples / rate, marks.symbol)
+        named = zip(("qrs_duration", "qt_interval"), found, strict=True)
+        observed = [_mean(name, x, file.name) for name, x in named if len(x) >= _FEWEST]
+        if observed:
+            return observed
+    return []
+
+
+def boundaries(times: Vector, symbols: Sequence[str]) -> tuple[Vector, Vector]:
+    """QRS durations and QT intervals (ms) of annotated waves.
+
+    A complex is a beat with ``(`` right before and ``)`` right after it; its T wave ends at the
+    ``)`` after the ``t`` that follows before the next beat.
+
+    Args:
+        times: Of the annotations (ms), increasing.
+        symbols: Theirs.
+
+    >>> found = boundaries(np.arange(7.0) * 50, ["(", "N", ")", "(", "t", ")", "p"])
+    >>> [values.tolist() for values in found]
+    [[100.0], [250.0]]
+    """
+    durations, intervals = [], []
+    marks = "".join(symbol if len(symbol) == 1 else "+" for symbol in symbols)
+    for k in range(1, len(marks) - 1):
+        if marks[k] not in _BEATS or marks[k - 1] != "(" or marks[k + 1] != ")":
+            continue
+        durations.append(times[k + 1] - times[k - 1])
+        rest = next((n for n in range(k + 2, len(marks)) if marks[n] in _BEATS), len(marks))
+        end = marks.find("t)", k + 2, rest)
+        if end >= 0:
+            intervals.append(times[end + 1] - times[k - 1])
+    return np.array(durations), np.array(intervals)
 
 
 def _library() -> Any:

@@ -97,6 +97,7 @@ def solve_electrical(
     activity = write_activity(directory, heart)
 
     def record() -> None:
+        """Results and cost, on one rank."""
         results = {**activity, **ecg_results(directory, Beat(0.0, case.circulation.cycle_length))}
         content = {
             "results": results,

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from organtwin.case.schema_circulation import (
     Arteries,
+    Atrium,
     Circulation,
     ClosedCirculation,
     HeartValve,
@@ -15,7 +16,7 @@ from organtwin.case.schema_circulation import (
     ValveName,
 )
 from organtwin.circulation import stepping
-from organtwin.circulation.elements import Valves, Windkessel
+from organtwin.circulation.elements import Chamber, Valves, Windkessel
 from organtwin.circulation.limit_cycle import beat, limit_cycle
 from organtwin.circulation.network import ClosedLoop
 from organtwin.circulation.open_loop import OpenLoop
@@ -26,7 +27,7 @@ def circulation(section: Circulation) -> stepping.Circulation:
     """Circulation of a case, at the size of the adult heart of its source."""
     if isinstance(section, OpenCirculation):
         return _open(section)
-    return _closed(section)
+    return closed_loop(section)
 
 
 def warmed_up(section: Circulation, loop: stepping.Circulation) -> tuple[Vector, str]:
@@ -49,16 +50,33 @@ def warmed_up(section: Circulation, loop: stepping.Circulation) -> tuple[Vector,
     return y, f"The circulation ran {section.warm_up_beats} beats by itself before."
 
 
-def _closed(section: ClosedCirculation) -> ClosedLoop:
+def closed_loop(section: ClosedCirculation) -> ClosedLoop:
+    """Closed loop of a case, at the size of the adult heart of its source."""
     loop = ClosedLoop.regazzoni_2022(section.cycle_length)
     systemic = replace(
-        loop.systemic, R_ar=section.systemic_resistance, C_ar=section.systemic_compliance
+        loop.systemic,
+        R_ar=section.systemic_resistance,
+        C_ar=section.systemic_compliance,
+        R_ven=section.systemic_venous_resistance,
     )
     pulmonary = replace(
         loop.pulmonary, R_ar=section.pulmonary_resistance, C_ar=section.pulmonary_compliance
     )
-    valves = _valves(section.valves, loop.valves)
-    return replace(loop, valves=valves, systemic=systemic, pulmonary=pulmonary)
+    return replace(
+        loop,
+        la=_atrium(section.left_atrium),
+        ra=_atrium(section.right_atrium),
+        valves=_valves(section.valves, loop.valves),
+        systemic=systemic,
+        pulmonary=pulmonary,
+    )
+
+
+def _atrium(section: Atrium) -> Chamber:
+    return Chamber(
+        section.active_elastance, section.passive_elastance, section.contraction_onset,
+        section.contraction_time, section.relaxation_time, section.unloaded_volume,
+    )  # fmt: skip
 
 
 def _open(section: OpenCirculation) -> OpenLoop:
@@ -82,7 +100,10 @@ def _windkessel(section: Arteries) -> Windkessel:
 def _valves(sections: Mapping[ValveName, HeartValve], healthy: Valves) -> Valves:
     diseased = {
         name: replace(
-            getattr(healthy, name), area=section.area or math.inf, leak_area=section.leak_area
+            getattr(healthy, name),
+            R_open=section.resistance,
+            area=section.area or math.inf,
+            leak_area=section.leak_area,
         )
         for name, section in sections.items()
     }

@@ -14,7 +14,8 @@ from organtwin.case import schema_tension
 from organtwin.case.blood import circulation
 from organtwin.case.electrical import Electrical, electrical
 from organtwin.case.infarcts import ill
-from organtwin.case.schema import Case, PassiveLaw
+from organtwin.case.schema import Case
+from organtwin.case.schema_passive import PassiveLaw
 from organtwin.cells.model import CellModel
 from organtwin.cells.pacing import PacedCell
 from organtwin.cells.prescribed_tension import CurveTension
@@ -199,14 +200,20 @@ def electrical_feedback(case: Case) -> Feedback:
     return Feedback(
         None if current is None else StretchActivatedCurrent(**current.model_dump()),
         conduction=section.conduction,
+        tolerance=section.conduction_tolerance,
     )
 
 
 def steps(case: Case) -> Steps | None:
     """Control of the mechanical steps of the case, None if they are fixed."""
-    if case.mechanics.steps == "fixed":
+    section = case.mechanics
+    if section.steps == "fixed":
         return None
-    return Steps(case.mechanics.time_step / 4, 4 * case.mechanics.time_step)
+    errors = section.step_error
+    return Steps(
+        section.time_step / 4, 4 * section.time_step,
+        displacement=errors.displacement, pressure=errors.pressure,
+    )  # fmt: skip
 
 
 def passive_law(section: PassiveLaw) -> Material:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import shutil
 import time
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from mpi4py import MPI
@@ -21,13 +23,16 @@ from organtwin.calibrate.parameters import LogNormal, Normal, Parameter, Prior, 
 from organtwin.calibrate.posterior import Posterior
 from organtwin.calibrate.quantities import known
 from organtwin.calibrate.sensitivity import Sensitivity, sobol
-from organtwin.calibrate.smoother import Smoother
+from organtwin.calibrate.smoother import Course, Smoother
 from organtwin.calibrate.stages import calibrate, stages
 from organtwin.calibrate.wfdb_records import read_wfdb
+from organtwin.case.case_emulator import Check, EmulatedHeart, check
 from organtwin.case.case_model import CaseModel
+from organtwin.case.load import load_case
 from organtwin.case.manifest import Manifest, recording
 from organtwin.case.reporting import report
 from organtwin.case.schema_calibration import (
+    Calibration,
     CalibrationCase,
     KlotzPrior,
     LogNormalPrior,
@@ -150,6 +155,8 @@ def _prepared(
     section = case.calibration
     if section.case is not None:
         model = CaseModel(section.case, names, observations, out / "members")
+        if section.emulator is not None:
+            check(load_case(section.case), names)
         model.prepare()
         return parameters, model
     given = {
@@ -176,22 +183,49 @@ def _heart_rate(
 def _calibrate(
     case: CalibrationCase, model: Model, runner: Runner, out: Path, manifest: Manifest
 ) -> tuple[Posterior, Sensitivity | None]:
-    section, observations = case.calibration, model.observations
-    start = time.perf_counter()
-    sensitivity: Sensitivity | None = None
-    if samples := section.sensitivity.samples:
-        logger.info("Sensitivity: %d runs over the priors.", samples * (len(runner.parameters) + 2))
-        sensitivity = sobol(runner, observations.keys, samples, section.smoother.seed)
-        _note(manifest, "sensitivity", start)
+    section = case.calibration
+    checks: list[Check] = []
+    if section.emulator is not None and isinstance(model, CaseModel):
         start = time.perf_counter()
-    number = section.smoother.assimilations
+        heart = EmulatedHeart(model, runner, section.emulator)
+        heart.learn(section.smoother.seed)
+        _note(manifest, "runs_of_the_3d_heart", start)
+        runner = heart.emulated_runner()
+        sensitivity = _sensitivity(section, runner, manifest)
+        for _ in range(section.emulator.rounds):
+            posterior, courses = _smoothed(section, runner, manifest)
+            posterior, found = heart.check(posterior)
+            checks.append(found)
+            if found.discrepancy <= section.emulator.discrepancy:
+                break
+            runner = heart.emulated_runner()
+    else:
+        sensitivity = _sensitivity(section, runner, manifest)
+        posterior, courses = _smoothed(section, runner, manifest)
+    manifest.add_results(_results(posterior, runner, checks))
+    write_results(out, posterior, courses, runner, sensitivity, [asdict(one) for one in checks])
+    return posterior, sensitivity
+
+
+def _sensitivity(section: Calibration, runner: Runner, manifest: Manifest) -> Sensitivity | None:
+    start, samples = time.perf_counter(), section.sensitivity.samples
+    if not samples:
+        return None
+    logger.info("Sensitivity: %d runs over the priors.", samples * (len(runner.parameters) + 2))
+    found = sobol(runner, runner.model.observations.keys, samples, section.smoother.seed)
+    _note(manifest, "sensitivity", start)
+    return found
+
+
+def _smoothed(
+    section: Calibration, runner: Runner, manifest: Manifest
+) -> tuple[Posterior, list[Course]]:
+    start, number = time.perf_counter(), section.smoother.assimilations
     smoother = Smoother(section.smoother.members, (float(number),) * number, section.smoother.seed)
     logger.info("Calibration: %d members, %d assimilations.", smoother.members, number)
-    posterior, courses = calibrate(runner, observations, smoother, section.stages)
+    found = calibrate(runner, runner.model.observations, smoother, section.stages)
     _note(manifest, "calibration", start)
-    manifest.add_results(_results(posterior, runner))
-    write_results(out, posterior, courses, runner, sensitivity)
-    return posterior, sensitivity
+    return found
 
 
 def _note(manifest: Manifest, stage: str, start: float) -> None:
@@ -207,8 +241,12 @@ def _there[T](found: T | None) -> T:
     return found
 
 
-def _results(posterior: Posterior, runner: Runner) -> dict[str, tuple[float, str]]:
+def _results(
+    posterior: Posterior, runner: Runner, checks: Sequence[Check]
+) -> dict[str, tuple[float, str]]:
+    checked = {"emulator_discrepancy": (checks[-1].discrepancy, "1")} if checks else {}
     return {
+        **checked,
         "members": (float(len(posterior.posterior)), "1"),
         "members_computed": (float(runner.computed), "1"),
         "members_reused": (float(runner.reused), "1"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import copytree
@@ -25,6 +26,7 @@ from organtwin.export.tables import read_table
 from organtwin.run.result import Beat
 from organtwin.units import registry
 
+type Vector = NDArray[np.float64]
 type Matrix = NDArray[np.float64]
 
 #: Column of ``scalars.csv`` and its unit, of what has a value at every time.
@@ -36,21 +38,30 @@ _CURVES = {
 }
 
 
+#: Time from the R wave to the first stimulus: no setting of the case, whose beats begin with it.
+DELAY = "activation.delay"
+
+
 @dataclass(frozen=True)
 class CaseModel:
     """Predicts observations by running a case with other settings, each in a folder of its own.
+
+    Measured volumes are those of whole ventricles, the mesh ends at the base plane: volumes of the
+    mesh are divided by the share of the labelled blood that it has. So are flows.
 
     Attributes:
         file: Case file.
         names: Dotted paths of its settings, in the order of the columns.
         observations: What to predict, in their order.
         folder: Where the runs are kept.
+        overrides: Settings of all members, as `load_case` takes them.
     """
 
     file: Path
     names: tuple[str, ...]
     observations: Observations
     folder: Path
+    overrides: tuple[str, ...] = ()
 
     def prepare(self) -> None:
         """Do once what members share, as far as their settings do not change it: up to cells."""
@@ -72,19 +83,48 @@ class CaseModel:
         """Predictions of one member, (1, observations); raises what its run raises."""
         from organtwin.case.pipeline import run_case
 
-        overrides = [
-            f'{name}="{value!r} {self.unit(name, name)[0]}"'
-            for name, value in zip(self.names, map(float, values[0]), strict=True)
-        ]
-        case = _with_shorter_steps(load_case(self.file, overrides), attempt)
-        key = hashlib.sha256(f"{self.fingerprint} {overrides} {attempt}".encode()).hexdigest()
-        out = self.folder / key[:16]
+        case = _with_shorter_steps(self.case(values[0]), attempt)
+        out = self.out(values[0], attempt)
         shared = self.folder / _BASE / "stages"
         if shared.is_dir() and not out.exists():
             copytree(shared, out / "stages")  # stages whose settings differ are done anew
         run_case(case, out=out, only=_SOLVE, comm=MPI.COMM_SELF)
-        results: dict[str, Any] = json.loads((out / "run.json").read_text())["results"]
-        return np.array([[_predicted(one, results, out) for one in self.observations.all]])
+        seen = Seen.of_run(out, self.delay(values[0]))
+        return np.array([[seen.predicted(one) for one in self.observations.all]])
+
+    def case(self, values: Vector) -> Case:
+        """The case of one member."""
+        return load_case(self.file, self._overrides(values))
+
+    def finished(self, values: Vector) -> Path:
+        """Folder of the try at a member that came to its end.
+
+        Raises:
+            InputError: none did.
+        """
+        attempt = 0
+        while (out := self.out(values, attempt)).exists():
+            if (out / "beats.csv").is_file():
+                return out
+            attempt += 1
+        raise InputError(str(self.out(values)), "the run is gone.", "Calibrate with --fresh.")
+
+    def delay(self, values: Vector) -> float:
+        """From the R wave to the first stimulus (ms) of one member."""
+        return float(dict(zip(self.names, values, strict=True)).get(DELAY, 0.0))
+
+    def out(self, values: Vector, attempt: int = 0) -> Path:
+        """Folder of the run of one member."""
+        told = f"{self.fingerprint} {self._overrides(values)} {attempt}"
+        return self.folder / hashlib.sha256(told.encode()).hexdigest()[:16]
+
+    def _overrides(self, values: Vector) -> list[str]:
+        own = []
+        for name, value in zip(self.names, map(float, values), strict=True):
+            unit, _ = self.unit(name, name)
+            if name != DELAY:
+                own.append(f"{name}={value!r}" if unit == "1" else f'{name}="{value!r} {unit}"')
+        return [*own, *self.overrides]
 
     @staticmethod
     def unit(name: str, place: str) -> tuple[str, str]:
@@ -93,6 +133,8 @@ class CaseModel:
         Raises:
             InputError: no such setting, or one that is no number.
         """
+        if name == DELAY:
+            return "ms", "ms"
         models: list[type[BaseModel]] = [Case]
         field = None
         for key in name.split("."):
@@ -138,23 +180,63 @@ def _with_shorter_steps(case: Case, attempt: int) -> Case:
     )
 
 
-def _predicted(one: Observation, results: dict[str, Any], out: Path) -> float:
-    if one.time is None:
-        if one.name not in results:
-            raise InputError(
-                one.source or one.key,
-                f"the case predicts no `{one.name}`.",
-                f"It predicts {', '.join(sorted(results))}.",
-            )
-        found = results[one.name]
-        value = float("nan") if found["value"] is None else float(found["value"])
-        return _converted(value, found["unit"], one.quantity.unit)
-    column, unit = _CURVES[one.name]
-    table, beats = read_table(out / "scalars.csv"), read_table(out / "beats.csv")
-    last = Beat(float(beats["start [ms]"][-1]), float(beats["period [ms]"][-1]))
-    rows = last.rows(table["t [ms]"])
-    value = float(np.interp(last.start + one.time, table["t [ms]"][rows], table[column][rows]))
-    return _converted(value, unit, one.quantity.unit)
+@dataclass(frozen=True)
+class Seen:
+    """What there is to see of a beat, in the units of the clinic.
+
+    Attributes:
+        results: Name → value and unit, as in ``run.json``.
+        scalars: Columns of ``scalars.csv`` by heading.
+        beat: Which beat.
+        delay: From the R wave to its start (ms).
+    """
+
+    results: Mapping[str, tuple[float, str]]
+    scalars: Mapping[str, Vector]
+    beat: Beat
+    delay: float = 0.0
+
+    @classmethod
+    def of_run(cls, out: Path, delay: float) -> Seen:
+        """The last beat of a run."""
+        found: dict[str, Any] = json.loads((out / "run.json").read_text())["results"]
+        results = {
+            name: (float("nan") if one["value"] is None else float(one["value"]), one["unit"])
+            for name, one in found.items()
+        }
+        beats = read_table(out / "beats.csv")
+        last = Beat(float(beats["start [ms]"][-1]), float(beats["period [ms]"][-1]))
+        return cls(results, read_table(out / "scalars.csv"), last, delay)
+
+    def predicted(self, one: Observation) -> float:
+        """What a measurement of this beat would tell, in organtwin's unit.
+
+        Raises:
+            InputError: the case does not have it.
+        """
+        if one.time is None:
+            if one.name not in self.results:
+                raise InputError(
+                    one.source or one.key,
+                    f"the case predicts no `{one.name}`.",
+                    f"It predicts {', '.join(sorted(self.results))}.",
+                )
+            value, unit = self.results[one.name]
+        else:
+            column, unit = _CURVES[one.name]
+            rows = self.beat.rows(self.scalars["t [ms]"])
+            t = self.scalars["t [ms]"][rows] - self.beat.start
+            own = (one.time - self.delay) % self.beat.period
+            value = float(np.interp(own, t, self.scalars[column][rows]))
+        return _converted(value, unit, one.quantity.unit) / self._share(one)
+
+    def _share(self, one: Observation) -> float:
+        """Part of the ventricle that the mesh has, of what is a volume or a flow of blood."""
+        if one.name == "cardiac_output":
+            return self.results["lv_volume_share"][0]
+        if one.quantity.unit != "mm^3":
+            return 1.0
+        return self.results[f"{one.name[:2]}_volume_share"][0]
 
 
 def _converted(value: float, unit: str, wanted: str) -> float:

@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 from dolfinx import fem
 from numpy.typing import NDArray
+from ufl.core.expr import Expr
 
 from organtwin.anatomy.coordinates import Coordinates, coordinates
 from organtwin.anatomy.fibres import Fibres
@@ -17,9 +18,10 @@ from organtwin.anatomy.leads import lead_site
 from organtwin.anatomy.purkinje import LEFT, RIGHT, Tree, purkinje_tree
 from organtwin.case.infarcts import conduction, squared
 from organtwin.case.last_beat import LastBeat
-from organtwin.case.schema import Case, Electrophysiology, Pacing
+from organtwin.case.schema import Case
+from organtwin.case.schema_electrical import Electrophysiology, Pacing
 from organtwin.cells.drugs import Dose, Drug, blocked
-from organtwin.cells.kernel import Kernel, compile_kernel
+from organtwin.cells.kernel import compile_kernel
 from organtwin.cells.model import CellModel
 from organtwin.cells.pacing import PacedCell, pace
 from organtwin.cells.population import Cells
@@ -123,38 +125,19 @@ def electrical(
     section = case.electrophysiology
     at = at if at is not None else coordinates(coarse, degree=2)
     V = fem.functionspace(fine.mesh, ("P", 1))
-    kernel = compile_kernel(
-        CellModel.load(section.ionic_model), fine.comm, substeps=section.substeps
-    )
-    layer = ENDOCARDIA if section.purkinje is None else ()
-    directions = (fibres.f0, fibres.s0, fibres.n0)
-    tensor = conductivity_tensor(fine, sigma, *directions, endocardium=layer)
-    wanted = section.conduction_velocity
-    velocity = Velocity(wanted.fibre, wanted.sheet, wanted.normal, wanted.endocardial_layer)
     model = Model(section.model)
-    stimuli = _stimuli(case, coarse, at)
-    tree = _tree(section, coarse, at)
-    travel = slowness(fine, velocity, *directions, endocardium=layer) if model in _EIKONAL else None
-    factor = conduction(case.mechanics, fine, coarse, at)
-    if factor is not None and travel is not None:
-        travel = travel.slowed(factor)
-    sigma_i, sigma_e = (
-        conductivity_tensor(fine, part, *directions, endocardium=layer)
-        for part in bidomain_conductivity(sigma)
-    )
-    if factor is not None:
-        share = squared(fine, factor)
-        tensor, sigma_i, sigma_e = share * tensor, share * sigma_i, share * sigma_e
+    ways = _ways(case, coarse, fine, fibres, sigma, at)
+    stimuli, tree = _stimuli(case, coarse, at), _tree(section, coarse, at)
     tissue = Tissue(
         V,
-        cells=None if model is Model.EIKONAL else _cells(case, V, fine, kernel, cell),
+        cells=None if model is Model.EIKONAL else _cells(case, V, fine, cell),
         paced=_traced(case, fine, cell) if model is Model.EIKONAL else None,
-        slowness=travel,
-        conductivity=tensor,
-        sigma_i=sigma_i,
-        sigma_e=sigma_e,
+        slowness=ways.slowness,
+        conductivity=ways.conductivity,
+        sigma_i=ways.sigma_i,
+        sigma_e=ways.sigma_e,
         stimuli=stimuli,
-        sources=_sources(section, V, travel, tree, stimuli),
+        sources=_sources(section, V, ways.slowness, tree, stimuli),
         membrane=membrane(section),
         period=case.circulation.cycle_length,
     )
@@ -162,17 +145,55 @@ def electrical(
     last_beat = LastBeat(local_nodes(V), case.circulation.cycle_length, begun)
     ep = activate(
         model, tissue, scheme=SCHEME, steps=TimeSteps(shortest=section.time_step),
-        drives=_drives(case, V, tree, cell) if travel is None else (),
+        drives=_drives(case, V, tree, cell) if ways.slowness is None else (),
         recorders=(beats, last_beat), domain=fine,
     )  # fmt: skip
-    electrodes = (
-        given_electrodes(coarse, section.electrodes)
-        if section.electrodes
-        else standing_adult(coarse)
+    ecg = PseudoECG(V, ways.conductivity, _electrodes(section, coarse))
+    return Electrical(ep, fine, fibres, beats, last_beat, partial(_leads, ecg, ep), tree)
+
+
+@dataclass(frozen=True)
+class _Ways:
+    """How the tissue conducts, infarcts included.
+
+    Attributes:
+        conductivity, sigma_i, sigma_e: Monodomain, intra- and extracellular tensors (mS/mm).
+        slowness: For the eikonal models, None for the others.
+    """
+
+    conductivity: Expr
+    sigma_i: Expr
+    sigma_e: Expr
+    slowness: Slowness | None
+
+
+def _ways(
+    case: Case, coarse: Domain, fine: Domain, fibres: Fibres, sigma: Conductivity, at: Coordinates
+) -> _Ways:
+    section = case.electrophysiology
+    layer = ENDOCARDIA if section.purkinje is None else ()
+    directions = (fibres.f0, fibres.s0, fibres.n0)
+    whole, sigma_i, sigma_e = (
+        conductivity_tensor(fine, part, *directions, endocardium=layer)
+        for part in (sigma, *bidomain_conductivity(sigma))
     )
-    ecg = PseudoECG(V, tensor, electrodes)
-    leads = partial(_leads, ecg, ep)
-    return Electrical(ep, fine, fibres, beats, last_beat, leads, tree)
+    travel = None
+    if Model(section.model) in _EIKONAL:
+        wanted = section.conduction_velocity
+        velocity = Velocity(wanted.fibre, wanted.sheet, wanted.normal, wanted.endocardial_layer)
+        travel = slowness(fine, velocity, *directions, endocardium=layer)
+    factor = conduction(case.mechanics, fine, coarse, at)
+    if factor is None:
+        return _Ways(whole, sigma_i, sigma_e, travel)
+    share = squared(fine, factor)
+    slowed = travel.slowed(factor) if travel is not None else None
+    return _Ways(share * whole, share * sigma_i, share * sigma_e, slowed)
+
+
+def _electrodes(section: Electrophysiology, domain: Domain) -> Mapping[str, Array]:
+    if section.electrodes:
+        return given_electrodes(domain, section.electrodes)
+    return standing_adult(domain)
 
 
 def _leads(ecg: PseudoECG, ep: ReactionDiffusion | PrescribedActivation) -> Mapping[str, float]:
@@ -246,15 +267,15 @@ def _place(lead: Pacing, domain: Domain, at: Coordinates) -> Array:
     return lead_site(domain, at.axis, lead.site) if lead.site else np.array(lead.at)
 
 
-def _cells(
-    case: Case, V: fem.FunctionSpace, domain: Domain, kernel: Kernel, cell: PacedCell
-) -> Cells:
+def _cells(case: Case, V: fem.FunctionSpace, domain: Domain, cell: PacedCell) -> Cells:
     """The paced cell everywhere, or the layers and what a drug makes of them."""
     section = case.electrophysiology
+    own = CellModel.load(section.ionic_model)
     layers, drug = section.layers, section.drug
     if layers is None and drug is None:
+        kernel = compile_kernel(own, domain.comm, substeps=section.substeps)
         return Cells.uniform(kernel, cell.states, cell.v, local_nodes(V))
-    model: CellModel | Bands = kernel.model
+    model: CellModel | Bands = own
     if layers is not None:
         names = (layers.endocardium, layers.middle, layers.epicardium)
         epi = coordinates(domain).epi
@@ -316,6 +337,7 @@ def _drives(
     model = drugged(section, healthy)
 
     def prepare() -> tuple[Tuned, PacedCell]:
+        """Conductivity of the tree and the state its cells start from, on one rank."""
         rested = cell if name == section.ionic_model else _settled(case, healthy)
         kernel = compile_kernel(healthy, substeps=section.substeps)
         tuned = tune_cable(kernel, rested.states, rested.v, velocity, dt=NETWORK_STEP)

@@ -8,6 +8,7 @@ import numpy as np
 
 from organtwin.case.schema import Case
 from organtwin.image.readers import read_labels
+from organtwin.image.ventricular_walls import with_walls
 from organtwin.image.volume import LabelMap
 from organtwin.units import ML
 
@@ -103,7 +104,7 @@ def estimate(case: Case, ranks: int = 1) -> Estimate:
 
 def tissue(case: Case) -> tuple[float, float]:
     """Volume (mm³) and surface (mm²) of the LV wall and of a shell around the free RV pool."""
-    labels = read_labels(case.image.file, case.image.labels)
+    labels = with_walls(read_labels(case.image.file, case.image.labels))
     # The septum takes about a third of the RV pool's surface, the valves an eighth.
     free_wall = 0.55 * _surface(labels, "rv_blood")
     left = labels.volume_ml("lv_myocardium") * ML

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from organtwin.case.blood import warmed_up
 from organtwin.case.build import Assembly
 from organtwin.case.schema import Case
+from organtwin.case.schema_circulation import Circulation, ClosedCirculation
+from organtwin.circulation.network import ClosedLoop
 from organtwin.coupling.electromechanics import Electromechanics
 from organtwin.coupling.reference import Held, Unloaded
-from organtwin.errors import SolverError
+from organtwin.errors import InputError, SolverError
 from organtwin.units import ML, MMHG
 
 Array = NDArray[np.float64]
@@ -65,19 +67,45 @@ def filled(case: Case, assembly: Assembly) -> Filled:
     told, results = _reference(case, heart, shown)
     if told is None or given is not None:
         heart.fill(pressures)
-    size = heart.fit_loop(settled)
+    size = heart.fit_loop(settled, section.scale)
+    blood = _infused(section, heart)
     start = (
         "The shape in the image is taken as free of load. It is filled to"
         if told is None
         else f"The image is taken to show the heart under {_words(shown)}. The rule's fibres are "
         f"those of {_fibres(case)}; springs are at rest without load. The beat begins at"
     )
-    circulation = (
-        f"{start} the end-diastolic pressures of the settled circulation ({_words(pressures)}), "
+    scaled = (
         f"and that circulation, of an adult at rest, is scaled by {size:.2f} to the left "
         "ventricle's volume."
+        if section.scale is None
+        else f"and that circulation is scaled by {size:g}, as the case asks for."
     )
-    return Filled(size, [*([told] if told else []), warming, circulation], results)
+    circulation = (
+        f"{start} the end-diastolic pressures of the settled circulation ({_words(pressures)}), "
+        f"{scaled}"
+    )
+    return Filled(size, [*([told] if told else []), warming, circulation, *blood], results)
+
+
+def _infused(section: Circulation, heart: Electromechanics) -> list[str]:
+    """Fill the systemic veins until the circulation has the blood asked for; what was done."""
+    loop = heart.loop
+    if not isinstance(section, ClosedCirculation) or section.blood_volume is None:
+        return []
+    assert isinstance(loop, ClosedLoop)
+    missing = section.blood_volume - float(loop.blood(heart.loop_state).sum())
+    heart.loop_state[:] = loop.filled(heart.loop_state, missing)
+    pressure = loop.pressures(heart.loop_state, 0.0)["ven_sys"]
+    if pressure < 0:
+        raise InputError(
+            "[circulation] blood_volume",
+            f"{section.blood_volume / ML:.0f} mL leave the systemic veins at "
+            f"{pressure / MMHG:.0f} mmHg.",
+            f"Give more, or an extra_volume about {-missing / ML:.0f} mL lower.",
+        )
+    volume = f"{section.blood_volume / ML:.0f} mL"
+    return [f"The systemic veins took {missing / ML:.0f} mL, so that the blood is {volume}."]
 
 
 def _reference(

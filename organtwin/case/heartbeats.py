@@ -250,16 +250,17 @@ class _Run:
                     )  # fmt: skip
                 t = beat.end
                 trace = self._trace(beat)
-                if self._close(beat, trace):
+                moved, limit = self._note(beat, trace), self.phase.limit_cycle
+                if limit is not None and moved <= limit:
                     break
-                if self.phase.limit_cycle is not None and number + 1 < self.phase.beats:
-                    self._lead_on(trace)
+                if limit is not None and number + 1 < self.phase.beats:
+                    self._lead_on(trace, moved)
                     table.observe(t, Step(t, t))
                 course.begun = heart.loop_state.tolist()
         return t
 
-    def _close(self, beat: Beat, trace: BeatTrace) -> bool:
-        """Note what the beat did; whether it was one of the limit cycle."""
+    def _note(self, beat: Beat, trace: BeatTrace) -> float:
+        """Note what the beat did, and tell the blood that it moved for good over its stroke."""
         heart, begun = self.assembly.heart, np.array(self.course.begun)
         moved = shifted_blood(heart.loop, begun, heart.loop_state) / trace.stroke_volume
         self.course.beats.append(
@@ -271,17 +272,16 @@ class _Run:
             }
         )
         logger.info("beat to %g ms: %.2g %% of its stroke moved for good", beat.end, 100 * moved)
-        return self.phase.limit_cycle is not None and moved <= self.phase.limit_cycle
+        return moved
 
-    def _lead_on(self, trace: BeatTrace) -> None:
+    def _lead_on(self, trace: BeatTrace, moved: float) -> None:
         """Take the circulation to where the emulated heart has its limit cycle, if that works."""
         heart, course = self.assembly.heart, self.course
         emulator = Emulator(course.known)
         before = {name: values.copy() for name, values in heart.state.items()}
         try:
-            heart.refill(
-                emulator.next_start(heart.loop, np.array(course.begun), heart.loop_state, trace)
-            )
+            begun = np.array(course.begun)
+            heart.refill(emulator.next_start(heart.loop, begun, heart.loop_state, trace, moved))
         except SolverError as error:
             logger.info("the next beat goes on from this one: %s", error)
             heart.restore(before)
@@ -290,6 +290,7 @@ class _Run:
 
     def _trace(self, beat: Beat) -> BeatTrace:
         def read() -> BeatTrace:
+            """From the table of numbers, on one rank."""
             scalars = read_table(self.directory / "scalars.csv")
             rows = beat.rows(scalars["t [ms]"])
             after = slice(rows.start + 1, rows.stop)
@@ -371,6 +372,7 @@ def _write(
     }
 
     def record() -> None:
+        """Tables and results, on one rank."""
         scalars = read_table(directory / "scalars.csv")
         rows = _beat_by_beat(course, scalars)
         write_rows(directory / "beats.csv", rows)

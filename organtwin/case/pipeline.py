@@ -281,7 +281,17 @@ def _checkpoint_folder(known: dict[str, Stage], directory: Path) -> Path:
 def _note(manifest: Manifest, name: str, folder: Path) -> None:
     """Take what a stage found over into ``run.json``."""
     if name == "image":
-        manifest.add_decisions(read_geometry(folder).decisions)
+        geometry = read_geometry(folder)
+        manifest.add_decisions(geometry.decisions)
+        manifest.add_results(
+            {
+                f"{side}_volume_share": (
+                    geometry.volumes_ml[f"{side}_blood"] / geometry.labelled_ml[f"{side}_blood"],
+                    "1",
+                )
+                for side in ("lv", "rv")
+            }
+        )
     elif name == "mesh":
         report = MeshReport.from_json(folder / "mesh.json")
         quality = report.quality

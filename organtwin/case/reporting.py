@@ -29,6 +29,7 @@ def report(
     """
 
     def work() -> None:
+        """Pictures, the record of what they cost, then the page that shows both."""
         start = time.perf_counter()
         with showing("report", comm) as progress:
             draw(progress)

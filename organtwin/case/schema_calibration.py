@@ -101,6 +101,24 @@ class SmootherSettings(Section):
     """Further tries at a member that failed, each with half the time step."""
 
 
+class EmulatorSettings(Section):
+    """Few runs of the 3D heart instead of one for each member.
+
+    Ventricles that answer as in those runs are put into the circulation, the ensemble is calibrated
+    with them, and the 3D heart is run at what was found.
+    """
+
+    runs: Annotated[Count, Field(ge=4, le=10_000)]
+    """Runs of the 3D heart with parameters from their priors, one beat each; at least twice as many
+    as there are parameters of the tissue, and two more."""
+    rounds: Annotated[Count, Field(ge=1, le=10)] = 2
+    """Calibrations, each followed by a run of the 3D heart at what was found. It comes to its limit
+    cycle in the beats that the case allows, and the next round learns from it."""
+    discrepancy: Annotated[Number, Field(gt=0.0)] = 0.25
+    """Root mean square difference of that run from what the emulated heart told, in standard errors
+    of the measurements, that ends the rounds."""
+
+
 class SensitivitySettings(Section):
     """Global sensitivity before the calibration: Sobol' indices over the priors."""
 
@@ -135,6 +153,7 @@ class Calibration(Section):
     taken from the measurements."""
     observations: ObservationSources
     smoother: SmootherSettings = SmootherSettings()
+    emulator: EmulatorSettings | None = None
     sensitivity: SensitivitySettings = SensitivitySettings()
 
     @model_validator(mode="after")
@@ -145,6 +164,8 @@ class Calibration(Section):
             raise ValueError("[calibration.observations] names neither files nor values.")
         if (self.model == "case") != (self.case is not None):
             raise ValueError('`case` belongs to model = "case", and is needed for it.')
+        if self.emulator is not None and self.model != "case":
+            raise ValueError('`emulator` belongs to model = "case".')
         if self.model == "case" and self.given:
             raise ValueError(
                 '`given` belongs to model = "closed_loop"; the case has its own values.'

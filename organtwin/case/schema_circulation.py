@@ -10,13 +10,17 @@ from organtwin.case.quantities import (
     Area,
     Compliance,
     Count,
+    Elastance,
     FlowResistance,
     Frequency,
     Number,
     Pressure,
+    Time,
     Volume,
 )
 from organtwin.case.section import Section
+from organtwin.circulation.elements import COMPLIANCE, RESISTANCE
+from organtwin.units import ML, MMHG
 
 #: Beats per millisecond of one beat per minute.
 PER_MINUTE = 1 / 60_000
@@ -27,14 +31,24 @@ HeartRate = Annotated[Frequency, Field(ge=20 * PER_MINUTE, le=300 * PER_MINUTE)]
 WarmUp = Annotated[Count, Field(ge=0, le=1000)] | None
 
 
+#: 1 mmHg/mL in kPa/mm³.
+_ELASTANCE = MMHG / ML
+
+#: Factor of the adult circulation's volumes and flows.
+Scale = Annotated[Number, Field(gt=0.05, le=5.0)] | None
+
 ValveName = Literal["mitral", "aortic", "tricuspid", "pulmonary"]
 
 
 class HeartValve(Section):
-    """A narrow or leaking `mitral`, `aortic`, `tricuspid` or `pulmonary` valve.
+    """The `mitral`, `aortic`, `tricuspid` or `pulmonary` valve, if it is not that of the source.
 
-    Areas are scaled with the circulation: in a heart of half the volume they are half of these.
+    Resistance and areas are scaled with the circulation: in a heart of half the volume the areas
+    are half of these.
     """
+
+    resistance: Annotated[FlowResistance, Field(gt=0.0)] = 0.0075 * RESISTANCE
+    """Resistance when it is open."""
 
     area: Annotated[Area, Field(gt=5.0, le=1000.0)] | None = None
     """Effective orifice area of a narrow valve when it is open."""
@@ -48,11 +62,47 @@ class HeartValve(Section):
         return self
 
 
+class Atrium(Section):
+    """A chamber with the pressure E(t) (V − V₀), E = passive + active · f(t), 0 ≤ f ≤ 1."""
+
+    active_elastance: Annotated[Elastance, Field(ge=0.0)]
+    """What contraction adds to the stiffness."""
+    passive_elastance: Annotated[Elastance, Field(gt=0.0)]
+    """Stiffness at rest."""
+    unloaded_volume: Annotated[Volume, Field(ge=0.0)] = 4e3
+    """Volume at zero pressure, V₀."""
+    contraction_onset: Annotated[Time, Field(ge=-500.0, le=0.0)] = -170.0
+    """Onset of contraction, before the next beat of the ventricles begins."""
+    contraction_time: Annotated[Time, Field(gt=0.0, le=500.0)] = 100.0
+    """From the onset to the strongest contraction."""
+    relaxation_time: Annotated[Time, Field(gt=0.0, le=500.0)] = 100.0
+    """From there to rest."""
+
+
+class LeftAtrium(Atrium):
+    """The left atrium: p = E(t) (V − V₀), E = passive + active · f(t), 0 ≤ f ≤ 1."""
+
+    active_elastance: Annotated[Elastance, Field(ge=0.0)] = 0.07 * _ELASTANCE
+    """What contraction adds to the stiffness."""
+    passive_elastance: Annotated[Elastance, Field(gt=0.0)] = 0.18 * _ELASTANCE
+    """Stiffness at rest."""
+
+
+class RightAtrium(Atrium):
+    """The right atrium: p = E(t) (V − V₀), E = passive + active · f(t), 0 ≤ f ≤ 1."""
+
+    active_elastance: Annotated[Elastance, Field(ge=0.0)] = 0.06 * _ELASTANCE
+    """What contraction adds to the stiffness."""
+    passive_elastance: Annotated[Elastance, Field(gt=0.0)] = 0.07 * _ELASTANCE
+    """Stiffness at rest."""
+
+
 class ClosedCirculation(Section):
     """The rest of the body: atria, valves and vessels as a closed loop (Regazzoni et al. 2022).
 
     All values are those of the adult heart of the source. The circulation is scaled to the volume
-    of the left ventricle, resistances down and compliances and areas up; pressures stay.
+    of the left ventricle, resistances down and compliances and areas up; pressures stay. With
+    `scale = 1.0` values are those of this patient.
     """
 
     model: Literal["closed_loop"] = "closed_loop"
@@ -63,16 +113,25 @@ class ClosedCirculation(Section):
     until they repeat themselves."""
     valves: dict[ValveName, HeartValve] = {}
     """Narrow and leaking valves."""
-    systemic_resistance: Annotated[FlowResistance, Field(gt=0.0)] = 0.733 * 0.133322387415
+    scale: Scale = None
+    """Factor of the volumes and flows; without it the one that fits the left ventricle."""
+    left_atrium: LeftAtrium = LeftAtrium()
+    right_atrium: RightAtrium = RightAtrium()
+    systemic_resistance: Annotated[FlowResistance, Field(gt=0.0)] = 0.733 * RESISTANCE
     """Resistance of the systemic arteries."""
-    systemic_compliance: Annotated[Compliance, Field(gt=0.0)] = 1.372e3 / 0.133322387415
+    systemic_compliance: Annotated[Compliance, Field(gt=0.0)] = 1.372 * COMPLIANCE
     """Compliance of the systemic arteries."""
-    pulmonary_resistance: Annotated[FlowResistance, Field(gt=0.0)] = 0.046 * 0.133322387415
+    systemic_venous_resistance: Annotated[FlowResistance, Field(gt=0.0)] = 0.32 * RESISTANCE
+    """Resistance of the systemic veins."""
+    pulmonary_resistance: Annotated[FlowResistance, Field(gt=0.0)] = 0.046 * RESISTANCE
     """Resistance of the pulmonary arteries."""
-    pulmonary_compliance: Annotated[Compliance, Field(gt=0.0)] = 20e3 / 0.133322387415
+    pulmonary_compliance: Annotated[Compliance, Field(gt=0.0)] = 20.0 * COMPLIANCE
     """Compliance of the pulmonary arteries."""
     extra_volume: Annotated[Volume, Field(ge=-2e6, le=2e6)] = -200e3
     """Blood added to the loop (infusion) or, if negative, taken from it, before warm-up."""
+    blood_volume: Annotated[Volume, Field(gt=0.0)] | None = None
+    """Blood in chambers and compliances when the heart begins to beat, of the scaled circulation.
+    The systemic veins are filled to it; without it the blood is what the warm-up left."""
 
     @property
     def cycle_length(self) -> float:
@@ -106,6 +165,8 @@ class OpenCirculation(Section):
     warm_up_beats: WarmUp = None
     """Beats of the lumped loop alone, before the 3D heart takes the ventricles' place; without it
     until they repeat themselves."""
+    scale: Scale = None
+    """Factor of the volumes and flows; without it the one that fits the left ventricle."""
     valves: dict[ValveName, HeartValve] = {}
     """Narrow and leaking valves."""
     la_pressure: Annotated[Pressure, Field(gt=0.0)]

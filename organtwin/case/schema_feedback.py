@@ -39,3 +39,5 @@ class Feedback(Section):
     conduction: bool = False
     """The potential spreads through the deformed wall, with the models `monodomain` and
     `reaction_eikonal_diffusion`; if not, through that of the image."""
+    conduction_tolerance: Annotated[Number, Field(gt=0.0, le=1.0)] = 0.01
+    """Change of an entry of the deformation gradient anywhere after which `conduction` follows."""

@@ -115,6 +115,7 @@ def reference_beat(
     """
 
     def rates(y: Array) -> Array:
+        """ẏ of the cell's states and, last, its potential (mV/ms)."""
         dy, dv = kernel.rates(np.ascontiguousarray(y[:-1, None]), y[-1:].copy())
         return np.append(dy[:, 0], dv)
 

@@ -317,6 +317,7 @@ def _compiled(code: str, names: Mapping[str, Any]) -> Rates:
     function = space["rates"]
 
     def rates(values: Array) -> Array:
+        """Right-hand side as an array; no number where a formula has none."""
         try:
             return np.array(function(values.tolist()), dtype=np.float64)
         # The kernel gives no number either, which is what the caller looks for.

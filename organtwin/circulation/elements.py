@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Protocol, Self
 
 import numpy as np
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from organtwin.errors import InputError
 from organtwin.units import ML, MMHG
+
+type Array = NDArray[np.float64]
 
 
 class Ventricle(Protocol):
@@ -59,14 +61,7 @@ class Chamber:
 
     def elastance(self, t: float, period: float) -> float:
         """E(t) (kPa/mm³) in a beat of the given period (ms)."""
-        tau = (t - self.onset) % period
-        if tau < self.T_C:
-            f = (1 - np.cos(np.pi * tau / self.T_C)) / 2
-        elif tau < self.T_C + self.T_R:
-            f = (1 + np.cos(np.pi * (tau - self.T_C) / self.T_R)) / 2
-        else:
-            f = 0.0
-        return float(self.E_B + self.E_A * f)
+        return float(elastance(t, period, self.E_A, self.E_B, self.onset, self.T_C, self.T_R))
 
     def line(self, t: float, period: float) -> tuple[float, float]:
         """E(t) (kPa/mm³) and −E(t) V0 (kPa)."""
@@ -76,6 +71,22 @@ class Chamber:
     def scaled(self, size: float) -> Chamber:
         """The same pressures at ``size`` times the volumes."""
         return replace(self, E_A=self.E_A / size, E_B=self.E_B / size, V0=self.V0 * size)
+
+
+def elastance(
+    t: Array | float,
+    period: Array | float,
+    E_A: Array | float,
+    E_B: Array | float,
+    onset: Array | float,
+    T_C: Array | float,
+    T_R: Array | float,
+) -> Array:
+    """E(t) (kPa/mm³) of `Chamber`, of as many at once as the shapes of its numbers say."""
+    tau = (t - onset) % period
+    # One cosine for both parts: its phase goes from 0 to π in contraction, to 2π in relaxation.
+    phase = np.minimum(tau / T_C, 1.0) + np.minimum(np.maximum((tau - T_C) / T_R, 0.0), 1.0)
+    return np.asarray(E_B + E_A * (1 - np.cos(np.pi * phase)) / 2)
 
 
 @dataclass(frozen=True)
@@ -110,6 +121,8 @@ class Vessels:
 RESISTANCE, COMPLIANCE = MMHG * 1000 / ML, ML / MMHG
 #: Density of blood (mg/mm³).
 BLOOD_DENSITY = 1.06
+#: Pressure drop (kPa) that makes no difference.
+_SMALLEST = 1e-300
 
 
 @dataclass(frozen=True)
@@ -149,12 +162,15 @@ class Valve:
                 "The orifice must be > 0 and larger than the leak.",
             )
 
+    @property
+    def numbers(self) -> tuple[float, float, float, float]:
+        """What `valve_flows` asks for."""
+        return self.R_open, self.R_closed, _loss(self.area), _loss(self.leak_area)
+
     def flow(self, pressure_drop: float) -> tuple[float, float]:
         """Flow (mm³/ms) for a pressure drop in its direction (kPa), and its derivative."""
-        if pressure_drop > 0:
-            return self._through(pressure_drop, self.area)
-        back, slope = self._through(-pressure_drop, self.leak_area)
-        return pressure_drop / self.R_closed - back, 1 / self.R_closed + slope
+        flow, slope = valve_flows(pressure_drop, *self.numbers)
+        return float(flow), float(slope)
 
     def scaled(self, size: float) -> Valve:
         """The same pressures at ``size`` times the flow."""
@@ -162,12 +178,34 @@ class Valve:
             self.R_open / size, self.R_closed / size, self.area * size, self.leak_area * size
         )
 
-    def _through(self, drop: float, area: float) -> tuple[float, float]:
-        """Flow through an orifice and its derivative."""
-        if area == 0:
-            return 0.0, 0.0
-        root = math.sqrt(self.R_open**2 + 2 * BLOOD_DENSITY * drop / area**2)
-        return 2 * drop / (self.R_open + root), 1 / root
+
+def _loss(area: float) -> float:
+    """2 ρ / A² (kPa·ms²/mm⁶) of an orifice (mm²), infinite if it is closed."""
+    return 2 * BLOOD_DENSITY / area**2 if area > 0 else math.inf
+
+
+def valve_flows(
+    drop: Array | float,
+    R_open: Array | float,
+    R_closed: Array | float,
+    loss: Array | float,
+    leak_loss: Array | float,
+) -> tuple[Array, Array]:
+    """Flows (mm³/ms) through valves for pressure drops (kPa) and their derivatives, see `Valve`.
+
+    Args:
+        drop: Of as many valves as there are, in any shape.
+        R_open: Resistance of the open valve (kPa·ms/mm³).
+        R_closed: Resistance of the closed valve (kPa·ms/mm³).
+        loss: Of the orifice, 2 ρ / A² (kPa·ms²/mm⁶).
+        leak_loss: The same of the leak, infinite without one.
+    """
+    ahead = drop > 0
+    # Without a drop no flow, through a closed orifice too: hence not quite zero times infinity.
+    size = np.maximum(np.abs(drop), _SMALLEST)
+    root = np.sqrt(R_open * R_open + np.where(ahead, loss, leak_loss) * size)
+    closed = np.where(ahead, 0.0, 1.0 / R_closed)
+    return 2.0 * drop / (R_open + root) + closed * drop, 1.0 / root + closed
 
 
 @dataclass(frozen=True)
@@ -188,10 +226,15 @@ class Valves:
         """Four of the same kind."""
         return cls(valve, valve, valve, valve)
 
-    def flows(self, drops: Iterable[float]) -> NDArray[np.float64]:
-        """Flows (mm³/ms) for pressure drops (kPa), and their derivatives, shape (4, 2)."""
+    @cached_property
+    def numbers(self) -> Array:
+        """Those of each valve, shape (4 numbers, 4 valves)."""
         valves = (self.mitral, self.aortic, self.tricuspid, self.pulmonary)
-        return np.array([v.flow(float(drop)) for v, drop in zip(valves, drops, strict=True)])
+        return np.array([valve.numbers for valve in valves]).T
+
+    def flows(self, drops: Array) -> tuple[Array, Array]:
+        """Flows (mm³/ms) for pressure drops (kPa), and their derivatives, each of shape (4,)."""
+        return valve_flows(drops, *self.numbers)
 
     def scaled(self, size: float) -> Valves:
         """The same pressures at ``size`` times the flows."""

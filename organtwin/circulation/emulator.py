@@ -97,7 +97,12 @@ class Emulator:
             self._next(np.array(begun), np.array(estimate), moved[0])
 
     def next_start(
-        self, circulation: Circulation, begun: Vector, ended: Vector, trace: BeatTrace
+        self,
+        circulation: Circulation,
+        begun: Vector,
+        ended: Vector,
+        trace: BeatTrace,
+        moved: float,
     ) -> Vector:
         """State of the circulation that the next beat should start from.
 
@@ -106,6 +111,7 @@ class Emulator:
             begun: Its state when the last beat began.
             ended: Its state when the last beat ended.
             trace: The last beat.
+            moved: Blood that it moved for good, see `shifted_blood`, over its stroke volume.
 
         Raises:
             SolverError: the emulated heart has no limit cycle.
@@ -116,7 +122,6 @@ class Emulator:
         )
         emulated = circulation.with_ventricles(lv, rv)
         estimate = limit_cycle(emulated, ended, dt=trace.times).state
-        moved = shifted_blood(circulation, begun, ended) / trace.stroke_volume
         return self._next(begun, estimate, moved)
 
     def _next(self, begun: Vector, estimate: Vector, moved: float) -> Vector:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from organtwin.circulation.stepping import Circulation, Vector
 from organtwin.errors import SolverError
+
+type Array = NDArray[np.float64]
 
 #: Earlier beats that an extrapolation looks at.
 _MEMORY = 6
@@ -49,21 +52,23 @@ def _even(period: float, dt: float) -> Vector:
     return np.linspace(period / steps, period, steps, dtype=np.float64)
 
 
-def beat_change(before: Vector, after: Vector) -> float:
-    """Largest change of a state over a beat, relative to its size before.
+def magnitude(y: Array) -> Array:
+    """Sizes of the parts of states (…, n): those below a millionth of the largest count as that."""
+    size = np.abs(y)
+    return np.asarray(np.maximum(size, 1e-6 * size.max(axis=-1, keepdims=True)))
 
-    States that are below a millionth of the largest count relative to that.
-    """
-    size = np.maximum(np.abs(before), 1e-6 * np.abs(before).max())
-    return float(np.max(np.abs(after - before) / size))
+
+def beat_change(before: Array, after: Array) -> Array:
+    """Largest change of each of the states (…, n) over a beat, relative to `magnitude` before."""
+    return np.asarray(np.max(np.abs(after - before) / magnitude(before), axis=-1))
 
 
 class Extrapolation:
-    """Anderson's method for the fixed point of a map G.
+    """Anderson's method for the fixed points of a map G, of one state or of many side by side.
 
     The next argument is the combination Σ γₖ G(yₖ), Σ γₖ = 1, of recent images that minimises
     |Σ γₖ (G(yₖ) − yₖ)|. As its weights sum to one, it keeps whatever linear quantity all of them
-    have in common.
+    have in common. Each state has weights of its own.
 
     Source:
         Anderson (1965), J. ACM 12:547–560; in the form of Walker & Ni (2011), SIAM J. Numer. Anal.
@@ -71,20 +76,20 @@ class Extrapolation:
     """
 
     def __init__(self) -> None:
-        self._images: list[Vector] = []
-        self._changes: list[Vector] = []
+        self._images: list[Array] = []
+        self._changes: list[Array] = []
 
-    def next(self, y: Vector, image: Vector) -> Vector:
-        """What to try next, after the image G(y) of ``y``."""
+    def next(self, y: Array, image: Array) -> Array:
+        """What to try next, after the image G(y) of ``y``, both (…, n)."""
         if not self._images:
-            self._scale = np.maximum(np.abs(y), 1e-6 * np.abs(y).max())
+            self._scale = magnitude(y)
         self._images = [*self._images[-_MEMORY:], image]
         self._changes = [*self._changes[-_MEMORY:], (image - y) / self._scale]
         if len(self._images) == 1:
             return image
-        G, f = np.array(self._images), np.array(self._changes)
-        gamma, *_ = np.linalg.lstsq(np.diff(f, axis=0).T, f[-1], rcond=1e-10)
-        return np.asarray(G[-1] - gamma @ np.diff(G, axis=0))
+        G, f = np.stack(self._images, axis=-1), np.stack(self._changes, axis=-1)
+        gamma = np.linalg.pinv(np.diff(f), rcond=1e-10) @ f[..., -1:]
+        return np.asarray(G[..., -1] - (np.diff(G) @ gamma)[..., 0])
 
 
 def limit_cycle(
@@ -116,7 +121,7 @@ def limit_cycle(
     best = np.inf
     for number in range(1, most + 1):
         end = beat(circulation, y, dt)[-1]
-        change = beat_change(y, end)
+        change = float(beat_change(y, end))
         if change <= tolerance:
             return LimitCycle(end, change, number)
         if change > 2.0 * best:

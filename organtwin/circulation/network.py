@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -16,7 +17,15 @@ from organtwin.circulation.elements import (
     Vessels,
     pressure,
 )
-from organtwin.circulation.stepping import Flows, Matrix, Rows, Vector, extended, implicit_step
+from organtwin.circulation.stepping import (
+    Flows,
+    Matrix,
+    Parts,
+    Rows,
+    Vector,
+    extended,
+    implicit_step,
+)
 from organtwin.errors import InputError
 from organtwin.units import ML, MMHG
 
@@ -159,7 +168,7 @@ class ClosedLoop:
     def flows(self, y: Vector, t: float, given: Vector | None = None) -> Flows:
         """Flow through the valves, with given pressures of LV and RV (kPa) if any."""
         drops = self.rows(t, given is not None).drops @ extended(y, given)
-        return Flows(*self.valves.flows(drops)[:, 0].tolist())
+        return Flows(*self.valves.flows(drops)[0].tolist())
 
     def step(
         self, y: Vector, t: float, dt: float, pressures: Vector | None = None
@@ -176,33 +185,31 @@ class ClosedLoop:
 
     def rows(self, t: float, given: bool) -> Rows:
         """The circulation at a time (ms); ``given``: the ventricles' pressures are."""
-        unit = np.eye(15)
-        lines = (chamber.line(t, self.period) for chamber in self._chambers)
-        p_la, p_lv, p_ra, p_rv = (
-            slope * unit[i] + intercept * unit[14] for i, (slope, intercept) in enumerate(lines)
-        )
-        if given:
-            p_lv, p_rv = unit[12], unit[13]
-        p_as, p_vs, p_ap, p_vp, Q_as, Q_vs, Q_ap, Q_vp = unit[4:12]
+        lines = [chamber.line(t, self.period) for chamber in self._chambers]
+        return self.parts.rows(lines, given)
+
+    @cached_property
+    def parts(self) -> Parts:
+        """The vessels, and how they join the chambers `CHAMBERS`."""
+        y, (p_la, p_lv, p_ra, p_rv), _, flows = np.split(np.eye(21), [12, 16, 17])
+        p_as, p_vs, p_ap, p_vp, Q_as, Q_vs, Q_ap, Q_vp = y[4:]
+        Q_mv, Q_av, Q_tv, Q_pv = flows
         sys, pul = self.systemic, self.pulmonary
-
-        def rates(flows: Matrix) -> Matrix:
-            Q_mv, Q_av, Q_tv, Q_pv = flows
-            return np.array(
-                [
-                    Q_vp - Q_mv,
-                    Q_mv - Q_av,
-                    Q_vs - Q_tv,
-                    Q_tv - Q_pv,
-                    (Q_av - Q_as) / sys.C_ar,
-                    (Q_as - Q_vs) / sys.C_ven,
-                    (Q_pv - Q_ap) / pul.C_ar,
-                    (Q_ap - Q_vp) / pul.C_ven,
-                    (p_as - p_vs - sys.R_ar * Q_as) / sys.L_ar,
-                    (p_vs - p_ra - sys.R_ven * Q_vs) / sys.L_ven,
-                    (p_ap - p_vp - pul.R_ar * Q_ap) / pul.L_ar,
-                    (p_vp - p_la - pul.R_ven * Q_vp) / pul.L_ven,
-                ]
-            )
-
-        return Rows(np.array([p_la - p_lv, p_lv - p_as, p_ra - p_rv, p_rv - p_ap]), rates)
+        drops = np.array([p_la - p_lv, p_lv - p_as, p_ra - p_rv, p_rv - p_ap])
+        rates = np.array(
+            [
+                Q_vp - Q_mv,
+                Q_mv - Q_av,
+                Q_vs - Q_tv,
+                Q_tv - Q_pv,
+                (Q_av - Q_as) / sys.C_ar,
+                (Q_as - Q_vs) / sys.C_ven,
+                (Q_pv - Q_ap) / pul.C_ar,
+                (Q_ap - Q_vp) / pul.C_ven,
+                (p_as - p_vs - sys.R_ar * Q_as) / sys.L_ar,
+                (p_vs - p_ra - sys.R_ven * Q_vs) / sys.L_ven,
+                (p_ap - p_vp - pul.R_ar * Q_ap) / pul.L_ar,
+                (p_vp - p_la - pul.R_ven * Q_vp) / pul.L_ven,
+            ]
+        )
+        return Parts(drops[:, :17], rates[:, :17], rates[:, 17:], (LA, LV, RA, RV), (1, 3))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -16,7 +17,15 @@ from organtwin.circulation.elements import (
     pressure,
 )
 from organtwin.circulation.network import ClosedLoop
-from organtwin.circulation.stepping import Flows, Matrix, Rows, Vector, extended, implicit_step
+from organtwin.circulation.stepping import (
+    Flows,
+    Matrix,
+    Parts,
+    Rows,
+    Vector,
+    extended,
+    implicit_step,
+)
 from organtwin.errors import InputError
 from organtwin.units import MMHG
 
@@ -90,7 +99,7 @@ class OpenLoop:
         """One step of the implicit Euler method, see `Circulation.step`."""
         end = t + dt
         rows = self.rows(end, pressures is not None)
-        new, slope = implicit_step(y, dt, rows, self._with_impedances(), pressures, end)
+        new, slope = implicit_step(y, dt, rows, self._with_impedances, pressures, end)
         return new, slope[self.ventricles]
 
     def pressures(self, y: Vector, t: float, given: Vector | None = None) -> dict[str, float]:
@@ -113,7 +122,7 @@ class OpenLoop:
     def flows(self, y: Vector, t: float, given: Vector | None = None) -> Flows:
         """Flow through the valves, with given pressures of LV and RV (kPa) if any."""
         drops = self.rows(t, given is not None).drops @ extended(y, given)
-        return Flows(*self._with_impedances().flows(drops)[:, 0].tolist())
+        return Flows(*self._with_impedances.flows(drops)[0].tolist())
 
     def blood(self, y: Vector) -> Vector:
         """Blood in ventricles and arteries, and what came in (mm³, negative), shape (5,)."""
@@ -132,6 +141,7 @@ class OpenLoop:
         """The state of `scaled` that belongs to ``y``: pressures stay."""
         return y * np.array([size, size, 1.0, 1.0, size])
 
+    @cached_property
     def _with_impedances(self) -> Valves:
         """Impedance and open valve are one resistance between ventricle and compliance."""
 
@@ -146,28 +156,32 @@ class OpenLoop:
 
     def rows(self, t: float, given: bool) -> Rows:
         """The circulation at a time (ms); ``given``: the ventricles' pressures are."""
-        unit = np.eye(8)
-        p_la, p_ra = self.la_pressure * unit[7], self.ra_pressure * unit[7]
-        p_lv, p_rv = unit[5], unit[6]
-        if not given:
-            lines = (
-                (i, chamber.line(t, self.period)) for i, chamber in ((LV, self.lv), (RV, self.rv))
-            )
-            p_lv, p_rv = (slope * unit[i] + intercept * unit[7] for i, (slope, intercept) in lines)
+        lines = [chamber.line(t, self.period) for chamber in (self.lv, self.rv)]
+        return self._parts.rows(lines, given)
 
-        def rates(flows: Matrix) -> Matrix:
-            Q_mv, Q_av, Q_tv, Q_pv = flows
-            sys, pul = self.systemic, self.pulmonary
-            out_sys = (unit[SYS] - sys.p_ven * unit[7]) / sys.R
-            out_pul = (unit[PUL] - pul.p_ven * unit[7]) / pul.R
-            return np.array(
-                [
-                    Q_mv - Q_av,
-                    Q_tv - Q_pv,
-                    (Q_av - out_sys) / sys.C,
-                    (Q_pv - out_pul) / pul.C,
-                    Q_mv + Q_tv - out_sys - out_pul,
-                ]
-            )
-
-        return Rows(np.array([p_la - p_lv, p_lv - unit[SYS], p_ra - p_rv, p_rv - unit[PUL]]), rates)
+    @cached_property
+    def _parts(self) -> Parts:
+        """Atria and arteries, and how they join the ventricles."""
+        y, (p_lv, p_rv), (one,), flows = np.split(np.eye(12), [5, 7, 8])
+        Q_mv, Q_av, Q_tv, Q_pv = flows
+        sys, pul = self.systemic, self.pulmonary
+        out_sys = (y[SYS] - sys.p_ven * one) / sys.R
+        out_pul = (y[PUL] - pul.p_ven * one) / pul.R
+        drops = np.array(
+            [
+                self.la_pressure * one - p_lv,
+                p_lv - y[SYS],
+                self.ra_pressure * one - p_rv,
+                p_rv - y[PUL],
+            ]
+        )
+        rates = np.array(
+            [
+                Q_mv - Q_av,
+                Q_tv - Q_pv,
+                (Q_av - out_sys) / sys.C,
+                (Q_pv - out_pul) / pul.C,
+                Q_mv + Q_tv - out_sys - out_pul,
+            ]
+        )
+        return Parts(drops[:, :8], rates[:, :8], rates[:, 8:], (LV, RV), (0, 1))

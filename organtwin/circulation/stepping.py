@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, Protocol, Self
 
 import numpy as np
@@ -15,7 +16,7 @@ from organtwin.errors import SolverError
 type Vector = NDArray[np.float64]
 type Matrix = NDArray[np.float64]
 
-#: Largest error of a valve's flow, relative to 1 mm³/ms plus the flow.
+#: Largest `flow_error` at the end of a step.
 _ACCURACY = 1e-10
 _MOST_ITERATIONS = 50
 
@@ -97,17 +98,70 @@ class Circulation(Protocol):
         ...
 
 
+def flow_error(linear: Vector, true: Vector) -> Vector:
+    """Error of valves' flows by their tangents, relative to 1 mm³/ms plus the true flows."""
+    return np.asarray(np.abs(linear - true) / (1.0 + np.abs(true)))
+
+
 @dataclass(frozen=True)
-class Rows:
-    """A circulation at one time as rows over (y, p_lv, p_rv, 1), for n states.
+class Parts:
+    """A circulation but for its chambers and valves, over z = (y, p, 1) for n states, c chambers.
+
+        Δp = D z,    ẏ = R z + B q
 
     Attributes:
-        drops: Pressure drops along mitral, aortic, tricuspid and pulmonary valve, (4, n + 3).
-        rates: From the rows of the four flows (4, n + 3) to those of ẏ (n, n + 3).
+        drops: D of mitral, aortic, tricuspid and pulmonary valve, (4, n + c + 1).
+        rates: R, (n, n + c + 1).
+        by_flow: B of the flows through the four valves, (n, 4).
+        volumes: Where the volumes of the chambers stand in the state.
+        ventricles: Which of the chambers are LV and RV.
     """
 
     drops: Matrix
-    rates: Callable[[Matrix], Matrix]
+    rates: Matrix
+    by_flow: Matrix
+    volumes: tuple[int, ...]
+    ventricles: tuple[int, int]
+
+    def rows(self, lines: Sequence[tuple[float, float]], given: bool) -> Rows:
+        """The circulation at one time.
+
+        Args:
+            lines: Slope (kPa/mm³) and intercept (kPa) of p over V of each chamber.
+            given: Whether the ventricles' pressures are, in place of their lines.
+        """
+        n = len(self.rates)
+        z = self._state_and_one.copy()
+        for i, (slope, intercept) in enumerate(lines):
+            if given and i in self.ventricles:
+                z[n + i, n + self.ventricles.index(i)] = 1.0
+            else:
+                z[n + i, self.volumes[i]], z[n + i, -1] = slope, intercept
+        return Rows(self.drops @ z, self.rates @ z, self.by_flow)
+
+    @cached_property
+    def _state_and_one(self) -> Matrix:
+        """Rows of z over x, without those of the pressures."""
+        n, columns = self.rates.shape
+        rows = np.eye(columns, n + 3)
+        rows[n:, n:] = 0.0
+        rows[-1, -1] = 1.0
+        return rows
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A circulation at one time over x = (y, p_lv, p_rv, 1): Δp = D x, ẏ = R x + B q.
+
+    Attributes:
+        drops: D, (4, n + 3).
+        rates: R, (n, n + 3).
+        by_flow: B, (n, 4).
+    """
+
+    drops: Matrix
+    rates: Matrix
+    by_flow: Matrix
 
 
 def extended(y: Vector, pressures: Vector | None) -> Vector:
@@ -136,17 +190,20 @@ def implicit_step(
     """
     n = len(y)
     x = extended(y, pressures)
+    drops = rows.drops @ x
+    flow, conductance = valves.flows(drops)
     for _ in range(_MOST_ITERATIONS):
-        drops = rows.drops @ x
-        flow, conductance = valves.flows(drops).T
         flow_rows = conductance[:, None] * rows.drops
         flow_rows[:, -1] += flow - conductance * drops
-        rate = rows.rates(flow_rows)
-        A = np.eye(n) - dt * rate[:, :n]
-        x = extended(np.linalg.solve(A, y + dt * rate[:, n:] @ x[n:]), pressures)
-        true = valves.flows(rows.drops @ x)[:, 0]
-        if np.all(np.abs(flow_rows @ x - true) <= _ACCURACY * (1.0 + np.abs(true))):
-            return x[:n], np.linalg.solve(A, dt * rate[:, n : n + 2])
+        rate = rows.rates + rows.by_flow @ flow_rows
+        right = dt * rate[:, n:]  # columns of p_lv and p_rv; the last becomes all that is known
+        right[:, -1] = y + right @ x[n:]
+        solved = np.linalg.solve(np.eye(n) - dt * rate[:, :n], right)
+        x = extended(solved[:, -1], pressures)
+        drops = rows.drops @ x
+        flow, conductance = valves.flows(drops)
+        if np.all(flow_error(flow_rows @ x, flow) <= _ACCURACY):
+            return x[:n], solved[:, :2]
     raise SolverError(
         "circulation", f"the valves do not settle at t = {t:.2f} ms.", "Halve the step."
     )

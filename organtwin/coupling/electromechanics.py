@@ -20,7 +20,6 @@ from organtwin.coupling.nesting import Nesting
 from organtwin.coupling.prediction import Prediction
 from organtwin.coupling.scheme import FixedPoint, Scheme
 from organtwin.coupling.steps import Steps
-from organtwin.coupling.transfer import NodalInjection
 from organtwin.errors import SolverError
 from organtwin.mechanics.problem import STATIC, Mechanics
 from organtwin.mesh.domain import Refinement
@@ -73,8 +72,7 @@ class Electromechanics:
         muscle: Contractile state.
         loop: Circulation whose ventricles the 3D heart takes the place of.
         loop_state: State of the circulation at the start.
-        refinement: Of the mechanics mesh into that of ``ep``. With it calcium keeps its integral
-            on the way to the muscle; needed for ``feedback``.
+        refinement: Of the mechanics mesh into that of ``ep``.
         feedback: What the electrophysiology feels of the motion.
         scheme: What is solved together.
         fixed_point: When the repetitions of a monolithic step end.
@@ -85,7 +83,8 @@ class Electromechanics:
             is left of its equations.
 
     Raises:
-        InputError: feedback without ``refinement``, or that ``ep`` cannot feel.
+        InputError: feedback that ``ep`` cannot feel.
+        MeshError: the electrical mesh is no refinement.
     """
 
     def __init__(
@@ -96,7 +95,7 @@ class Electromechanics:
         loop: Circulation,
         loop_state: Array,
         *,
-        refinement: Refinement | None = None,
+        refinement: Refinement,
         feedback: Feedback = NO_FEEDBACK,
         scheme: Scheme = Scheme.STABILISED,
         fixed_point: FixedPoint = FixedPoint(),
@@ -111,14 +110,11 @@ class Electromechanics:
         self.change = 0.0
         self._wanted = np.full(1, steps.shortest if steps else 0.0)
         self._prediction = Prediction(mechanics)
-        self._injection = NodalInjection(ep.v.function_space, mechanics.domain.mesh)
         self._stretch = muscle.stretch_expression(mechanics.displacement)
         own = mechanics.domain.mesh.topology.index_map(3).size_local
         self._cells = np.arange(own, dtype=np.int32)
-        self._nesting: Nesting | None = None
-        if refinement is not None:
-            points = muscle.stretch.function_space
-            self._nesting = Nesting(refinement, ep.v.function_space, points)
+        points = muscle.stretch.function_space
+        self._nesting = Nesting(refinement, ep.v.function_space, points)
         self._feedback = electrical_feedback(feedback, ep, self._nesting)
 
     @property
@@ -206,7 +202,7 @@ class Electromechanics:
         self._rest()
         self.loop_state[:] = loop_state
 
-    def fit_loop(self, settled: Array) -> float:
+    def fit_loop(self, settled: Array, size: float | None = None) -> float:
         """Scale the circulation to the filled left ventricle and start it from a settled state.
 
         The loop is that of an adult of its own size; all of its volumes and flows are scaled by
@@ -214,12 +210,14 @@ class Electromechanics:
 
         Args:
             settled: State of the unscaled loop at the start of a beat.
+            size: Scale, if it is not to follow from the left ventricle.
 
         Returns:
             The scale.
         """
         volumes = self.mechanics.volumes()
-        size = float(volumes[0] / settled[self.loop.ventricles[0]])
+        if size is None:
+            size = float(volumes[0] / settled[self.loop.ventricles[0]])
         self.loop_state[:] = self.loop.scaled_state(settled, size)
         self.loop_state[self.loop.ventricles] = volumes
         self.loop = self.loop.scaled(size)
@@ -303,16 +301,16 @@ class Electromechanics:
 
     def calcium(self) -> Array:
         """Calcium (µM) at the nodes of the mechanics' P2 space `node_space`."""
-        return self._injection.nodal(self.ep.calcium)
+        return self._nesting.at_nodes(self.ep.calcium)
 
     def transmembrane_potential(self) -> Array:
         """V (mV) at the nodes of `node_space`."""
-        return self._injection.nodal(self.ep.v.x.array)
+        return self._nesting.at_nodes(self.ep.v.x.array)
 
     @property
     def node_space(self) -> fem.FunctionSpace:
         """Scalar P2 space of the mechanics mesh."""
-        return self._injection.space
+        return self._nesting.node_space
 
     def _rest(self) -> None:
         """Take the present state as one that has lasted."""
@@ -325,9 +323,7 @@ class Electromechanics:
         """What drives the tension, at the muscle's points."""
         follows_calcium = self.muscle.model.driven_by == "calcium"
         values = self.ep.calcium if follows_calcium else self.ep.v.x.array
-        if self._nesting is not None:
-            return self._nesting.to_points(values)
-        return self._injection.at_points(values, self.muscle.points)
+        return self._nesting.to_points(values)
 
     def _feel(self, stretch: Array) -> None:
         """Let the electrophysiology feel a stretch and the present displacement; collective."""

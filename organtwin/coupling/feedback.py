@@ -167,22 +167,14 @@ class ElectricalFeedback:
 
 
 def electrical_feedback(
-    feedback: Feedback, ep: Process, nesting: Nesting | None
+    feedback: Feedback, ep: Process, nesting: Nesting
 ) -> ElectricalFeedback | None:
     """What takes the motion over, None if nothing is felt; collective.
 
     Raises:
-        InputError: it is not known which cells lie in which, or ``ep`` cannot feel it.
+        InputError: ``ep`` cannot feel it.
     """
-    if not feedback.acts:
-        return None
-    if nesting is None:
-        raise InputError(
-            "Electromechanics",
-            "feedback needs to know which cells of the electrical mesh lie in which.",
-            "Give the `refinement` that the electrical mesh comes from.",
-        )
-    return ElectricalFeedback(feedback, ep, nesting)
+    return ElectricalFeedback(feedback, ep, nesting) if feedback.acts else None
 
 
 def _unfit(feedback: Feedback, ep: Process) -> InputError | None:

@@ -14,7 +14,7 @@ from organtwin.coupling.reference import IMAGE, Reference
 from organtwin.coupling.transfer import quadrature_space
 from organtwin.materials.active import ActiveStress, AffineTension, fibre_stretch
 from organtwin.materials.kinematics import Directions
-from organtwin.mesh.domain import Domain
+from organtwin.mesh.domain import Domain, refuse_ghost_cells
 from organtwin.solve import options
 
 Array = NDArray[np.float64]
@@ -48,6 +48,9 @@ class Muscle:
         reference: Where the stretch is 1.
         feedback: What of the motion the tension feels.
         strength: Factor of the tension in each of this rank's own cells, (cells,); 1 if omitted.
+
+    Raises:
+        InputError: the mesh has ghost cells, which would stay without tension.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class Muscle:
         feedback: TensionFeedback = FULL_FEEDBACK,
         strength: Array | None = None,
     ) -> None:
+        refuse_ghost_cells(domain, "Muscle")
         self.model = model
         self.feedback = feedback
         self.directions = directions

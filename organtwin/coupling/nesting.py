@@ -36,13 +36,20 @@ class Nesting:
     displacements its value in the middle. Parents are known from the refinement: nothing is
     searched, and ranks exchange sums at the nodes that they share only.
 
+    Every node of quadratic elements on the parent is a node of the refined mesh; what is there can
+    be taken over as it is.
+
     Args:
         refinement: Coarse and fine mesh.
         fine: P1 space on the fine mesh.
         points: Quadrature space on the coarse mesh, of degree 4 or more.
 
+    Attributes:
+        weights: Of the points of all owned cells (mm³), shape (cells · points,).
+        node_space: Scalar P2 space on the coarse mesh.
+
     Raises:
-        MeshError: a cell is not on the rank of its parent.
+        MeshError: a cell is not on the rank of its parent, or the fine mesh is the coarse one.
     """
 
     def __init__(
@@ -63,11 +70,14 @@ class Nesting:
         self._shapes, self._kind = shapes.reshape(-1, 4, 3), kind.ravel()
         place, weights = points.ufl_element().custom_quadrature()
         volume = np.abs(np.linalg.det(jacobian))
-        #: Weights of the points of all owned cells (mm³), shape (cells · points,).
         self.weights = np.outer(volume, weights).ravel()
         self._to_points = self._projection(fine, np.asarray(place), owned_parents)
         self._sums = fem.Function(fine)
         self._node_volumes = self._summed(self.weights)
+        self.node_space = fem.functionspace(coarse, ("P", 2))
+        self._nodes, self._at = self._taken_over(fine)
+        found = self.node_space.dofmap.list[:owned_parents]
+        agree(self.comm, _unrefined(len(np.unique(found)) - len(self._nodes)))
 
     def to_points(self, values: Array) -> Array:
         """Values at the local nodes of the fine space → at the points of the owned cells."""
@@ -76,6 +86,13 @@ class Nesting:
     def to_nodes(self, values: Array) -> Array:
         """Values at the points of the owned cells → at the local nodes; collective."""
         return np.asarray(self._summed(self.weights * values) / self._node_volumes)
+
+    def at_nodes(self, values: Array) -> Array:
+        """Values at the local nodes of the fine space → at those of `node_space`."""
+        dofs = self.node_space.dofmap.index_map
+        coarse = np.zeros(dofs.size_local + dofs.num_ghosts)
+        coarse[self._nodes] = values[self._at]
+        return coarse
 
     def deformation(self, displacement: fem.Function) -> Array:
         """I + ∇u in the middle of each owned fine cell, shape (cells, 3, 3).
@@ -97,6 +114,16 @@ class Nesting:
         sums.scatter_forward()
         return np.array(sums.array)
 
+    def _taken_over(self, fine: fem.FunctionSpace) -> tuple[Index, Index]:
+        """Nodes of `node_space`, and the fine node at each of them."""
+        places = self.node_space.element.interpolation_points
+        same = np.abs(self._shapes[:, :, None] - places).max(axis=-1) < 10.0 ** (1 - _SAME)
+        node = np.where(same.any(axis=-1), same.argmax(axis=-1), -1)[self._kind]
+        cell, vertex = np.nonzero(node >= 0)
+        coarse = self.node_space.dofmap.list[self._parent[cell], node[cell, vertex]]
+        nodes, first = np.unique(coarse, return_index=True)
+        return nodes, fine.dofmap.list[cell, vertex][first]
+
     def _projection(self, fine: fem.FunctionSpace, place: Array, coarse_cells: int) -> csr_array:
         """P: in each coarse cell the L² projection onto quadratics, at the points."""
         blocks = _blocks(self._shapes, place)[self._kind]
@@ -115,6 +142,16 @@ def _strayed(parent: NDArray[np.int32], owned: int) -> MeshError | None:
         "Nesting",
         f"the parent of fine cell {int(np.argmax(parent >= owned))} is on another rank.",
         "Make the fine mesh with `refine(domain, times)`.",
+    )
+
+
+def _unrefined(missing: int) -> MeshError | None:
+    if missing == 0:
+        return None
+    return MeshError(
+        "Nesting",
+        f"{missing} nodes of quadratic elements on the coarse mesh are none of the fine one.",
+        "Make the fine mesh with `refine(domain, times)`, times ≥ 1.",
     )
 
 

@@ -373,6 +373,7 @@ def _starts(
         return [_initial(variant.model) for variant in variants]
 
     def work() -> list[_Start]:
+        """Each different cell once, on one rank."""
         found: dict[tuple[object, ...], _Start] = {}
         keys = [(v.model.definition, *v.model.parameters.values()) for v in variants]
         for key, variant in zip(keys, variants, strict=True):

@@ -161,6 +161,9 @@ def _curves(posterior: Posterior) -> Figure:
             low, mean, high = factor * band[rows].T
             axes.fill_between(t, low, high, color=colour, alpha=0.35, lw=0)
             axes.plot(t, mean, color=colour, label=f"predicted {label}, with 95 %")
+        if posterior.checked is not None:
+            full = factor * posterior.checked[rows]
+            axes.plot(t, full, color="black", ls="--", lw=1.2, label="3D heart in the middle")
         _points(axes, [observations[k] for k in rows])
         axes.set(xlabel="Time from the R wave (ms)", ylabel=f"{quantity.words} ({quantity.shown})")
         axes.legend(fontsize=9, loc="upper center", ncols=4, bbox_to_anchor=(0.5, 1.14))

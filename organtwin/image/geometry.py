@@ -31,6 +31,8 @@ class Geometry:
         base_normal: Unit normal of the base plane towards the atria, shape (3,).
         decisions: What was decided on the way, one sentence each, with numbers.
         volumes_ml: Volume of each region (mL), voxels counted.
+        labelled_ml: Volume of ``lv_blood`` and ``rv_blood`` in the label map (mL), also above the
+            base plane.
     """
 
     labels: LabelMap
@@ -38,6 +40,7 @@ class Geometry:
     base_normal: NDArray[np.float64]
     decisions: tuple[str, ...]
     volumes_ml: Mapping[str, float]
+    labelled_ml: Mapping[str, float]
 
     @property
     def layers(self) -> int:
@@ -54,6 +57,7 @@ def write_geometry(geometry: Geometry, directory: Path) -> None:
         "base_normal": geometry.base_normal.tolist(),
         "decisions": list(geometry.decisions),
         "volumes_ml": dict(geometry.volumes_ml),
+        "labelled_ml": dict(geometry.labelled_ml),
     }
     (directory / "geometry.json").write_text(json.dumps(facts, indent=2) + "\n")
 
@@ -73,6 +77,7 @@ def read_geometry(directory: Path) -> Geometry:
             base_normal=np.array(facts["base_normal"]),
             decisions=tuple(facts["decisions"]),
             volumes_ml=facts["volumes_ml"],
+            labelled_ml=facts["labelled_ml"],
         )
     except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
         raise InputError(

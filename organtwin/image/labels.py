@@ -12,6 +12,7 @@ from organtwin.errors import InputError, suggestion
 from organtwin.image.base_plane import BasePlane, find_base_plane
 from organtwin.image.geometry import REGIONS, Geometry
 from organtwin.image.resample import Grid, corners, majority, nearest, smoothed
+from organtwin.image.ventricular_walls import with_walls
 from organtwin.image.volume import LabelMap
 from organtwin.image.wellcomposed import well_composed
 from organtwin.units import ML
@@ -35,15 +36,15 @@ def biventricular(
     smoothing: float = 1.0,
     rv_wall_thickness: float = 3.0,
 ) -> Geometry:
-    """Biventricular myocardium: the labelled LV wall and an RV free wall grown around its cavity.
+    """Biventricular myocardium: the labelled LV wall, an RV free wall that is labelled or grown.
 
     Args:
-        labels: Label map with at least ``lv_myocardium``, ``lv_blood``, ``rv_blood``; the atria
-            (``left_atrium``, ``right_atrium``), ``aorta`` and ``pulmonary_artery`` tell where the
-            valves are.
+        labels: Label map with at least ``lv_myocardium``, ``lv_blood``, ``rv_blood``, or
+            ``myocardium`` for both ventricles; the atria (``left_atrium``, ``right_atrium``),
+            ``aorta`` and ``pulmonary_artery`` tell where the valves are.
         resolution: Voxel size to work on (mm).
         smoothing: Standard deviation of the Gaussian that smooths each label (mm).
-        rv_wall_thickness: Thickness of the grown RV free wall (mm).
+        rv_wall_thickness: Thickness of the RV free wall (mm), the least where it is labelled.
 
     Returns:
         Tissue and cavities below the base plane, and the decisions taken.
@@ -51,7 +52,9 @@ def biventricular(
     Raises:
         InputError: a label is missing or in two large pieces, or no base plane is possible.
     """
+    labels = with_walls(labels)
     _check(labels, resolution, smoothing, rv_wall_thickness)
+    walls = [name for name in ("rv_myocardium",) if name in labels.names]
     decisions: list[str] = []
     # 2 mm suffice to look for islands and to place a plane; single voxels must not count in it.
     coarse = Grid.around(corners(labels), max(2.0, resolution), np.eye(3), 4.0)
@@ -62,19 +65,23 @@ def biventricular(
     decisions.append(_describe_plane(plane, survey))
     room = 2.0 * GROOVE * rv_wall_thickness  # in it walls are grown before they are cut
     grid, top = _aligned_grid(survey, plane, resolution, room)
-    fine = smoothed(labels, grid, REQUIRED, smoothing)
+    fine = smoothed(labels, grid, [*REQUIRED, *walls], smoothing)
     decisions.append(
         f"Labels were resampled to {resolution:g} mm voxels aligned with the base and smoothed "
         f"with a Gaussian of {smoothing:g} mm."
     )
     wall, lv, rv = (_largest_piece(fine, name, decisions) for name in REQUIRED)
-    values = _grow(wall, lv, rv, fine.mask("other"), top, rv_wall_thickness, resolution, decisions)
+    right = fine.mask(*walls) if walls else np.zeros_like(wall)
+    values = _grow(
+        wall, lv, rv, right, fine.mask("other"), top, rv_wall_thickness, resolution, decisions
+    )
     values[:, :, top:] = 0
     values = _tidy(values, top, decisions, resolution**3)
     regions = grid.labels(values[:, :, : top + 2].copy(), dict(REGIONS))
     volumes = {name: regions.volume_ml(name) for name in REGIONS}
     decisions.append(_describe_volumes(volumes, labels))
-    return Geometry(regions, plane.point, plane.normal, tuple(decisions), volumes)
+    labelled = {name: labels.volume_ml(name) for name in ("lv_blood", "rv_blood")}
+    return Geometry(regions, plane.point, plane.normal, tuple(decisions), volumes, labelled)
 
 
 def _check(labels: LabelMap, resolution: float, smoothing: float, thickness: float) -> None:
@@ -152,7 +159,7 @@ def _largest_piece(labels: LabelMap, name: str, decisions: list[str]) -> Mask:
 
 
 def _grow(
-    wall: Mask, lv: Mask, rv: Mask, other: Mask, top: int, thickness: float, h: float,
+    wall: Mask, lv: Mask, rv: Mask, right: Mask, other: Mask, top: int, thickness: float, h: float,
     decisions: list[str],
 ) -> NDArray[np.uint8]:  # fmt: skip
     """Regions on the grid with headroom: LV wall closed, RV wall grown, grooves filled."""
@@ -169,12 +176,13 @@ def _grow(
     )
     rv = rv & ~lv_tissue
     to_rv = ndimage.distance_transform_edt(~rv) * h - 0.5 * h
-    rv_tissue = (to_rv <= thickness) & ~rv & ~lv & ~lv_tissue
+    rv_tissue = ((to_rv <= thickness) | right) & ~rv & ~lv & ~lv_tissue
     taken = np.count_nonzero((rv_tissue & other)[:, :, :top])
+    labelled = np.count_nonzero((rv_tissue & right)[:, :, :top])
     decisions.append(
         f"The RV free wall was grown {thickness:g} mm outwards from the RV cavity where no LV "
         f"tissue lies; {taken * ml:.2f} mL of it took the place of atria or arteries below the "
-        "base."
+        "base." + (f" {labelled * ml:.2f} mL of the RV wall are labelled." if labelled else "")
     )
     solid = lv | rv | lv_tissue | rv_tissue
     radius = GROOVE * thickness

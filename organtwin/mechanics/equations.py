@@ -69,6 +69,7 @@ class Equations:
         self._solver = self._solver_of(self._A)
         self._n = problem.W.dofmap.index_map.size_local * problem.W.dofmap.index_map_bs
         self._gap = np.zeros(len(self._cavities))
+        self._schur = np.zeros((len(self._cavities), len(self._cavities)))
 
     def take_supply(self, supply: BloodSupply | None) -> None:
         """Let the cavity pressures be unknowns of a supply, or given if it is None."""
@@ -134,10 +135,27 @@ class Equations:
             return np.concatenate([step, self._pressures_here(0 * self._gap)])
         here = np.array([b.array @ step for b in self._b])
         schur = np.array([[b.array @ z.array for z in self._columns] for b in self._b])
-        here, schur = self.comm.allreduce(here), self.comm.allreduce(schur)
+        here, self._schur = self.comm.allreduce(here), self.comm.allreduce(schur)
         if not np.isfinite(here).all():
             return np.concatenate([step, self._pressures_here(np.nan * self._gap)])
-        dp = self._pressure_change(self._gap + here, schur)
+        return self._inflated(step, self._pressure_change(self._gap + here))
+
+    def closing(self, tolerance: float) -> Vector | None:
+        """Change of pressures, and what the body does then, that closes the gaps of the volumes.
+
+        A short step of the valves' piecewise linear volumes, or one that a secant made, leaves
+        gaps of second order that no increment shows.
+        """
+        if self.supply is None:
+            return None
+        volumes = self.volumes()
+        gap = volumes - self.supply(self.problem.pressures)[0]
+        if (np.abs(gap) <= tolerance * np.abs(volumes)).all():
+            return None
+        return self._inflated(np.zeros(self._n), self._pressure_change(gap))
+
+    def _inflated(self, step: Vector, dp: Vector) -> Vector:
+        """A step with what a change of the pressures adds to it, and that change."""
         for change, column in zip(dp, self._columns, strict=True):
             step = step + change * column.array
         return np.concatenate([step, self._pressures_here(dp)])
@@ -217,9 +235,10 @@ class Equations:
         """Volumes of the cavities at the end of the step."""
         return np.array([cavity.volume() for cavity in self._cavities])
 
-    def _pressure_change(self, gap: Vector, schur: Vector) -> Vector:
+    def _pressure_change(self, gap: Vector) -> Vector:
         """Solve gap + S δp − [V^blood(p + δp) − V^blood(p)] = 0 by Newton's method."""
         assert self.supply is not None
+        schur = self._schur
         p0 = self.problem.pressures
         blood0, _ = self.supply(p0)
         dp = np.zeros_like(gap)

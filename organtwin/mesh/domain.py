@@ -228,6 +228,9 @@ def refine(domain: Domain, times: int = 1) -> Refinement:
 
     Returns:
         Both domains and the parent of each fine cell. Collective.
+
+    Raises:
+        InputError: the mesh has ghost cells, whose parents would not be known.
     """
     cells = domain.mesh.topology.index_map(domain.mesh.topology.dim)
     parent = np.arange(cells.size_local + cells.num_ghosts, dtype=np.int32)
@@ -236,6 +239,22 @@ def refine(domain: Domain, times: int = 1) -> Refinement:
         fine, step = _refine_once(fine)
         parent = parent[step]
     return Refinement(domain, fine, parent)
+
+
+def refuse_ghost_cells(domain: Domain, place: str) -> None:
+    """Stop where only this rank's own cells are served, if it has copies of others; collective.
+
+    Raises:
+        InputError: there are ghost cells.
+    """
+    ghosts = total(domain.comm, domain.mesh.topology.index_map(domain.mesh.topology.dim).num_ghosts)
+    if ghosts:
+        raise InputError(
+            place,
+            f"the mesh has {ghosts:.0f} ghost cells, copies of other ranks' cells.",
+            "Make it with `ghost_mode=dolfinx.mesh.GhostMode.none`, or write it as a gmsh file and "
+            "read that by `read_domain`.",
+        )
 
 
 def region_field(domain: Domain) -> fem.Function:
@@ -251,6 +270,7 @@ def cellwise_vectors(domain: Domain) -> fem.FunctionSpace:
 
 
 def _refine_once(domain: Domain) -> tuple[Domain, NDArray[np.int32]]:
+    refuse_ghost_cells(domain, "refine")
     msh = domain.mesh
     msh.topology.create_entities(1)
     refined, parent_cell, parent_facet = mesh.refine(

@@ -66,6 +66,7 @@ def ventricular_results(scalars: Columns, beat: Beat) -> Results:
             f"{side}_dpdt_max": (float(rates.max()), "mmHg/s"),
             f"{side}_dpdt_min": (float(rates.min()), "mmHg/s"),
         }
+    results |= _other_pressures(scalars, rows, t)
     if "lv_length [mm]" in scalars:
         results |= _wall_motion(scalars, rows)
     ejected = np.trapezoid(scalars["Q_av [mL/s]"][rows], t) / 1000
@@ -73,17 +74,55 @@ def ventricular_results(scalars: Columns, beat: Beat) -> Results:
     return results
 
 
+#: Column of the pressure → name of what is read off it over the beat.
+_ARTERIES = {"p_ar_sys [mmHg]": "arterial", "p_ar_pul [mmHg]": "pulmonary"}
+_ATRIA = {"p_la [mmHg]": "la", "p_ra [mmHg]": "ra"}
+
+
+def _other_pressures(scalars: Columns, rows: slice, t: NDArray[np.float64]) -> Results:
+    """Arterial pressures, and the means in the atria, as far as the circulation has them."""
+
+    def mean(pressure: NDArray[np.float64]) -> float:
+        return float(np.trapezoid(pressure, t) / (t[-1] - t[0]))
+
+    results: Results = {}
+    for column, name in _ARTERIES.items():
+        if column in scalars:
+            pressure = scalars[column][rows]
+            results |= {
+                f"{name}_systolic_pressure": (float(pressure.max()), "mmHg"),
+                f"{name}_diastolic_pressure": (float(pressure.min()), "mmHg"),
+                f"{name}_mean_pressure": (mean(pressure), "mmHg"),
+            }
+    for column, name in _ATRIA.items():
+        if column in scalars:
+            results[f"{name}_mean_pressure"] = (mean(scalars[column][rows]), "mmHg")
+    return results
+
+
 def _wall_motion(scalars: Columns, rows: slice) -> Results:
-    """Shortening and thickening from end-diastole to end-systole, and the largest twist since."""
+    """What the walls did from end-diastole to end-systole, and the largest twist since.
+
+    A strain is the stretch at end-systole over that at end-diastole, less one: negative where lines
+    shorten. What the shape in the image was does not matter.
+    """
     length, twist, ratio = (
         scalars[name][rows]
         for name in ("lv_length [mm]", "lv_twist [deg]", "lv_thickness_ratio [1]")
     )
     systole = int(np.argmin(scalars["V_lv [mL]"][rows]))
+    strains: Results = {}
+    for name, values in scalars.items():
+        if name.endswith("_stretch [1]"):
+            end = int(np.argmin(scalars[f"V_{name[:2]} [mL]"][rows]))
+            stretch = values[rows]
+            strain = float(100 * (stretch[end] / stretch[0] - 1))
+            strains[name.removesuffix("stretch [1]") + "strain"] = (strain, "%")
     return {
         "lv_longitudinal_shortening": (float(100 * (1 - length[systole] / length[0])), "%"),
         "lv_wall_thickening": (float(100 * (ratio[systole] / ratio[0] - 1)), "%"),
         "lv_peak_twist": (float(np.max(twist - twist[0])), "degree"),
+        **strains,
     }
 
 

@@ -22,6 +22,8 @@ WINDOW = 12
 DEPENDENT = 0.03
 #: Iterations that a linear rate lets expect, over those that it takes.
 SUPERLINEAR = 2.0
+#: Steps by which constraints are closed before another correction is made.
+CLOSINGS = 3
 
 
 class Memory:
@@ -113,6 +115,14 @@ class System(Protocol):
         """Renew M⁻¹ at the present unknown; whether that succeeded. Collective."""
         ...
 
+    def closing(self, tolerance: float) -> Vector | None:
+        """Step that closes constraints at the present unknown and leaves the rest as it is.
+
+        To first order, with what the last `correction` knew; None if no constraint is missed by
+        more than the tolerance, or if there are none. Collective.
+        """
+        ...
+
 
 @dataclass(frozen=True)
 class Tolerances:
@@ -120,6 +130,7 @@ class Tolerances:
 
     Attributes:
         increment: Largest root-mean-square of the last correction.
+        constraint: Largest error of what is constrained, such as a cavity's volume, over its size.
         iterations: Most iterations before the solve is given up.
         patience: Iterations that a factorisation is worth: one that is not expected to end
             within as many is renewed. With 1 it is renewed in each iteration (Newton's method).
@@ -127,6 +138,7 @@ class Tolerances:
     """
 
     increment: float = 1e-6
+    constraint: float = 1e-10
     iterations: int = 40
     patience: int = 15
     halvings: int = 6
@@ -176,7 +188,8 @@ def solve(
     superlinear though M is old. A step is good when the next correction is not longer than the
     last one (the natural monotonicity test, which unlike the residual norm does not mind stiff
     directions). After a step that is not, or when the rate lets expect more iterations than a
-    factorisation is worth, M is renewed; with a new M a step that is not good is halved.
+    factorisation is worth, M is renewed; with a new M a step that is not good is halved. When
+    corrections have become short, what they left of constraints is closed (`System.closing`).
 
     Args:
         system: Equations, starting from their present unknown; they hold the solution afterwards,
@@ -222,9 +235,10 @@ class _Iteration:
                 continue
             step = self.system.memory.improved(correction, self.system.comm)
             if self._rms(step) < self.tolerances.increment:
-                if self._ends_with(step):
+                ends = self._ends_with(step)
+                if ends and self._closes():
                     return self._account(Outcome.CONVERGED)
-                new = None
+                new = self._after_end() if ends else None
             else:
                 new = self._take(step, correction)
             if new is None and self.is_new:
@@ -249,6 +263,23 @@ class _Iteration:
         self.system.set(z)
         self._evaluate()
         return False
+
+    def _closes(self) -> bool:
+        """Close the constraints by short steps; whether they are met."""
+        for _ in range(CLOSINGS):
+            step = self.system.closing(self.tolerances.constraint)
+            if step is None:
+                return True
+            if not self._rms(step) < self.tolerances.increment:
+                return False
+            self.system.set(self.system.get() + step)
+        return self.system.closing(self.tolerances.constraint) is None
+
+    def _after_end(self) -> Vector:
+        """Correction after a short step that left a constraint open."""
+        self._evaluate()
+        self.is_new = False
+        return self._correction()
 
     def _take(self, step: Vector, correction: Vector) -> Vector | None:
         """Add the step, halved until it is good.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import time
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -24,16 +26,32 @@ def cache_directory() -> Path:
     return Path(os.environ.get("ORGANTWIN_CACHE", platformdirs.user_cache_dir("organtwin")))
 
 
+#: How long a process waits for another one that compiles the same form (s).
+PATIENCE = 300
+
+
 @cache
 def jit() -> dict[str, Any]:
     """Options that every form is compiled with.
 
     The cache is kept apart per processor type, since ``-march=native`` code runs on no other.
     """
+    folder = cache_directory() / f"forms-{processor()}"
+    forget_unfinished(folder)
     return {
         "cffi_extra_compile_args": list(C_FLAGS),
-        "cache_dir": cache_directory() / f"forms-{processor()}",
+        "cache_dir": folder,
+        "timeout": PATIENCE,
     }
+
+
+def forget_unfinished(folder: Path) -> None:
+    """Delete what processes that were killed while compiling left: others would wait for it."""
+    for source in folder.glob("*.c"):
+        with suppress(FileNotFoundError):  # another process may do the same
+            unfinished = not source.with_suffix(".c.cached").exists()
+            if unfinished and time.time() - source.stat().st_mtime > PATIENCE:
+                source.unlink()
 
 
 def processor() -> str:

@@ -129,6 +129,7 @@ def draw(found: Spiral, folder: Path, t: float, *, traced: float = 500.0) -> Pat
     found.reentry.write(folder)
 
     def work() -> Path:
+        """The picture, on one rank."""
         series = read_series(folder / "spiral.pvd")
         table = read_table(folder / "rotors.csv")
         late = table["t [ms]"] >= t - traced

@@ -13,6 +13,7 @@ from organtwin.anatomy.fibres import FibreAngles, fibres
 from organtwin.anatomy.landmarks import SITES, activation_sites
 from organtwin.anatomy.segments import aha_segments
 from organtwin.anatomy.ventricular_coordinates import ventricular_coordinates
+from organtwin.coupling.wall_motion import WallMotion
 from organtwin.mesh.domain import cellwise_vectors
 from organtwin.parallel import on_root
 from organtwin.solve.assembly import integral
@@ -49,6 +50,18 @@ def test_axis_sites_and_fibres_do_not_depend_on_the_ranks(path):
     for here, there in ((found.f0, found_alone.f0), (found.s0, found_alone.s0)):
         difference = here.x.array.reshape(-1, 3) - there.x.array.reshape(-1, 3)[place[own]]
         assert comm.allreduce(np.abs(difference).max(), op=MPI.MAX) < 1e-7
+
+
+def test_motion_and_stretches_of_the_wall_do_not_depend_on_the_ranks(path):
+    def measured(comm):
+        domain = biventricle(comm, path)
+        u = fem.Function(fem.functionspace(domain.mesh, ("P", 2, (3,))))
+        u.interpolate(lambda x: np.stack([0.002 * x[1] * x[2], -0.2 * x[1], 1e-3 * x[0] ** 2]))
+        return WallMotion(u, domain, coordinates(domain, degree=2))()
+
+    alone = measured(MPI.COMM_SELF)
+    assert sum("stretch" in name for name in alone) == 5
+    assert measured(MPI.COMM_WORLD) == pytest.approx(alone, rel=1e-8)
 
 
 def test_ventricular_coordinates_and_segments_do_not_depend_on_the_ranks(path):

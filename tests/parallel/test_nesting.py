@@ -3,12 +3,16 @@
 import numpy as np
 import pytest
 import ufl
-from dolfinx import fem
+from dolfinx import fem, mesh
 from mpi4py import MPI
 
+from organtwin.cells.tension import Land2017
+from organtwin.coupling.muscle import Muscle
 from organtwin.coupling.nesting import Nesting
 from organtwin.coupling.transfer import quadrature_space
-from organtwin.mesh.domain import refine
+from organtwin.errors import InputError, MeshError
+from organtwin.materials.kinematics import Directions
+from organtwin.mesh.domain import Domain, refine
 from organtwin.parallel import on_root, total
 from organtwin.solve.assembly import integral
 from organtwin.verify.biventricle import biventricle
@@ -69,6 +73,22 @@ def test_the_integral_is_kept_on_the_way_to_the_nodes(nested):
     assert passage.to_nodes(np.ones_like(stretch)) == pytest.approx(1.0, abs=1e-13)
 
 
+def test_quadratic_nodes_take_over_what_is_there(nested):
+    """Any field, at each local node of the quadratic elements."""
+    _, V, _, passage = nested
+    v, expected = fem.Function(V), fem.Function(passage.node_space)
+    for field in (v, expected):
+        field.interpolate(wave)
+    assert passage.at_nodes(v.x.array) == pytest.approx(expected.x.array, abs=1e-12)
+
+
+def test_meshes_that_are_not_refined_are_refused(mesh_file):
+    refinement = refine(biventricle(MPI.COMM_WORLD, mesh_file, size=22.0, scale=0.05), 0)
+    V = fem.functionspace(refinement.fine.mesh, ("P", 1))
+    with pytest.raises(MeshError, match=r"times ≥ 1"):
+        Nesting(refinement, V, quadrature_space(refinement.coarse.mesh, 4))
+
+
 @pytest.mark.slow
 def test_nodes_follow_smooth_fields_as_the_mesh_becomes_finer(mesh_file):
     errors = []
@@ -108,3 +128,25 @@ def test_the_deformation_of_fine_cells_is_that_of_the_coarse_mesh(nested, degree
     part = fem.Constant(refinement.coarse.mesh, weights)
     here = integral(ufl.inner(part, ufl.Identity(3) + ufl.grad(u)) * refinement.coarse.dx())
     assert there == pytest.approx(here, rel=1e-12)
+
+
+def test_ghost_cells_are_refused():
+    """A single rank has none; with several, their values would be wrong without a word."""
+    comm = MPI.COMM_WORLD
+    corners, numbers = [[0.0] * 3, [2.0, 1.0, 1.0]], [4, 2, 2]
+    msh = mesh.create_box(comm, corners, numbers, ghost_mode=mesh.GhostMode.shared_facet)
+    cells = msh.topology.index_map(3)
+    own = np.arange(cells.size_local, dtype=np.int32)
+    none = np.array([], dtype=np.int32)
+    domain = Domain(
+        msh, mesh.meshtags(msh, 3, own, np.ones_like(own)), mesh.meshtags(msh, 2, none, none),
+        {"box": 1}, {},
+    )  # fmt: skip
+    directions = Directions(*(fem.Constant(msh, e) for e in np.eye(3)))
+    assert (comm.allreduce(cells.num_ghosts) > 0) == (comm.size > 1)
+    for use in (refine, lambda domain: Muscle(domain, directions, Land2017())):
+        if comm.size == 1:
+            use(domain)
+            continue
+        with pytest.raises(InputError, match=r"ghost cells.*GhostMode.none"):
+            use(domain)

@@ -1,16 +1,21 @@
 """Circulations of case files."""
 
+from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from organtwin.case import filling
 from organtwin.case.blood import circulation, warmed_up
 from organtwin.case.load import CaseError, load_case
 from organtwin.case.schema_circulation import OpenCirculation
+from organtwin.circulation.elements import RESISTANCE
 from organtwin.circulation.limit_cycle import beat, beat_change
 from organtwin.circulation.network import ClosedLoop
 from organtwin.circulation.open_loop import OpenLoop
-from organtwin.units import MMHG
+from organtwin.errors import InputError
+from organtwin.units import ML, MMHG
 
 CASE = Path(__file__).parents[2] / "demos/heartbeat/case.toml"
 ARTERIES = {
@@ -79,3 +84,36 @@ def test_a_valve_that_never_closes():
         section(
             "circulation.valves.aortic.area=1 cm^2", "circulation.valves.aortic.leak_area=2 cm^2"
         )
+
+
+def test_atria_valves_and_veins_of_a_patient():
+    own = section(
+        "circulation.left_atrium.passive_elastance=0.3 mmHg/mL",
+        "circulation.left_atrium.contraction_onset=-120 ms",
+        "circulation.valves.mitral.resistance=0.02 mmHg*s/mL",
+        "circulation.systemic_venous_resistance=0.5 mmHg*s/mL",
+    )
+    loop, usual = circulation(own), circulation(section())
+    assert isinstance(loop, ClosedLoop)
+    assert isinstance(usual, ClosedLoop)
+    source = ClosedLoop.regazzoni_2022()
+    for part in ("la", "ra", "systemic", "pulmonary"):
+        assert asdict(getattr(usual, part)) == pytest.approx(asdict(getattr(source, part)))
+    assert asdict(usual.valves.mitral) == pytest.approx(asdict(source.valves.mitral))
+    assert pytest.approx(0.3 * MMHG / ML) == loop.la.E_B
+    assert loop.la.E_A == usual.la.E_A
+    assert loop.la.onset == -120.0
+    assert loop.valves.mitral.R_open == pytest.approx(0.02 * RESISTANCE)
+    assert loop.systemic.R_ven == pytest.approx(0.5 * RESISTANCE)
+
+
+def test_veins_are_filled_to_the_blood_asked_for():
+    loop = ClosedLoop.regazzoni_2022()
+    heart = SimpleNamespace(loop=loop, loop_state=loop.rest())
+    own = section("circulation.blood_volume=1700 mL")
+    told = filling._infused(own, heart)
+    assert loop.blood(heart.loop_state).sum() == pytest.approx(1700.0 * ML)
+    assert "so that the blood is 1700 mL" in told[0]
+    with pytest.raises(InputError, match=r"900 mL leave the systemic veins at -\d+ mmHg"):
+        filling._infused(section("circulation.blood_volume=900 mL"), heart)
+    assert filling._infused(section(), heart) == []

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from organtwin.calibrate.closed_loop_model import ADJUSTABLE, CURVES, PREDICTED, ClosedLoopModel
-from organtwin.calibrate.closed_loops import _Valves, limit_cycles
+from organtwin.calibrate.closed_loops import limit_cycles
 from organtwin.calibrate.executors import Serial, executor
 from organtwin.calibrate.files import write_results
 from organtwin.calibrate.klotz import filling_curve
@@ -30,7 +30,7 @@ from organtwin.calibrate.sensitivity import sobol
 from organtwin.calibrate.smoother import Smoother, assimilate
 from organtwin.calibrate.stages import STAGES, calibrate
 from organtwin.calibrate.twin import twin_experiment
-from organtwin.circulation.elements import COMPLIANCE, RESISTANCE, Valve
+from organtwin.circulation.elements import COMPLIANCE, RESISTANCE
 from organtwin.circulation.limit_cycle import beat, limit_cycle
 from organtwin.circulation.network import ClosedLoop
 from organtwin.errors import InputError, SetupError, SolverError
@@ -503,15 +503,3 @@ class OneByOne(ClosedLoopModel):
     @property
     def batch(self):
         return 1
-
-
-def test_valves_of_many_loops_are_those_of_one():
-    loop = ClosedLoop.regazzoni_2022()
-    narrow = Valve(loop.valves.aortic.R_open, loop.valves.aortic.R_closed, 100.0, 30.0)
-    loops = [loop, replace(loop, valves=replace(loop.valves, aortic=narrow))]
-    drops = np.array([[1.0, 2.0, -1.0, 0.0], [-2.0, -3.0, 0.5, 0.0]])
-    flows, slopes = _Valves.of(loops).flows(drops)
-    for k, one in enumerate(loops):
-        np.testing.assert_allclose(
-            np.stack([flows[k], slopes[k]], axis=1), one.valves.flows(drops[k]), rtol=1e-12
-        )

@@ -181,6 +181,7 @@ def test_a_real_record_gives_pressures_and_heart_rate():
     shown = {name: o.quantity.in_clinic(o.value) for name, o in found.items()}
     assert shown["arterial_diastolic_pressure"] < shown["arterial_mean_pressure"]
     assert shown["arterial_mean_pressure"] < shown["arterial_systolic_pressure"]
+    assert "qrs_duration" not in found  # 125 samples a second
     # Every beat is found twice, in the ECG and in the pressure.
     by_pressure = int(found["arterial_mean_pressure"].source.split()[-2])
     by_ecg = int(found["heart_rate"].source.split()[-2])
@@ -197,6 +198,9 @@ def test_the_heart_rate_is_that_of_the_annotations():
     annotated = [s for s, kind in zip(beats.sample, beats.symbol, strict=True) if kind != "+"]
     rates = 360.0 / np.diff(annotated) * 60.0
     assert found[0].quantity.in_clinic(found[0].value) == pytest.approx(rates.mean(), rel=5e-3)
+    # Cardiologists marked 30 beats of this record in the QT Database (sel100.q1c).
+    assert found[1].name == "qrs_duration"
+    assert found[1].value == pytest.approx(78.9, abs=12.0)
 
 
 def test_unreadable_records_are_named(tmp_path):

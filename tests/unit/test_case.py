@@ -10,7 +10,8 @@ from organtwin.case.build import passive_law
 from organtwin.case.load import CaseError, load_case
 from organtwin.case.quantities import Unit
 from organtwin.case.reference import case_reference
-from organtwin.case.schema import Case, Guccione, HolzapfelOgden
+from organtwin.case.schema import Case
+from organtwin.case.schema_passive import Guccione, HolzapfelOgden
 from organtwin.errors import InputError
 from organtwin.materials import guccione as laws
 from organtwin.materials.catalogue import LAWS

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import numpy as np
 import pytest
 
-from organtwin.circulation.elements import BLOOD_DENSITY, Chamber, Valve, Windkessel
+from organtwin.circulation.elements import (
+    BLOOD_DENSITY,
+    Chamber,
+    Valve,
+    Valves,
+    Windkessel,
+    elastance,
+)
+from organtwin.circulation.limit_cycle import Extrapolation, beat_change, limit_cycle
 from organtwin.circulation.limit_cycle import beat as one_beat
-from organtwin.circulation.limit_cycle import beat_change, limit_cycle
 from organtwin.circulation.network import AR_SYS, LA, LV, RV, VEN_SYS, ClosedLoop
 from organtwin.circulation.open_loop import IN, SYS, OpenLoop
 from organtwin.errors import InputError, SolverError
@@ -128,6 +135,37 @@ def test_slope_of_a_valve(drop):
     assert np.sign(flow) == np.sign(drop)
 
 
+def test_formulas_of_many_are_those_of_each():
+    """Elastances and flows in one call, drops of zero and closed leaks included."""
+    chambers = [
+        Chamber(1.0, 0.1, 0.0, 250.0, 150.0, 0.0),
+        Chamber(0.2, 0.3, -170.0, 90.0, 120.0, 1.0),
+    ]
+    t = np.arange(0.0, 1600.0, 7.0)
+    E = elastance(t[:, None], 800.0, *np.transpose([astuple(c)[:5] for c in chambers]))
+    for k, chamber in enumerate(chambers):
+        tau = (t - chamber.onset) % 800.0
+        rising = (1 - np.cos(np.pi * tau / chamber.T_C)) / 2
+        falling = (1 + np.cos(np.pi * (tau - chamber.T_C) / chamber.T_R)) / 2
+        parts = [tau < chamber.T_C, tau < chamber.T_C + chamber.T_R]
+        f = np.select(parts, [rising, falling], 0.0)
+        assert E[:, k] == pytest.approx(chamber.E_B + chamber.E_A * f, rel=1e-13)
+        assert [chamber.elastance(x, 800.0) for x in t] == pytest.approx(E[:, k], rel=1e-14)
+    valves = Valves(
+        Valve(1e-3, 1e3), Valve(1e-3, 1e3, 100.0, 30.0), Valve(2e-3, 1e3, leak_area=20.0),
+        Valve(1e-6, 1e3, area=100.0),
+    )  # fmt: skip
+    for drops in np.array([[1.0, 2.0, -1.0, 0.0], [-2.0, -3.0, 0.5, 0.0], [0.0, 0.0, 0.0, -1.0]]):
+        flows, slopes = valves.flows(drops)
+        each = (valves.mitral, valves.aortic, valves.tricuspid, valves.pulmonary)
+        for valve, drop, flow, slope in zip(each, drops, flows, slopes, strict=True):
+            assert (flow, slope) == pytest.approx(valve.flow(float(drop)), rel=1e-14)
+            orifice = valve.area if drop > 0 else valve.leak_area
+            through = flow if drop > 0 else flow - drop / valve.R_closed
+            lost = BLOOD_DENSITY * through**2 / (2 * orifice**2) if orifice > 0 else abs(drop)
+            assert valve.R_open * abs(through) + lost == pytest.approx(abs(drop), rel=1e-12)
+
+
 def with_valve(name, **changes):
     loop = ClosedLoop.regazzoni_2022()
     valve = replace(getattr(loop.valves, name), **changes)
@@ -190,6 +228,26 @@ def test_limit_cycle_is_found_sooner(change):
         y, change_, beats = end, beat_change(y, end), beats + 1
     assert cycle.beats <= beats / 2
     assert cycle.state == pytest.approx(y, rel=1e-5)
+
+
+def test_extrapolations_side_by_side_are_those_of_each():
+    """Fixed points of two linear maps, which Anderson's method finds in as many steps as states."""
+    rng = np.random.default_rng(2)
+    maps = 0.9 * np.linalg.qr(rng.normal(size=(2, 3, 3)))[0]
+    shift = rng.normal(size=(2, 3))
+
+    def image(y):
+        return np.einsum("mij,mj->mi", maps, y) + shift
+
+    y, together = np.ones((2, 3)), Extrapolation()
+    one = [Extrapolation(), Extrapolation()]
+    for _ in range(5):
+        new = together.next(y, image(y))
+        each = [one[m].next(y[m], image(y)[m]) for m in range(2)]
+        assert new == pytest.approx(np.array(each), rel=1e-9)
+        y = new
+    assert y == pytest.approx(np.linalg.solve(np.eye(3) - maps, shift[..., None])[..., 0], rel=1e-9)
+    assert beat_change(y, 2.0 * y) == pytest.approx([1.0, 1.0])
 
 
 def test_no_limit_cycle_in_time():

@@ -72,6 +72,35 @@ def test_the_naive_scheme_oscillates_and_ours_does_not(filled):
     assert ((gains[1:] * gains[:-1]).sum(axis=1) < 0).all()
 
 
+def test_cavities_hold_the_blood_of_the_circulation_also_when_a_valve_opens(filled):
+    """With the default tolerances, through contraction into ejection."""
+    heart, start = filled
+
+    def gaps(tolerances):
+        """Largest gap over volume of each step, flow into the aorta (mm³/ms), LV volume (mm³)."""
+        heart.restore(start)
+        heart.scheme, heart.mechanics.tolerances = Scheme.STABILISED, tolerances
+        table = []
+        for n in range(45):
+            assert heart.advance(2.0 * n, 2.0 * n + 2.0).converged
+            volumes, blood = heart.mechanics.volumes(), heart.loop_state[heart.loop.ventricles]
+            flows = heart.loop.flows(heart.loop_state, 2.0 * n + 2.0, heart.mechanics.pressures)
+            gap = (np.abs(volumes - blood) / volumes).max()
+            table.append((gap, flows.aortic, volumes[0]))
+        return np.array(table).T
+
+    own = heart.mechanics.tolerances
+    try:
+        closed, flow, volume = gaps(Tolerances())
+        left, _, _ = gaps(Tolerances(constraint=np.inf))
+    finally:
+        heart.mechanics.tolerances = own
+    assert flow[10] < 0.1 * flow[-1]  # the valve was shut, and has opened
+    assert closed.max() <= 1e-10
+    assert closed.max() * volume[0] <= 1e-8 * (volume[0] - volume[-1])
+    assert left.max() > 2e-9  # what increments alone leave
+
+
 def test_ours_tends_to_the_monolithic_scheme_with_order_one(filled):
     differences = []
     for dt in (2.0, 1.0):

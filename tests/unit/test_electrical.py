@@ -15,7 +15,7 @@ from organtwin.case import electrical, pipeline
 from organtwin.case.activity import continued, ecg_results, write_activity
 from organtwin.case.last_beat import LastBeat
 from organtwin.case.load import load_case
-from organtwin.case.schema import LONGEST_STEP
+from organtwin.case.schema_electrical import LONGEST_STEP
 from organtwin.cells.kernel import compile_kernel
 from organtwin.cells.model import CellModel
 from organtwin.cells.pacing import pace
@@ -149,8 +149,7 @@ def test_warning_about_a_layer_s_steps_names_both_remedies(case, caplog):
 def test_substeps_reach_the_cells_of_the_muscle(case, domain, cell):
     V = fem.functionspace(domain.mesh, ("P", 1))
     asked = case("electrophysiology.substeps=8", *DRUG)
-    kernel = compile_kernel(CellModel.load("ten_tusscher_2006_endo"), substeps=8)
-    cells = electrical._cells(asked, V, domain, kernel, cell)
+    cells = electrical._cells(asked, V, domain, cell)
     assert [population.kernel.substeps for population in cells.populations] == [8]
 
 

@@ -79,7 +79,7 @@ def test_uneven_steps_lead_to_their_own_limit_cycle() -> None:
         begun = y
         ended, trace = HEART.beat(loop, begun, UNEVEN)
         moved = shifted_blood(loop, begun, ended) / trace.stroke_volume
-        y = emulator.next_start(loop, begun, ended, trace)
+        y = emulator.next_start(loop, begun, ended, trace, moved)
     assert moved < 1e-3
 
 
@@ -95,7 +95,7 @@ def test_few_beats_lead_to_the_limit_cycle_and_keep_the_blood() -> None:
         shifted.append(shifted_blood(loop, begun, ended) / trace.stroke_volume)
         if len(emulator.known) == 2:  # a search that is taken up again goes the same way
             emulator = Emulator(emulator.known)
-        y = emulator.next_start(loop, begun, ended, trace)
+        y = emulator.next_start(loop, begun, ended, trace, shifted[-1])
         assert loop.blood(y).sum() == pytest.approx(blood, rel=1e-12)
     assert shifted[0] > 0.5
     assert shifted[2] < 0.03 and shifted[3] < 0.003 and shifted[4] < 1e-3

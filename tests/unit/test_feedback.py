@@ -65,6 +65,23 @@ def test_a_case_file_switches_it():
     assert (steps(told).shortest, steps(told).longest) == (step / 4, 4 * step)
 
 
+def test_a_case_file_tells_their_tolerances():
+    case = load_case(CASE, ["mechanics.steps=adaptive"])
+    step = case.mechanics.time_step
+    assert steps(case) == Steps(step / 4, 4 * step)  # the same defaults in both places
+    assert electrical_feedback(case).tolerance == Feedback().tolerance
+    error = "mechanics.step_error"
+    told = load_case(CASE, [
+        "mechanics.steps=adaptive", f"{error}.displacement=50 um", f"{error}.pressure=0.3 mmHg",
+        "mechanics.feedback.conduction_tolerance=0.002",
+    ])  # fmt: skip
+    assert steps(told).displacement == pytest.approx(0.05)
+    assert steps(told).pressure == pytest.approx(0.3 * 0.133322387415)
+    assert electrical_feedback(told).tolerance == 0.002
+    with pytest.raises(InputError, match="step_error has no effect"):
+        load_case(CASE, [f"{error}.displacement=50 um"])
+
+
 def spread(F):
     """Decay rates (1/ms) of cosines along x, y and z in a box that is deformed homogeneously."""
     V = fem.functionspace(box(MPI.COMM_SELF, (1.0, 1.0, 1.0), (8, 8, 8)).mesh, ("P", 1))

@@ -11,6 +11,7 @@ from organtwin.errors import InputError
 from organtwin.image.base_plane import find_base_plane
 from organtwin.image.geometry import Geometry, read_geometry, write_geometry
 from organtwin.image.labels import biventricular
+from organtwin.image.ventricular_walls import with_walls
 from organtwin.image.volume import LabelMap
 from tests.synthetic import NAMES, two_ellipsoids
 
@@ -172,3 +173,29 @@ def test_closed_left_ventricle_is_refused() -> None:
     closed = replace(labels, values=values, names={k: NAMES[k] for k in NAMES if "atrium" not in k})
     with pytest.raises(InputError, match="closed all around"):
         biventricular(closed)
+
+
+def test_muscle_of_both_ventricles_is_shared_out(geometry: Geometry) -> None:
+    grown = geometry.labels
+    muscle = np.where(grown.mask("lv", "rv"), 1, 0) + 2 * grown.mask("lv_blood")
+    values = (muscle + 3 * grown.mask("rv_blood")).astype(np.uint8)
+    one = replace(grown, values=values, names={"myocardium": 1, "lv_blood": 2, "rv_blood": 3})
+    made = with_walls(one)
+    assert made.mask("lv_myocardium", "rv_myocardium").sum() == one.mask("myocardium").sum()
+    agreed = made.mask("lv_myocardium") == grown.mask("lv")
+    assert agreed[one.mask("myocardium")].mean() > 0.9
+    assert made.volume_ml("rv_myocardium") == pytest.approx(grown.volume_ml("rv"), rel=0.3)
+    again = biventricular(one, resolution=1.5, smoothing=1.5, rv_wall_thickness=1.0)
+    assert again.volumes_ml["rv"] > 0.6 * geometry.volumes_ml["rv"]
+    with pytest.raises(InputError, match="Name both parts"):
+        with_walls(replace(one, names={**one.names, "rv_myocardium": 4}))
+
+
+def test_muscle_that_is_not_outside_is_refused() -> None:
+    values = np.zeros((9, 9, 9), np.uint8)
+    values[2:7, 2:7, 2:7], values[4, 4, 4] = 3, 1
+    labels = LabelMap(
+        values, {"lv_blood": 2, "myocardium": 1, "rv_blood": 3}, np.ones(3), np.zeros(3), np.eye(3)
+    )
+    with pytest.raises(InputError, match="between the left ventricle and the outside"):
+        with_walls(labels)

@@ -104,7 +104,7 @@ def test_pinched_tissue_is_refused() -> None:
     values = np.zeros((6, 6, 6), np.uint8)
     values[2, 2, 2:4] = values[3, 3, 2:4] = REGIONS["lv"]
     grid = LabelMap(values, dict(REGIONS), np.ones(3), np.zeros(3), np.eye(3))
-    pinched = Geometry(grid, np.array([0.0, 0, 3.5]), np.array([0.0, 0, 1]), (), {})
+    pinched = Geometry(grid, np.array([0.0, 0, 3.5]), np.array([0.0, 0, 1]), (), {}, {})
     with pytest.raises(MeshError, match="edges don't belong to two triangles"):
         smooth(surface_nets(pinched))
 

@@ -40,6 +40,9 @@ class Dense:
     def correction(self) -> Vector:
         return -self.inverse @ self.r
 
+    def closing(self, tolerance: float) -> Vector | None:
+        return None
+
     def factorise(self) -> bool:
         self.has_factors = True
         self.memory.clear()
@@ -113,3 +116,38 @@ def test_a_linear_solver_that_fails_is_told():
     system.correction = lambda: np.full(2, np.nan)
     assert solve(system).outcome is Outcome.LINEAR_FAILED
     assert system.z.tolist() == [0.0, 0.0]
+
+
+class Held(Dense):
+    """x² + 2y = 5 with the constraint xy = 2, from (1.5, 1.5) to (1, 2)."""
+
+    def __init__(self, shift: float = 0.0) -> None:
+        super().__init__(
+            lambda z: np.array([z[0] ** 2 + 2 * z[1] - 5, z[0] * z[1] - 2]),
+            lambda z: np.array([[2 * z[0], 2], [z[1], z[0]]]),
+            np.array([1.5, 1.5]),
+        )
+        self.shift = shift
+
+    def closing(self, tolerance: float) -> Vector | None:
+        gap = self.residual(self.z)[1]
+        if abs(gap) <= tolerance:
+            return None
+        return np.array([self.shift, -gap / self.z[0]])
+
+
+def test_constraints_are_closed_beyond_the_increment():
+    system = Held()
+    solution = solve(system, Tolerances(increment=1e-2, constraint=1e-14))
+    assert solution.outcome is Outcome.CONVERGED
+    balance, gap = np.abs(system.residual(system.z))
+    assert gap <= 1e-14
+    assert 1e-12 < balance < 1e-2
+
+
+def test_a_constraint_that_no_short_step_closes_takes_further_corrections():
+    loose = Tolerances(increment=1e-2, constraint=1e-14)
+    closed, corrected = Held(), Held(shift=1.0)
+    iterations = [solve(system, loose).iterations for system in (closed, corrected)]
+    assert iterations[1] > iterations[0]
+    assert np.abs(corrected.residual(corrected.z)).max() <= 1e-14

@@ -81,7 +81,10 @@ def test_the_stretch_at_the_start_is_that_of_the_loaded_muscle(unloaded):
 @pytest.mark.parametrize("loop", [ClosedLoop.regazzoni_2022(), OpenLoop.adult()])
 def test_blood_of_either_circulation_is_accounted_for(unloaded, loop):
     known = at_start(unloaded)
-    beating = Electromechanics(known.ep, known.mechanics, known.muscle, loop, loop.rest())
+    beating = Electromechanics(
+        known.ep, known.mechanics, known.muscle, loop, loop.rest(),
+        refinement=known.ep.refinement,
+    )  # fmt: skip
     filled = beating.mechanics.volumes()
     size = beating.fit_loop(loop.rest())
     assert size == pytest.approx(filled[0] / loop.rest()[loop.ventricles[0]])

@@ -1,0 +1,304 @@
+"""The 3D heart of a case, emulated: few of its runs, and a circulation around what they told."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from organtwin.calibrate.heart_emulator import HeartEmulator, Run
+from organtwin.calibrate.members import Runner
+from organtwin.calibrate.observations import Observations
+from organtwin.calibrate.parameters import Parameter, draw, standard_of, values_of
+from organtwin.calibrate.posterior import Posterior
+from organtwin.case.blood import closed_loop
+from organtwin.case.case_model import DELAY, CaseModel, Seen
+from organtwin.case.schema import Case
+from organtwin.case.schema_calibration import EmulatorSettings
+from organtwin.case.schema_circulation import ClosedCirculation
+from organtwin.circulation.emulator import BeatTrace
+from organtwin.circulation.limit_cycle import beat, limit_cycle
+from organtwin.circulation.network import ClosedLoop
+from organtwin.errors import InputError, OrgantwinError, SolverError
+from organtwin.run.result import Beat, ventricular_results
+from organtwin.units import ML, MMHG
+
+type Vector = NDArray[np.float64]
+type Matrix = NDArray[np.float64]
+
+logger = logging.getLogger(__name__)
+
+_PLACE = "[calibration.emulator]"
+#: Beginnings of the names of what the ventricles do not feel but through their volume.
+_OUTSIDE = ("circulation.", DELAY)
+#: Relative change of the state by a beat that counts as the limit cycle.
+_TOLERANCE = 1e-4
+#: Members of one task of the executor.
+_BATCH = 10
+#: How much more than all before a run in the middle of a posterior counts.
+_NEWER = 10.0
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """A finished run of the 3D heart.
+
+    Attributes:
+        out: Its result directory.
+        values: Of the parameters, (parameters,).
+        weight: How often it counts.
+    """
+
+    out: Path
+    values: Vector
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class EmulatedCase:
+    """Predicts observations by the circulation of a case around emulated ventricles.
+
+    Attributes:
+        model: The 3D heart.
+        parameters: In the order of the columns.
+        emulator: Fitted to its runs.
+        findings: Names and units of what the emulator tells besides the beat.
+        shares: Parts of LV and RV that the mesh has, by the names of ``run.json``.
+    """
+
+    model: CaseModel
+    parameters: tuple[Parameter, ...]
+    emulator: HeartEmulator
+    findings: tuple[tuple[str, str], ...]
+    shares: tuple[tuple[str, float], ...]
+
+    @classmethod
+    def of(
+        cls,
+        model: CaseModel,
+        parameters: tuple[Parameter, ...],
+        runs: Sequence[Learnt],
+    ) -> EmulatedCase:
+        """Learn from finished runs.
+
+        Args:
+            model: The 3D heart.
+            parameters: In the order of the columns.
+            runs: Of it.
+
+        Raises:
+            InputError: the case cannot be emulated, or there are too few runs.
+        """
+        seen = [Seen.of_run(run.out, model.delay(run.values)) for run in runs]
+        first = seen[0].results
+        told = ventricular_results(seen[0].scalars, seen[0].beat)
+        findings = tuple(
+            (name, first[name][1])
+            for name in dict.fromkeys(one.name for one in model.observations.all)
+            if name in first and (name not in told or name.endswith("strain"))
+        )
+        tissue = tissue_columns(parameters)
+        z = standard_of(parameters, np.stack([run.values for run in runs]))[:, tissue]
+        emulator = HeartEmulator.of(
+            [
+                Run(
+                    z[k], _trace(one),
+                    np.array([one.results[name][0] for name, _ in findings]), run.weight,
+                )
+                for k, (one, run) in enumerate(zip(seen, runs, strict=True))
+            ]
+        )  # fmt: skip
+        shares = tuple((name, first[name][0]) for name in ("lv_volume_share", "rv_volume_share"))
+        return cls(model, parameters, emulator, findings, shares)
+
+    @property
+    def observations(self) -> Observations:
+        """What is predicted."""
+        return self.model.observations
+
+    @property
+    def batch(self) -> int:
+        """Members of one task."""
+        return _BATCH
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """That of the 3D heart, and what was learnt of it."""
+        learnt = (self.emulator.levels, self.emulator.slopes, self.emulator.told)
+        parts = b"".join(np.ascontiguousarray(a).tobytes() for a in learnt)
+        return f"{self.model.fingerprint} emulated {hashlib.sha256(parts).hexdigest()}"
+
+    def __call__(self, values: Matrix, attempt: int) -> Matrix:
+        """Predictions (members, observations); NaN where a circulation has no limit cycle."""
+        z = standard_of(self.parameters, values)[:, tissue_columns(self.parameters)]
+        found = np.full((len(values), len(self.observations.all)), np.nan)
+        for k, (row, own) in enumerate(zip(values, z, strict=True)):
+            try:
+                seen = self._seen(row, own)
+            except (OrgantwinError, np.linalg.LinAlgError):
+                continue
+            found[k] = [seen.predicted(one) for one in self.observations.all]
+        return found
+
+    def _seen(self, values: Vector, z: Vector) -> Seen:
+        """The limit cycle of one member."""
+        loop, blood = _absolute(self.model.case(values))
+        loop = loop.with_ventricles(*self.emulator.ventricles(z))
+        times, y = self.emulator.times, loop.rest()
+        y[loop.ventricles] = self.emulator.middle[-1]
+        y = loop.filled(y, blood - float(loop.blood(y).sum()))
+        y = limit_cycle(loop, y, dt=times, tolerance=_TOLERANCE).state
+        scalars = _scalars(loop, beat(loop, y, times), np.concatenate([[0.0], times]))
+        whole = Beat(0.0, loop.period)
+        results = ventricular_results(scalars, whole)
+        volume = scalars["V_lv [mL]"] * ML
+        told = self.emulator.findings(z, float(volume[0]), float(volume.min()))
+        for (name, unit), value in zip(self.findings, told, strict=True):
+            results[name] = (float(value), unit)
+        results |= {name: (share, "1") for name, share in self.shares}
+        return Seen(results, scalars, whole, self.model.delay(values))
+
+
+def check(case: Case, names: Sequence[str]) -> None:
+    """See that the ventricles of a case can be emulated for parameters of these names.
+
+    Raises:
+        InputError: they can't.
+    """
+    if "circulation.heart_rate" in names:
+        raise InputError(_PLACE, "the heart rate is a parameter.", "Set it in the case.")
+    if case.mechanics.steps != "fixed":
+        raise InputError(_PLACE, "the steps of the mechanics vary.", 'Take steps = "fixed".')
+    if case.protocol:
+        raise InputError(_PLACE, "the case has a protocol.", "Leave it out.")
+    _absolute(case)
+
+
+def tissue_columns(parameters: Sequence[Parameter]) -> list[int]:
+    """Which of the parameters belong to the ventricles."""
+    return [k for k, p in enumerate(parameters) if not p.name.startswith(_OUTSIDE)]
+
+
+def _absolute(case: Case) -> tuple[ClosedLoop, float]:
+    """Circulation of a case and its blood (mm³), neither of which may depend on the 3D heart."""
+    section = case.circulation
+    if not isinstance(section, ClosedCirculation):
+        raise InputError(_PLACE, "the circulation is open.", 'Take model = "closed_loop".')
+    if section.scale is None or section.blood_volume is None:
+        name = "scale" if section.scale is None else "blood_volume"
+        raise InputError(
+            _PLACE,
+            f"the case has no [circulation] {name}.",
+            "Without it the circulation would follow from the run of each member.",
+        )
+    return closed_loop(section).scaled(section.scale), section.blood_volume
+
+
+def _scalars(loop: ClosedLoop, states: Matrix, times: Vector) -> dict[str, Vector]:
+    """Columns as of ``scalars.csv``."""
+    rows: dict[str, list[float]] = {"t [ms]": times.tolist()}
+    for y, t in zip(states, times, strict=True):
+        for name, p in loop.pressures(y, float(t)).items():
+            rows.setdefault(f"p_{name} [mmHg]", []).append(p / MMHG)
+        for name, volume in loop.volumes(y).items():
+            rows.setdefault(f"V_{name} [mL]", []).append(volume / ML)
+        rows.setdefault("Q_av [mL/s]", []).append(loop.flows(y, float(t)).aortic)
+    return {name: np.array(column) for name, column in rows.items()}
+
+
+def _trace(seen: Seen) -> BeatTrace:
+    rows = seen.beat.rows(seen.scalars["t [ms]"])
+    after = slice(rows.start + 1, rows.stop)
+
+    def both(name: str, unit: str, factor: float) -> Matrix:
+        columns = [seen.scalars[f"{name}_{side} [{unit}]"][after] for side in ("lv", "rv")]
+        return factor * np.stack(columns, axis=1)
+
+    times = seen.scalars["t [ms]"][after] - seen.beat.start
+    return BeatTrace(times, both("V", "mL", ML), both("p", "mmHg", MMHG))
+
+
+@dataclass(frozen=True)
+class Check:
+    """A run of the 3D heart in the middle of a posterior.
+
+    Attributes:
+        discrepancy: Root mean square difference from the emulated heart over the observations that
+            are calibrated to, in their standard errors.
+        misfit: The same of the 3D heart from what was measured.
+    """
+
+    discrepancy: float
+    misfit: float
+
+
+class EmulatedHeart:
+    """The 3D heart of a calibration: its runs so far, and the emulator that they make.
+
+    Args:
+        model: The 3D heart.
+        runner: Runs it.
+        settings: Of the emulator.
+    """
+
+    def __init__(self, model: CaseModel, runner: Runner, settings: EmulatorSettings) -> None:
+        self._model, self._runner, self._settings = model, runner, settings
+        self._runs: list[Learnt] = []
+
+    def learn(self, seed: int) -> None:
+        """Run the 3D heart for a beat at values drawn from the priors."""
+        number, parameters = self._settings.runs, self._runner.parameters
+        once = replace(self._model, overrides=("run.beats=1",))
+        values = values_of(parameters, draw(parameters, number, seed))
+        logger.info("The 3D heart beats once under each of %d sets of parameters.", number)
+        trainer = replace(self._runner, model=once)
+        predicted = trainer.run(values)
+        self._runner.computed, self._runner.reused = trainer.computed, trainer.reused
+        self._runs = [
+            Learnt(once.finished(row), row)
+            for row, told in zip(values, predicted, strict=True)
+            if np.isfinite(told).all()
+        ]
+
+    def emulated_runner(self) -> Runner:
+        """Runs members with the emulator of the runs so far."""
+        runner = self._runner
+        model = EmulatedCase.of(self._model, tuple(runner.parameters), self._runs)
+        return replace(runner, model=model, computed=0, reused=0)
+
+    def check(self, posterior: Posterior) -> tuple[Posterior, Check]:
+        """Run the 3D heart in the middle of a posterior, and learn from it.
+
+        Raises:
+            SolverError: it fails there.
+        """
+        values, observations = posterior.middle, self._model.observations
+        logger.info("The 3D heart comes to its limit cycle in the middle of the posterior.")
+        true = self._runner.run(values[None])[0]
+        if not np.isfinite(true).all():
+            raise SolverError(
+                "[calibration.emulator]",
+                f"the 3D heart fails in the middle of the posterior: "
+                f"{self._runner.failures[-1].reason}",
+                "Narrow the priors, or look at the failures.",
+            )
+        emulated = self.emulated_runner().model(values[None], 0)[0]
+        used, errors = observations.is_used, observations.standard_errors
+
+        def apart(other: Vector) -> float:
+            return float(np.sqrt(np.mean(((true - other) / errors)[used] ** 2)))
+
+        found = Check(apart(emulated), apart(observations.values))
+        logger.info(
+            "It is %.2g standard errors from the emulated one, %.2g from the measurements.",
+            found.discrepancy, found.misfit,
+        )  # fmt: skip
+        weight = _NEWER * max(run.weight for run in self._runs)
+        self._runs.append(Learnt(self._model.finished(values), values, weight))
+        return replace(posterior, checked=true), found
