@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from organtwin.circulation.elements import elastance, valve_flows
+from organtwin.circulation.elements import Chamber, elastance, valve_flows
 from organtwin.circulation.limit_cycle import Extrapolation, beat_change
 from organtwin.circulation.network import CHAMBERS, ClosedLoop
 from organtwin.circulation.stepping import flow_error
@@ -53,7 +54,7 @@ def limit_cycles(
     valves. Limit cycles are found by `Extrapolation`.
 
     Args:
-        loops: Of elastances alone.
+        loops: Of elastances, or with the ventricles of a beat that was traced.
         start: States at the start of a beat, whose blood the limit cycles have, (loops, 12).
         steps: Of a beat.
         tolerance: Largest relative change of a state by a beat.
@@ -94,21 +95,20 @@ class _Stepper:
     flow: Array  # Δt G B, (k, m, 12, 4)
     D: Array  # (k, m, 4, 12)
     d: Array  # (k, m, 4)
-    elastances: Array  # (m, k + 1, 4)
-    V0: Array  # (m, 4)
+    slopes: Array  # E, (m, k + 1, 4)
+    intercepts: Array  # c, (m, k + 1, 4)
     valves: Array  # of `valve_flows`, (4 numbers, m, 4)
 
     @classmethod
     def of(cls, loops: Sequence[ClosedLoop], steps: int) -> _Stepper:
-        E = _elastances(loops, steps)
-        V0 = _of_chambers(loops, "V0")
-        D, d = _over_states(np.stack([loop.parts.drops for loop in loops]), E[:, 1:], V0)
-        R, r = _over_states(np.stack([loop.parts.rates for loop in loops]), E[:, 1:], V0)
+        E, c = _lines(loops, steps)
+        D, d = _over_states(np.stack([loop.parts.drops for loop in loops]), E[:, 1:], c[:, 1:])
+        R, r = _over_states(np.stack([loop.parts.rates for loop in loops]), E[:, 1:], c[:, 1:])
         B = np.stack([loop.parts.by_flow for loop in loops])
         dt = np.array([loop.period / steps for loop in loops])[:, None, None]
         G = np.linalg.inv(np.eye(12) - dt * R)
         valves = np.stack([loop.valves.numbers for loop in loops], axis=1)
-        return cls(G, dt[..., 0] * r, G @ (dt * B), D, d, E, V0, valves)
+        return cls(G, dt[..., 0] * r, G @ (dt * B), D, d, E, c, valves)
 
     def beat(self, y: Array) -> Array:
         """States from start to end of a beat, (loops, steps + 1, 12)."""
@@ -120,7 +120,7 @@ class _Stepper:
 
     def pressures(self, states: Array) -> Array:
         """Pressures of the chambers (kPa), (loops, steps + 1, 4)."""
-        return np.asarray(self.elastances * (states[:, :, :4] - self.V0[:, None]))
+        return np.asarray(self.slopes * states[:, :, :4] + self.intercepts)
 
     def _step(self, k: int, y: Array) -> Array:
         free = _times(self.G[k], y + self.r[k])
@@ -141,35 +141,44 @@ class _Stepper:
         return np.where(bad[:, None], np.nan, free + _times(self.flow[k], tangent))
 
 
-def _over_states(rows: Array, E: Array, V0: Array) -> tuple[Array, Array]:
-    """Rows over (y, p, 1), see `Parts`, with p = E (V − V0): coefficients of y, and what is left.
+def _over_states(rows: Array, E: Array, c: Array) -> tuple[Array, Array]:
+    """Rows over (y, p, 1), see `Parts`, with p = E V + c: coefficients of y, and what is left.
 
     Args:
         rows: (m, rows, 17).
         E: Of the chambers (kPa/mm³), (m, k, 4).
-        V0: Of the chambers (mm³), (m, 4).
+        c: Of the chambers (kPa), (m, k, 4).
 
     Returns:
         Shapes (k, m, rows, 12) and (k, m, rows).
     """
-    E = E.transpose(1, 0, 2)
+    E, c = E.transpose(1, 0, 2), c.transpose(1, 0, 2)
     by_pressure = rows[..., 12:16]
     by_state = np.repeat(rows[None, ..., :12], len(E), axis=0)
     by_state[..., :4] += by_pressure * E[:, :, None]
-    return by_state, rows[..., 16] - _times(by_pressure, E * V0)
+    return by_state, rows[..., 16] + _times(by_pressure, c)
 
 
-def _elastances(loops: Sequence[ClosedLoop], steps: int) -> Array:
-    """Of LA, LV, RA, RV at the ends of the steps (kPa/mm³), shape (loops, steps + 1, 4)."""
-    period = np.array([loop.period for loop in loops])[:, None, None]
-    t = np.linspace(0.0, 1.0, steps + 1)[None, :, None] * period
-    names = ("E_A", "E_B", "onset", "T_C", "T_R")
-    return elastance(t, period, *(_of_chambers(loops, name)[:, None] for name in names))
+def _lines(loops: Sequence[ClosedLoop], steps: int) -> tuple[Array, Array]:
+    """E (kPa/mm³) and c (kPa) of LA, LV, RA, RV at the ends of the steps, (loops, steps + 1, 4)."""
+    period = np.array([loop.period for loop in loops])
+    t = np.linspace(0.0, 1.0, steps + 1) * period[:, None]
+    slopes, intercepts = np.empty((2, *t.shape, 4))
+    for k, name in enumerate(CHAMBERS):
+        chambers = [getattr(loop, name) for loop in loops]
+        if all(isinstance(chamber, Chamber) for chamber in chambers):
+            shape = ("E_A", "E_B", "onset", "T_C", "T_R")
+            numbers = (_of(chambers, field)[:, None] for field in shape)
+            slopes[..., k] = elastance(t, period[:, None], *numbers)
+            intercepts[..., k] = -slopes[..., k] * _of(chambers, "V0")[:, None]
+        else:
+            lines = [c.lines(own, T) for c, own, T in zip(chambers, t, period, strict=True)]
+            slopes[..., k], intercepts[..., k] = np.moveaxis(np.array(lines), 1, 0)
+    return slopes, intercepts
 
 
-def _of_chambers(loops: Sequence[ClosedLoop], name: str) -> Array:
-    """A number of all chambers, (loops, 4)."""
-    return np.array([[getattr(getattr(loop, part), name) for part in CHAMBERS] for loop in loops])
+def _of(chambers: Sequence[Any], field: str) -> Array:
+    return np.array([getattr(chamber, field) for chamber in chambers])
 
 
 def _times(A: Array, x: Array) -> Array:

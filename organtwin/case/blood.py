@@ -62,11 +62,13 @@ def closed_loop(section: ClosedCirculation) -> ClosedLoop:
     pulmonary = replace(
         loop.pulmonary, R_ar=section.pulmonary_resistance, C_ar=section.pulmonary_compliance
     )
+    valves = _valves(section.valves, loop.valves)
+    aortic = replace(valves.aortic, R_open=valves.aortic.R_open + section.aortic_impedance)
     return replace(
         loop,
         la=_atrium(section.left_atrium),
         ra=_atrium(section.right_atrium),
-        valves=_valves(section.valves, loop.valves),
+        valves=replace(valves, aortic=aortic),
         systemic=systemic,
         pulmonary=pulmonary,
     )

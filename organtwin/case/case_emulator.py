@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from organtwin.calibrate.closed_loops import limit_cycles
 from organtwin.calibrate.heart_emulator import HeartEmulator, Run
 from organtwin.calibrate.members import Runner
 from organtwin.calibrate.observations import Observations
@@ -23,9 +24,8 @@ from organtwin.case.schema import Case
 from organtwin.case.schema_calibration import EmulatorSettings
 from organtwin.case.schema_circulation import ClosedCirculation
 from organtwin.circulation.emulator import BeatTrace
-from organtwin.circulation.limit_cycle import beat, limit_cycle
-from organtwin.circulation.network import ClosedLoop
-from organtwin.errors import InputError, OrgantwinError, SolverError
+from organtwin.circulation.network import AR_PUL, AR_SYS, CHAMBERS, Q_AR_SYS, ClosedLoop
+from organtwin.errors import InputError, SolverError
 from organtwin.run.result import Beat, ventricular_results
 from organtwin.units import ML, MMHG
 
@@ -39,8 +39,8 @@ _PLACE = "[calibration.emulator]"
 _OUTSIDE = ("circulation.", DELAY)
 #: Relative change of the state by a beat that counts as the limit cycle.
 _TOLERANCE = 1e-4
-#: Members of one task of the executor.
-_BATCH = 10
+#: Members that are stepped at once.
+_BATCH = 100
 #: How much more than all before a run in the middle of a posterior counts.
 _NEWER = 10.0
 
@@ -124,7 +124,7 @@ class EmulatedCase:
 
     @property
     def batch(self) -> int:
-        """Members of one task."""
+        """Members that are stepped at once."""
         return _BATCH
 
     @cached_property
@@ -138,31 +138,43 @@ class EmulatedCase:
         """Predictions (members, observations); NaN where a circulation has no limit cycle."""
         z = standard_of(self.parameters, values)[:, tissue_columns(self.parameters)]
         found = np.full((len(values), len(self.observations.all)), np.nan)
-        for k, (row, own) in enumerate(zip(values, z, strict=True)):
+        possible, loops, starts = [], [], []
+        for k, row in enumerate(values):
             try:
-                seen = self._seen(row, own)
-            except (OrgantwinError, np.linalg.LinAlgError):
+                loop, blood = _absolute(self.model.case(row))
+            except InputError as error:
+                logger.info("%s", error)
                 continue
+            possible.append(k)
+            loops.append(loop.with_ventricles(*self.emulator.ventricles(z[k])))
+            starts.append(self._start(loop, blood))
+        if not loops:
+            return found
+        steps = len(self.emulator.times)
+        with np.errstate(all="ignore"):
+            beats = limit_cycles(loops, np.array(starts), steps=steps, tolerance=_TOLERANCE)
+        for i in np.flatnonzero(beats.settled):
+            k, period = possible[i], loops[i].period
+            scalars = _scalars(loops[i], beats.t[i], beats.states[i], beats.pressures[i])
+            seen = self._seen(scalars, Beat(0.0, period), z[k])
+            seen = replace(seen, delay=self.model.delay(values[k]))
             found[k] = [seen.predicted(one) for one in self.observations.all]
         return found
 
-    def _seen(self, values: Vector, z: Vector) -> Seen:
-        """The limit cycle of one member."""
-        loop, blood = _absolute(self.model.case(values))
-        loop = loop.with_ventricles(*self.emulator.ventricles(z))
-        times, y = self.emulator.times, loop.rest()
+    def _start(self, loop: ClosedLoop, blood: float) -> Vector:
+        """A state with the blood of a case (mm³)."""
+        y = loop.rest()
         y[loop.ventricles] = self.emulator.middle[-1]
-        y = loop.filled(y, blood - float(loop.blood(y).sum()))
-        y = limit_cycle(loop, y, dt=times, tolerance=_TOLERANCE).state
-        scalars = _scalars(loop, beat(loop, y, times), np.concatenate([[0.0], times]))
-        whole = Beat(0.0, loop.period)
-        results = ventricular_results(scalars, whole)
+        return loop.filled(y, blood - float(loop.blood(y).sum()))
+
+    def _seen(self, scalars: dict[str, Vector], beat: Beat, z: Vector) -> Seen:
+        results = ventricular_results(scalars, beat)
         volume = scalars["V_lv [mL]"] * ML
         told = self.emulator.findings(z, float(volume[0]), float(volume.min()))
         for (name, unit), value in zip(self.findings, told, strict=True):
             results[name] = (float(value), unit)
         results |= {name: (share, "1") for name, share in self.shares}
-        return Seen(results, scalars, whole, self.model.delay(values))
+        return Seen(results, scalars, beat)
 
 
 def check(case: Case, names: Sequence[str]) -> None:
@@ -200,16 +212,18 @@ def _absolute(case: Case) -> tuple[ClosedLoop, float]:
     return closed_loop(section).scaled(section.scale), section.blood_volume
 
 
-def _scalars(loop: ClosedLoop, states: Matrix, times: Vector) -> dict[str, Vector]:
-    """Columns as of ``scalars.csv``."""
-    rows: dict[str, list[float]] = {"t [ms]": times.tolist()}
-    for y, t in zip(states, times, strict=True):
-        for name, p in loop.pressures(y, float(t)).items():
-            rows.setdefault(f"p_{name} [mmHg]", []).append(p / MMHG)
-        for name, volume in loop.volumes(y).items():
-            rows.setdefault(f"V_{name} [mL]", []).append(volume / ML)
-        rows.setdefault("Q_av [mL/s]", []).append(loop.flows(y, float(t)).aortic)
-    return {name: np.array(column) for name, column in rows.items()}
+def _scalars(loop: ClosedLoop, t: Vector, y: Matrix, p: Matrix) -> dict[str, Vector]:
+    """Columns as of ``scalars.csv``: times, states and pressures of the chambers of a beat."""
+    columns = {"t [ms]": t}
+    for k, name in enumerate(CHAMBERS):
+        columns[f"V_{name} [mL]"] = y[:, k] / ML
+        columns[f"p_{name} [mmHg]"] = p[:, k] / MMHG
+    columns["p_ar_sys [mmHg]"] = y[:, AR_SYS] / MMHG
+    columns["p_ar_pul [mmHg]"] = y[:, AR_PUL] / MMHG
+    # What comes through the aortic valve fills the arteries or leaves them.
+    stored = loop.systemic.C_ar * np.diff(y[:, AR_SYS]) / np.diff(t)
+    columns["Q_av [mL/s]"] = y[:, Q_AR_SYS] + np.append(stored[-1], stored)
+    return columns
 
 
 def _trace(seen: Seen) -> BeatTrace:

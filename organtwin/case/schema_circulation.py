@@ -117,6 +117,8 @@ class ClosedCirculation(Section):
     """Factor of the volumes and flows; without it the one that fits the left ventricle."""
     left_atrium: LeftAtrium = LeftAtrium()
     right_atrium: RightAtrium = RightAtrium()
+    aortic_impedance: Annotated[FlowResistance, Field(ge=0.0)] = 0.0
+    """Characteristic impedance of the aorta, in series with its open valve; the source has none."""
     systemic_resistance: Annotated[FlowResistance, Field(gt=0.0)] = 0.733 * RESISTANCE
     """Resistance of the systemic arteries."""
     systemic_compliance: Annotated[Compliance, Field(gt=0.0)] = 1.372 * COMPLIANCE

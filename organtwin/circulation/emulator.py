@@ -60,11 +60,16 @@ class TracedVentricle:
 
     def line(self, t: float, period: float) -> tuple[float, float]:
         """E(t) (kPa/mm³) and p̂ − E V̂ (kPa)."""
-        slope, intercept = (
-            float(np.interp(t, self.times, values, period=period))
+        slope, intercept = self.lines(np.array([t]), period)
+        return float(slope[0]), float(intercept[0])
+
+    def lines(self, t: Vector, period: float) -> tuple[Vector, Vector]:
+        """E (kPa/mm³) and p̂ − E V̂ (kPa) at several times (ms)."""
+        slopes, intercepts = (
+            np.interp(t, self.times, values, period=period)
             for values in (self.slopes, self.intercepts)
         )
-        return slope, intercept
+        return slopes, intercepts
 
     def scaled(self, size: float) -> TracedVentricle:
         """The same pressures at ``size`` times the volumes."""
