@@ -16,7 +16,6 @@ DEMOS = Path(__file__).parents[1] / "demos"
     ("script", "result"),
     [
         ("heartbeat/heartbeat.py", "ejection fraction"),
-        ("healthy_heart/healthy_heart.py", "LV ejection fraction"),
         ("ecg_twelve_lead/ecg_twelve_lead.py", "qrs duration"),
         ("ventricular_tachycardia/ventricular_tachycardia.py", "tachycardia"),
         ("atrial_fibrillation_drug/atrial_fibrillation_drug.py", "wave fronts"),
