@@ -23,10 +23,9 @@ from organtwin.case.case_model import DELAY, CaseModel, Seen
 from organtwin.case.schema import Case
 from organtwin.case.schema_calibration import EmulatorSettings
 from organtwin.case.schema_circulation import ClosedCirculation
-from organtwin.circulation.emulator import BeatTrace
 from organtwin.circulation.network import AR_PUL, AR_SYS, CHAMBERS, Q_AR_SYS, ClosedLoop
 from organtwin.errors import InputError, SolverError
-from organtwin.run.result import Beat, ventricular_results
+from organtwin.run.result import Beat, beat_trace, ventricular_results
 from organtwin.units import ML, MMHG
 
 type Vector = NDArray[np.float64]
@@ -108,7 +107,7 @@ class EmulatedCase:
         emulator = HeartEmulator.of(
             [
                 Run(
-                    z[k], _trace(one),
+                    z[k], beat_trace(one.scalars, one.beat),
                     np.array([one.results[name][0] for name, _ in findings]), run.weight,
                 )
                 for k, (one, run) in enumerate(zip(seen, runs, strict=True))
@@ -224,18 +223,6 @@ def _scalars(loop: ClosedLoop, t: Vector, y: Matrix, p: Matrix) -> dict[str, Vec
     stored = loop.systemic.C_ar * np.diff(y[:, AR_SYS]) / np.diff(t)
     columns["Q_av [mL/s]"] = y[:, Q_AR_SYS] + np.append(stored[-1], stored)
     return columns
-
-
-def _trace(seen: Seen) -> BeatTrace:
-    rows = seen.beat.rows(seen.scalars["t [ms]"])
-    after = slice(rows.start + 1, rows.stop)
-
-    def both(name: str, unit: str, factor: float) -> Matrix:
-        columns = [seen.scalars[f"{name}_{side} [{unit}]"][after] for side in ("lv", "rv")]
-        return factor * np.stack(columns, axis=1)
-
-    times = seen.scalars["t [ms]"][after] - seen.beat.start
-    return BeatTrace(times, both("V", "mL", ML), both("p", "mmHg", MMHG))
 
 
 @dataclass(frozen=True)

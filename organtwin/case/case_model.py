@@ -76,8 +76,9 @@ class CaseModel:
 
     @property
     def fingerprint(self) -> str:
-        """Version, case file and observations."""
-        return f"{organtwin.__version__} {sha256(self.file)} {self.observations.keys}"
+        """Version, case file, what overrides it, and observations."""
+        told = f"{organtwin.__version__} {sha256(self.file)} {self.observations.keys}"
+        return " ".join([told, *self.overrides])
 
     def __call__(self, values: Matrix, attempt: int) -> Matrix:
         """Predictions of one member, (1, observations); raises what its run raises."""

@@ -39,10 +39,10 @@ from organtwin.parallel import on_root
 from organtwin.process import Process, write_back
 from organtwin.run.checkpoint import Checkpoint, restore
 from organtwin.run.observers import Fields, Table
-from organtwin.run.result import Beat, relative_change, ventricular_results
+from organtwin.run.result import Beat, beat_trace, relative_change, ventricular_results
 from organtwin.run.simulate import Observer, Statistics, simulate
 from organtwin.solve.outcome import Step
-from organtwin.units import ML, MMHG
+from organtwin.units import ML
 
 logger = logging.getLogger(__name__)
 
@@ -290,18 +290,7 @@ class _Run:
 
     def _trace(self, beat: Beat) -> BeatTrace:
         def read() -> BeatTrace:
-            """From the table of numbers, on one rank."""
-            scalars = read_table(self.directory / "scalars.csv")
-            rows = beat.rows(scalars["t [ms]"])
-            after = slice(rows.start + 1, rows.stop)
-
-            def both(name: str, unit: str, factor: float) -> Array:
-                return factor * np.stack(
-                    [scalars[f"{name}_{side} [{unit}]"][after] for side in ("lv", "rv")], axis=1
-                )
-
-            times = scalars["t [ms]"][after] - beat.start
-            return BeatTrace(times, both("V", "mL", ML), both("p", "mmHg", MMHG))
+            return beat_trace(read_table(self.directory / "scalars.csv"), beat)
 
         return on_root(self.assembly.domain.comm, read)
 

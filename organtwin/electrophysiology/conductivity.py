@@ -34,6 +34,8 @@ ALONG, ACROSS = 0.62 / 0.17, 0.24 / 0.019
 SHORTEST_BAR = 12.0
 #: Velocity below which a wave counts as dead (mm/ms).
 SLOWEST = 0.05
+#: A wave that gets nowhere for as long as the slowest takes for this part of the bar is dead.
+STILL = 0.05
 
 
 def monodomain_conductivity(sigma_i: float, sigma_e: float) -> float:
@@ -242,11 +244,17 @@ def conduction_velocity(
     )
     x = V.tabulate_dof_coordinates()[:, 0] - lower[0]
     between = (x > 0.399 * length) & (x < 0.801 * length)
+    reached, since = 0, 0.0
     for i in range(int(np.ceil(length / SLOWEST / 2.0))):
-        problem.advance(2.0 * i, 2.0 * (i + 1))
+        now = 2.0 * (i + 1)
+        problem.advance(2.0 * i, now)
         times = problem.activation_time.x.array
         if (times[between] >= 0).all():
             return float(1 / np.polyfit(x[between], times[between], 1)[0])
+        if (count := int((times >= 0).sum())) > reached:
+            reached, since = count, now
+        elif now - since > STILL * length / SLOWEST:
+            break
     return 0.0
 
 

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from organtwin.circulation.emulator import BeatTrace
+from organtwin.units import ML, MMHG
+
 Columns = Mapping[str, NDArray[np.float64]]
 #: Name → (value, unit).
 Results = dict[str, tuple[float, str]]
@@ -37,6 +40,24 @@ class Beat:
         """
         first = int(np.searchsorted(t, self.start + 1e-6)) - 1
         return slice(max(first, 0), int(np.searchsorted(t, self.end - 1e-6)) + 1)
+
+
+def beat_trace(scalars: Columns, beat: Beat) -> BeatTrace:
+    """What both ventricles did in a beat.
+
+    Args:
+        scalars: Columns of ``scalars.csv`` by heading.
+        beat: Which.
+    """
+    rows = beat.rows(scalars["t [ms]"])
+    after = slice(rows.start + 1, rows.stop)
+
+    def both(name: str, unit: str, factor: float) -> NDArray[np.float64]:
+        columns = [scalars[f"{name}_{side} [{unit}]"][after] for side in ("lv", "rv")]
+        return factor * np.stack(columns, axis=1)
+
+    times = scalars["t [ms]"][after] - beat.start
+    return BeatTrace(times, both("V", "mL", ML), both("p", "mmHg", MMHG))
 
 
 def ventricular_results(scalars: Columns, beat: Beat) -> Results:

@@ -25,6 +25,7 @@ CASE = ROOT / "demos/heartbeat/case.toml"
 #: Coarse, and a heart that beats five times a second.
 SETTINGS = {
     "mesh.size": "8 mm",
+    "electrophysiology.model": "reaction_eikonal",  # no conductivities to tune, which takes minutes
     "electrophysiology.refinements": 1,
     "electrophysiology.pacing_beats": 2,
     "circulation.heart_rate": "300 / min",
