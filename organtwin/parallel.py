@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -13,11 +14,15 @@ from numpy.typing import NDArray
 
 from organtwin.errors import OrgantwinError
 
+#: Sleep of a waiting rank between two looks at the others (s), doubled from look to look.
+SHORTEST_SLEEP, LONGEST_SLEEP = 1e-5, 0.05
+
 
 def on_root[T](comm: MPI.Comm, work: Callable[[], T]) -> T:
     """Run ``work`` on rank 0 and hand its (small, picklable) result to every rank.
 
-    An error on rank 0 is raised on every rank, so that none waits for ever.
+    An error on rank 0 is raised on every rank, so that none waits for ever. The others sleep
+    meanwhile.
 
     Args:
         comm: Communicator; all of its ranks must call.
@@ -32,10 +37,21 @@ def on_root[T](comm: MPI.Comm, work: Callable[[], T]) -> T:
             outcome = (work(), None)
         except Exception as error:
             outcome = (None, error)
+    _meet(comm)
     result, failure = comm.bcast(outcome)
     if failure is not None:
         raise failure
     return result
+
+
+def _meet(comm: MPI.Comm) -> None:
+    """Wait for all ranks asleep: MPI's own waiting keeps a core busy, which others may need."""
+    if comm.size == 1:
+        return
+    here, pause = comm.Ibarrier(), SHORTEST_SLEEP
+    while not here.Test():
+        time.sleep(pause)
+        pause = min(2.0 * pause, LONGEST_SLEEP)
 
 
 def agree(comm: MPI.Comm, error: OrgantwinError | None) -> None:
