@@ -193,12 +193,13 @@ def _calibrate(
         runner = heart.emulated_runner()
         sensitivity = _sensitivity(section, runner, manifest)
         for _ in range(section.emulator.rounds):
+            if checks:
+                runner = heart.emulated_runner()
             posterior, courses = _smoothed(section, runner, manifest)
             posterior, found = heart.check(posterior)
             checks.append(found)
             if found.discrepancy <= section.emulator.discrepancy:
                 break
-            runner = heart.emulated_runner()
     else:
         sensitivity = _sensitivity(section, runner, manifest)
         posterior, courses = _smoothed(section, runner, manifest)

@@ -270,11 +270,11 @@ class EmulatedHeart:
     def emulated_runner(self) -> Runner:
         """Runs members with the emulator of the runs so far."""
         runner = self._runner
-        model = EmulatedCase.of(self._model, tuple(runner.parameters), self._runs)
-        return replace(runner, model=model, computed=0, reused=0)
+        self._emulated = EmulatedCase.of(self._model, tuple(runner.parameters), self._runs)
+        return replace(runner, model=self._emulated, computed=0, reused=0)
 
     def check(self, posterior: Posterior) -> tuple[Posterior, Check]:
-        """Run the 3D heart in the middle of a posterior, and learn from it.
+        """Run the 3D heart in the middle of the posterior of `emulated_runner`, and learn from it.
 
         Raises:
             SolverError: it fails there.
@@ -289,7 +289,7 @@ class EmulatedHeart:
                 f"{self._runner.failures[-1].reason}",
                 "Narrow the priors, or look at the failures.",
             )
-        emulated = self.emulated_runner().model(values[None], 0)[0]
+        emulated = self._emulated(values[None], 0)[0]
         used, errors = observations.is_used, observations.standard_errors
 
         def apart(other: Vector) -> float:
