@@ -25,7 +25,7 @@ _SIZE_NAMES = {
     "mm^3/ms": "flow", "kPa/mm": "stiffness per area", "kPa*ms/mm": "damping per area",
     "kPa*ms/mm^3": "flow resistance", "mm^3/kPa": "compliance", "kPa*ms^2/mm^3": "flow inertance",
     "kPa/mm^3": "elastance", "uM": "concentration", "1": "plain number",
-    "kPa*ms": "viscosity",
+    "kPa*ms": "viscosity", "kPa/ms": "rate of pressure",
     "uA/mm^3": "volumetric current", "1/mm": "inverse length", "uF/mm^2": "membrane capacitance",
 }  # fmt: skip
 

@@ -267,6 +267,10 @@ def _pressure(k: int) -> Callable[[Beats], Array]:
     return lambda beats: beats.pressures[:, :, k]
 
 
+def _rate(k: int) -> Callable[[Beats], Array]:
+    return lambda beats: np.asarray(np.diff(beats.pressures[:, :, k]) / np.diff(beats.t))
+
+
 def _first(curve: Callable[[Beats], Array]) -> Callable[[Beats], Array]:
     return lambda beats: curve(beats)[:, 0]
 
@@ -298,6 +302,10 @@ PREDICTED: dict[str, Callable[[Beats], Array]] = {
     "lv_end_diastolic_pressure": _first(_pressure(1)),
     "rv_peak_pressure": _most(_pressure(3)),
     "rv_end_diastolic_pressure": _first(_pressure(3)),
+    "lv_dpdt_max": _most(_rate(1)),
+    "lv_dpdt_min": _least(_rate(1)),
+    "rv_dpdt_max": _most(_rate(3)),
+    "rv_dpdt_min": _least(_rate(3)),
     "la_mean_pressure": _mean(_pressure(0)),
     "ra_mean_pressure": _mean(_pressure(2)),
     "cardiac_output": _mean(_state(Q_AR_SYS)),

@@ -177,7 +177,11 @@ def tension_model(section: schema_tension.TensionLaw) -> TensionModel:
     """Active tension of the case."""
     match section:
         case schema_tension.Land2017():
-            return Land2017(T_ref=section.reference_tension, ca50=section.half_activation / 1000)
+            return Land2017(
+                T_ref=section.reference_tension,
+                ca50=section.half_activation / 1000,
+                n_trpn=section.troponin_cooperativity,
+            )
         case schema_tension.RDQ20MF():
             return RDQ20MF(
                 a_XB=section.cross_bridge_tension,

@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 _PLACE = "[calibration.emulator]"
 #: Beginnings of the names of what the ventricles do not feel but through their volume.
 _OUTSIDE = ("circulation.", DELAY)
+#: Beginnings of the headings of what the circulation computes; all else the ventricles tell.
+_PUMPED = ("t [", "V_", "p_", "Q_")
 #: Relative change of the state by a beat that counts as the limit cycle.
 _TOLERANCE = 1e-4
 #: Members that are stepped at once.
@@ -96,11 +98,12 @@ class EmulatedCase:
         """
         seen = [Seen.of_run(run.out, model.delay(run.values)) for run in runs]
         first = seen[0].results
-        told = ventricular_results(seen[0].scalars, seen[0].beat)
+        pumped = {k: row for k, row in seen[0].scalars.items() if k.startswith(_PUMPED)}
+        told = ventricular_results(pumped, seen[0].beat)
         findings = tuple(
             (name, first[name][1])
             for name in dict.fromkeys(one.name for one in model.observations.all)
-            if name in first and (name not in told or name.endswith("strain"))
+            if name in first and name not in told
         )
         tissue = tissue_columns(parameters)
         z = standard_of(parameters, np.stack([run.values for run in runs]))[:, tissue]

@@ -26,6 +26,8 @@ class Land2017(Section):
     120 kPa for single cells."""
     half_activation: Annotated[Concentration, Field(gt=0.0)] = 805.0
     """Free calcium that binds to half of the troponin at resting length, [Ca]_T50."""
+    troponin_cooperativity: Annotated[Number, Field(ge=1.0, le=6.0)] = 2.0
+    """Hill exponent of that binding, n_TRPN: with more the muscle relaxes earlier and fully."""
     cross_fibre_fraction: CrossFibreFraction = 0.4
     """Share of the tension that also acts along the sheet normal (fibre dispersion)."""
 

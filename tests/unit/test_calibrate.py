@@ -400,13 +400,17 @@ def test_each_adjustable_number_changes_something_and_unknown_ones_are_refused()
 
 @pytest.mark.slow
 def test_predictions_come_to_rest_as_the_step_is_halved():
-    """Implicit Euler with 8, 4 and 1 ms: 4 ms, which is what is used, is good to 0.5 %."""
+    """Implicit Euler with 8, 4 and 1 ms: 4 ms, which is what is used, is good to 0.5 %.
+
+    The steepest rise of pressure, a mean over a step, is good to 5 %.
+    """
     model = replace(heart_model("circulation.systemic_resistance"), steps=100)
     values = np.array([[0.733 * RESISTANCE]])
     coarse, used, fine = (model(values, attempt)[0] for attempt in (0, 1, 3))
     moving = np.abs(coarse / fine - 1.0) > 1e-6
     assert (np.abs(used - fine) < 0.75 * np.abs(coarse - fine))[moving].all()
-    assert (np.abs(used / fine - 1.0) < 5e-3).all()
+    steep = np.array([one.name.endswith("dpdt_max") for one in model.observations.all])
+    assert (np.abs(used / fine - 1.0) < np.where(steep, 5e-2, 5e-3)).all()
 
 
 HEART = tuple(

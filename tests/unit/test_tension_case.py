@@ -46,8 +46,10 @@ def test_a_heart_without_a_word_on_tension_has_that_of_land(case):
 
 
 def test_parameters_of_land_come_in_their_units(case):
-    tissue = myocardium(case('half_activation = "0.6 umol/L"\nreference_tension = "1500 mmHg"'))
+    text = 'half_activation = "0.6 umol/L"\nreference_tension = "1500 mmHg"'
+    tissue = myocardium(case(text + "\ntroponin_cooperativity = 3"))
     assert tissue.tension.ca50 == pytest.approx(0.6)
+    assert tissue.tension.n_trpn == 3
     assert tissue.tension.T_ref == pytest.approx(1500 * 0.133322387415)
 
 
