@@ -50,9 +50,9 @@ def small_ventricles(comm: MPI.Comm, path: Path) -> Domain:
     return biventricle(comm, path / "ventricles.msh", size=22.0, scale=0.5)
 
 
-def rule(domain: Domain) -> Directions:
-    """Fibres at the quadrature points."""
-    space = quadrature_space(domain.mesh, 4, (3,))
+def rule(domain: Domain, degree: int = 4) -> Directions:
+    """Fibres at the quadrature points of a degree."""
+    space = quadrature_space(domain.mesh, degree, (3,))
     found = fibres(domain, FibreAngles(60.0, -60.0, -65.0, 25.0), space, degree=2,
                    at=coordinates(domain, degree=2))  # fmt: skip
     return Directions(found.f0, found.s0, found.n0)
@@ -66,6 +66,7 @@ def heart(
     formulation: Formulation = TAYLOR_HOOD,
     reference: Reference = IMAGE,
     tension: TensionModel = Land2017(T_ref=220.0),
+    degree: int = 4,
 ) -> tuple[Electromechanics, Material]:
     """The heart without load, and its passive law."""
     tissue = Myocardium(
@@ -79,7 +80,7 @@ def heart(
         shear_modulus=10.0,
     )
     mechanics, muscle, passive = contracting_ventricles(
-        domain, directions, tissue, formulation=formulation, reference=reference
+        domain, directions, tissue, formulation=formulation, reference=reference, degree=degree
     )
     loop, ep = ClosedLoop.regazzoni_2022(800.0), RisingCalcium(domain)
     beating = Electromechanics(ep, mechanics, muscle, loop, loop.rest(), refinement=ep.refinement)

@@ -116,11 +116,22 @@ def standard_of(parameters: Sequence[Parameter], values: Matrix) -> Matrix:
     return np.stack([p.prior.standard(values[:, k]) for k, p in enumerate(parameters)], axis=1)
 
 
-def draw(parameters: Sequence[Parameter], members: int, seed: int) -> Matrix:
+def draw(
+    parameters: Sequence[Parameter],
+    members: int,
+    seed: int,
+    place: str = "[calibration.smoother] members",
+) -> Matrix:
     """Members of the prior in standard normal coordinates, shape (members, parameters).
 
     A Latin hypercube, moved and scaled to mean 0 and deviation 1 in each parameter and made
     uncorrelated, so that the ensemble's first two moments are exactly those of the prior.
+
+    Args:
+        parameters: What to draw.
+        members: How many.
+        seed: Of the random numbers.
+        place: Setting that gave the number, for the message.
 
     Raises:
         InputError: fewer members than two more than there are parameters.
@@ -128,7 +139,7 @@ def draw(parameters: Sequence[Parameter], members: int, seed: int) -> Matrix:
     n = len(parameters)
     if members < n + 2:
         raise InputError(
-            "[calibration.smoother] members",
+            place,
             f"{members} members for {n} parameters.",
             f"At least {n + 2} are needed; a hundred or more give usable intervals.",
         )

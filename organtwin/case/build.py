@@ -83,7 +83,9 @@ def assemble(
         begun: When the heart's clock began (ms).
     """
     at = coordinates(domain, degree=2)
-    in_points = _directions(case, domain, quadrature_space(domain.mesh, 4, (3,)), 2, at)
+    formulation = FORMULATIONS[case.mechanics.formulation]
+    points = quadrature_space(domain.mesh, formulation.quadrature, (3,))
+    in_points = _directions(case, domain, points, 2, at)
     coarse_fibres = _directions(case, domain, cellwise_vectors(domain), 2, at)
     refinement = refine(domain, case.electrophysiology.refinements)
     electric = assemble_electrical(
@@ -94,8 +96,9 @@ def assemble(
         domain,
         Directions(in_points.f0, in_points.s0, in_points.n0),
         ill(myocardium(case), case.mechanics, domain, at=at),
-        formulation=FORMULATIONS[case.mechanics.formulation],
+        formulation=formulation,
         reference=reference_state(case, domain),
+        degree=formulation.quadrature,
     )
     loop = circulation(case.circulation)
     heart = Electromechanics(
@@ -181,6 +184,7 @@ def tension_model(section: schema_tension.TensionLaw) -> TensionModel:
                 T_ref=section.reference_tension,
                 ca50=section.half_activation / 1000,
                 n_trpn=section.troponin_cooperativity,
+                beta_1=Land2017.beta_1 * section.half_activation / (1000 * Land2017.ca50),
             )
         case schema_tension.RDQ20MF():
             return RDQ20MF(

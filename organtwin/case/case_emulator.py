@@ -259,7 +259,7 @@ class EmulatedHeart:
         """Run the 3D heart for a beat at values drawn from the priors."""
         number, parameters = self._settings.runs, self._runner.parameters
         once = replace(self._model, overrides=("run.beats=1",))
-        values = values_of(parameters, draw(parameters, number, seed))
+        values = values_of(parameters, draw(parameters, number, seed, f"{_PLACE} runs"))
         logger.info("The 3D heart beats once under each of %d sets of parameters.", number)
         trainer = replace(self._runner, model=once)
         predicted = trainer.run(values)

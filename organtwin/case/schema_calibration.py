@@ -109,8 +109,8 @@ class EmulatorSettings(Section):
     """
 
     runs: Annotated[Count, Field(ge=4, le=10_000)]
-    """Runs of the 3D heart with parameters from their priors, one beat each; at least twice as many
-    as there are parameters of the tissue, and two more."""
+    """Runs of the 3D heart with parameters from their priors, one beat each; at least two more
+    than there are parameters, and than twice those of the tissue."""
     rounds: Annotated[Count, Field(ge=1, le=10)] = 2
     """Calibrations, each followed by a run of the 3D heart at what was found. It comes to its limit
     cycle in the beats that the case allows, and the next round learns from it."""

@@ -25,7 +25,8 @@ class Land2017(Section):
     """Tension at full activation and resting length, T_ref, of the whole wall; the source has
     120 kPa for single cells."""
     half_activation: Annotated[Concentration, Field(gt=0.0)] = 805.0
-    """Free calcium that binds to half of the troponin at resting length, [Ca]_T50."""
+    """Free calcium that binds to half of the troponin at resting length, [Ca]_T50. The length
+    dependence β₁ stays the part of it that it is in the source."""
     troponin_cooperativity: Annotated[Number, Field(ge=1.0, le=6.0)] = 2.0
     """Hill exponent of that binding, n_TRPN: with more the muscle relaxes earlier and fully."""
     cross_fibre_fraction: CrossFibreFraction = 0.4

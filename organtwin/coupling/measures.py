@@ -51,7 +51,7 @@ class HeartScalars:
         self._calcium = fem.Function(heart.node_space)
         integrands = {
             "volume": ufl.det(F) * domain.dx(degree=4),
-            "tension": self._tension * domain.dx(degree=4),
+            "tension": self._tension * domain.dx(degree=heart.mechanics.fields.degree),
             "calcium": self._calcium * domain.dx(degree=4),
         }
         self._forms = {name: compiled(form) for name, form in integrands.items()}

@@ -42,7 +42,7 @@ class Nesting:
     Args:
         refinement: Coarse and fine mesh.
         fine: P1 space on the fine mesh.
-        points: Quadrature space on the coarse mesh, of degree 4 or more.
+        points: Quadrature space on the coarse mesh, of degree 2 or more.
 
     Attributes:
         weights: Of the points of all owned cells (mm³), shape (cells · points,).

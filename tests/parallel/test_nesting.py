@@ -23,13 +23,16 @@ def mesh_file(tmp_path_factory):
     return on_root(MPI.COMM_WORLD, lambda: tmp_path_factory.mktemp("mesh")) / "ventricles.msh"
 
 
-@pytest.fixture(scope="module", params=[1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.fixture(
+    scope="module", params=[(1, 4), (1, 2), pytest.param((2, 4), marks=pytest.mark.slow)]
+)
 def nested(request, mesh_file):
     """Meshes, a fine P1 space, the quadrature space of the coarse mesh and the passage."""
     domain = biventricle(MPI.COMM_WORLD, mesh_file, size=22.0, scale=0.05)
-    refinement = refine(domain, request.param)
+    times, degree = request.param
+    refinement = refine(domain, times)
     V = fem.functionspace(refinement.fine.mesh, ("P", 1))
-    points = quadrature_space(refinement.coarse.mesh, 4)
+    points = quadrature_space(refinement.coarse.mesh, degree)
     return refinement, V, points, Nesting(refinement, V, points)
 
 

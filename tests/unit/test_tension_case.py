@@ -50,6 +50,7 @@ def test_parameters_of_land_come_in_their_units(case):
     tissue = myocardium(case(text + "\ntroponin_cooperativity = 3"))
     assert tissue.tension.ca50 == pytest.approx(0.6)
     assert tissue.tension.n_trpn == 3
+    assert tissue.tension.beta_1 / tissue.tension.ca50 == pytest.approx(-2.4 / 0.805)
     assert tissue.tension.T_ref == pytest.approx(1500 * 0.133322387415)
 
 
