@@ -17,6 +17,8 @@ type Array = NDArray[np.float64]
 
 #: What a slope's departure from that of an elastance costs, in runs.
 _TRUST = 1.0
+#: Part of the beat, its last, in which the ventricles fill.
+_FILLING = 0.33
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,9 @@ class HeartEmulator:
         p(t, V, z) = φ(z)·a(t) + φ(z)·b(t) (V − V̄(t)),      φ(z) = (1, z₁, …, z_k),
 
     V̄ the mean volume of the runs at that time. a and b fit the runs by least squares; b is drawn
-    towards the slope of an elastance, p̄ / (V̄ − V₀), as if one further run had told it (our choice).
+    towards the slope of an elastance, p̄ / (V̄ − V₀), or that of the filling, where it is steeper, as
+    if one further run had told it (our choice). The filling is an exponential through the runs'
+    last third.
     Findings depend linearly on (z, V̄ at the beat's start, smallest V) of the left ventricle.
 
     Attributes:
@@ -114,12 +118,16 @@ def _lines(
     levels, slopes = np.empty((n, 2, k)), np.empty((n, 2, k))
     for side in (0, 1):
         empty = 0.5 * middle[:, side].min()
+        late = slice(round((1 - _FILLING) * n), None)
+        filling = _filling_slope(
+            (apart + middle)[:, late, side], pressures[:, late, side], middle[:, side]
+        )
         for i in range(n):
             dV, p = apart[:, i, side], pressures[:, i, side]
             spread = max(float(np.std(dV)), 1.0)  # mm³
             elastance = max(float(np.average(p, weights=weights)), 0.0) / (middle[i, side] - empty)
             known = np.zeros(2 * k)
-            known[k] = elastance * spread
+            known[k] = max(elastance, filling[i]) * spread
             design = np.column_stack([features, features * (dV / spread)[:, None]]) * root
             held = np.zeros((k, 2 * k))
             held[:, k:] = np.sqrt(_TRUST) * np.eye(k)
@@ -128,6 +136,21 @@ def _lines(
             found = known + np.linalg.lstsq(A, b, rcond=None)[0]
             levels[i, side], slopes[i, side] = found[:k], found[k:] / spread
     return levels, slopes
+
+
+def _filling_slope(volumes: Matrix, pressures: Matrix, at: Vector) -> Vector:
+    """dp/dV (kPa/mm³) at some volumes of p = A exp(k V) + B, fitted to (runs, times)."""
+    V, p = volumes.ravel(), pressures.ravel()
+    size = max(float(np.ptp(V)), 1.0)
+    best, slope = np.inf, np.zeros_like(at)
+    for k in np.linspace(0.05, 6.0, 60) / size:
+        rise = np.exp(k * (V - V.max()))
+        design = np.column_stack([rise, np.ones_like(V)])
+        found, *_ = np.linalg.lstsq(design, p, rcond=None)
+        error = float(np.sum((design @ found - p) ** 2))
+        if error < best:
+            best, slope = error, found[0] * k * np.exp(k * (np.minimum(at, V.max()) - V.max()))
+    return np.asarray(np.maximum(slope, 0.0))
 
 
 def _findings(runs: Sequence[Run], features: Matrix, volumes: Array, weights: Vector) -> Matrix:

@@ -199,6 +199,19 @@ def tension_model(section: schema_tension.TensionLaw) -> TensionModel:
                 repolarised=section.repolarised,
                 beta_0=section.length_dependence,
             )
+        case schema_tension.Twitch():
+            return CurveTension(
+                TensionCurve.twitch(
+                    section.peak_tension,
+                    section.contraction_time,
+                    section.relaxation_time,
+                    section.duration,
+                    section.delay,
+                ),
+                threshold=section.threshold,
+                repolarised=section.repolarised,
+                beta_0=section.length_dependence,
+            )
 
 
 def electrical_feedback(case: Case) -> Feedback:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from organtwin.case.schema import Case
 from organtwin.case.schema_circulation import Circulation, ClosedCirculation
 from organtwin.case.schema_circulation import Phase as Section
-from organtwin.case.schema_tension import Land2017, PrescribedTension, TensionLaw
+from organtwin.case.schema_tension import Land2017, PrescribedTension, TensionLaw, Twitch
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,8 @@ def _tension(law: TensionLaw, factor: float) -> TensionLaw:
             update = {"reference_tension": factor * law.reference_tension}
         case PrescribedTension():
             update = {"tensions": tuple(factor * tension for tension in law.tensions)}
+        case Twitch():
+            update = {"peak_tension": factor * law.peak_tension}
         case _:
             update = {"cross_bridge_tension": factor * law.cross_bridge_tension}
     return law.model_copy(update=update)

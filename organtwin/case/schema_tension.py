@@ -76,4 +76,38 @@ class PrescribedTension(Section):
         return self
 
 
-TensionLaw = Land2017 | RDQ20MF | PrescribedTension
+class Twitch(Section):
+    """Active tension with a plateau from each point's excitation on, by a formula of few numbers.
+
+    T = T_peak tanh²(s / τ_c) tanh²((t_dur − s) / τ_r), s the time since `delay` after excitation
+    (Niederer et al. 2011). It is made to be fitted to a patient.
+    """
+
+    law: Literal["twitch"]
+    peak_tension: Annotated[Pressure, Field(gt=0.0, le=1000.0)] = 120.0
+    """T_peak at resting length."""
+    contraction_time: Annotated[Time, Field(gt=0.0, le=1000.0)] = 100.0
+    """τ_c of the rise."""
+    relaxation_time: Annotated[Time, Field(gt=0.0, le=1000.0)] = 80.0
+    """τ_r of the fall."""
+    duration: Annotated[Time, Field(gt=0.0, le=2000.0)] = 400.0
+    """t_dur from the onset of tension to its end."""
+    delay: Annotated[Time, Field(ge=0.0, le=200.0)] = 15.0
+    """From excitation to the onset of tension."""
+    threshold: Potential = -20.0
+    """Transmembrane potential that a point is excited at when it rises through it."""
+    repolarised: Potential = -60.0
+    """Potential below which a point can be excited again, below `threshold`."""
+    length_dependence: Annotated[Number, Field(ge=0.0)] = 2.3
+    """Strength β₀ of the length dependence; 2.3 is that of `land_2017`."""
+    cross_fibre_fraction: CrossFibreFraction = 0.4
+    """Share of the tension that also acts along the sheet normal (fibre dispersion)."""
+
+    @model_validator(mode="after")
+    def _can_start_again(self) -> Self:
+        if self.repolarised > self.threshold:
+            raise ValueError("repolarised is above threshold: a point would stay excitable.")
+        return self
+
+
+TensionLaw = Land2017 | RDQ20MF | PrescribedTension | Twitch

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from organtwin.calibrate.heart_emulator import HeartEmulator, Run
+from organtwin.calibrate.heart_emulator import HeartEmulator, Run, _filling_slope
 from organtwin.calibrate.members import Runner
 from organtwin.calibrate.observations import Observation, Observations
 from organtwin.calibrate.parameters import LogNormal, Parameter, values_of
@@ -209,3 +209,11 @@ def test_members_are_computed_side_by_side_or_not_at_all(heart) -> None:
     told = made(odd, 0)
     assert np.isfinite(told[[0, 2]]).all()
     np.testing.assert_allclose(made(odd[2:3], 0)[0], told[2], rtol=1e-4)
+
+
+def test_the_slope_of_the_filling_is_that_of_an_exponential() -> None:
+    V = np.linspace(80e3, 150e3, 40) + np.array([[0.0], [5e3]])
+    at = np.array([90e3, 120e3, 150e3])
+    found = _filling_slope(V, 0.3 + 0.05 * np.exp(V / 30e3), at)
+    assert found == pytest.approx(0.05 / 30e3 * np.exp(at / 30e3), rel=0.02)
+    assert _filling_slope(V, 2.0 - 1e-5 * V, at) == pytest.approx(0.0)

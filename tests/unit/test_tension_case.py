@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from organtwin.case.build import myocardium
@@ -69,6 +70,17 @@ def test_a_prescribed_curve(case):
     assert tension.curve.values == values
 
 
+def test_a_twitch_rises_stays_and_falls(case):
+    text = 'law = "twitch"\npeak_tension = "100 kPa"\ncontraction_time = "40 ms"\n'
+    more = 'relaxation_time = "20 ms"\nduration = "0.3 s"\ndelay = "10 ms"'
+    tension = myocardium(case(text + more)).tension
+    t = np.array([0.0, 10.0, 50.0, 200.0, 290.0, 310.0, 400.0])
+    rise, fall = np.tanh(np.maximum(t - 10, 0) / 40), np.tanh(np.maximum(310 - t, 0) / 20)
+    assert tension.curve(t) == pytest.approx(100 * (rise * fall) ** 2, abs=1e-9)
+    assert tension.curve(170.0) > 99
+    assert tension.beta_0 == 2.3
+
+
 def test_feedback_is_switched_off(case):
     tissue = myocardium(case("", "[mechanics.feedback]\nstretch_rate = false"))
     assert tissue.feedback == TensionFeedback(stretch=True, stretch_rate=False)
@@ -89,6 +101,8 @@ def test_cells_without_calcium_pull_by_a_prescribed_curve_only(case):
         ('law = "prescribed"\ntimes = ["0 ms", "9 ms"]\ntensions = [0, 60]', "has no unit"),
         (CURVE.replace('"0 ms"', '"0.2 s"'), "do not increase"),
         (CURVE.replace('"0 kPa", ', ""), "2 instants and 1 tensions"),
+        ('law = "twitch"\nduration = "0 ms"', "duration"),
+        ('law = "twitch"\nrepolarised = "0 mV"', "above threshold"),
         (CURVE + 'repolarised = "0 mV"', "above threshold"),
         ('law = "rdq20_mf"\nreference_tension = "9 kPa"', "unknown key `reference_tension`"),
         ('law = "rdq20_mf"\nsarcomere_length = "2.2 mm"', "sarcomere_length"),
