@@ -1,10 +1,5 @@
 """Stages and the record of a run on all ranks."""
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +8,6 @@ from mpi4py import MPI
 from organtwin.case.load import load_case
 from organtwin.case.manifest import read_manifest, recording
 from organtwin.case.stages import Stage, run_stage
-from organtwin.doctor import mpiexec
 from organtwin.errors import MeshError
 
 COMM = MPI.COMM_WORLD
@@ -61,34 +55,3 @@ def test_one_manifest_for_all_ranks(shared_tmp_path):
     content = read_manifest(shared_tmp_path)
     assert content["mpi_size"] == COMM.size
     assert content["status"] == "complete"
-
-
-WAIT = """
-import sys, time
-from pathlib import Path
-from organtwin import cli
-with cli._outcome() as comm:
-    if comm.rank == 0:
-        Path(sys.argv[1]).touch()
-    time.sleep(60)
-"""
-
-
-@pytest.mark.skipif(COMM.size > 1, reason="starts ranks of its own")
-@pytest.mark.parametrize("ranks", [1, 2])
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
-def test_interruption_is_told_and_has_its_exit_code(tmp_path, ranks, kind):
-    launcher = [mpiexec(), "-n", "2"] if ranks == 2 else []
-    command = [*launcher, sys.executable, "-c", WAIT, tmp_path / "started"]
-    variables = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=variables) as process:
-        for _ in range(300):
-            if (tmp_path / "started").exists():
-                break
-            time.sleep(0.1)
-        process.send_signal(kind)
-        _, error = process.communicate(timeout=30)
-    if ranks == 1:
-        assert process.returncode == 130
-        assert "interrupted; what was computed is kept" in error
-    assert process.returncode != 0

@@ -11,6 +11,8 @@ from organtwin.cells.kernel import compile_kernel
 from organtwin.cells.model import CellModel
 from organtwin.electrophysiology.conductivity import (
     Conductivity,
+    _Guess,
+    _searched,
     conduction_velocity,
     conductivity_tensor,
     monodomain_conductivity,
@@ -99,6 +101,46 @@ def test_tuning_takes_the_other_directions_into_account(cell):
     tuned = tune(*cell, (0.6, 0.3, 0.3), 1.3, membrane=Membrane(), dt=0.05, scheme=COARSE)
     assert [t.velocity for t in tuned] == pytest.approx([0.6, 0.3, 0.3], rel=0.01)
     assert tuned[0].sigma > tuned[1].sigma == pytest.approx(tuned[2].sigma)
+
+
+def found_by_search(measure, target):
+    """Where a search ends that begins with c ∝ √σ, and how many waves it took."""
+    asked = []
+
+    def told(sigma):
+        asked.append(sigma.copy())
+        return measure(sigma)
+
+    start = _Guess(0.1334 * (target / 0.6) ** 2, 0.5 * np.eye(len(target)))
+    return _searched(told, target, start, 0.01, 12), len(asked)
+
+
+def test_search_learns_how_waves_along_and_across_depend_on_each_other():
+    """A formula in place of waves: the slow one is faster beside good conduction across it."""
+    target = np.array([0.3, 0.6])
+
+    def measure(sigma):
+        slow, fast = sigma
+        return np.array([slow**0.2 * fast**0.5, fast**0.9 * slow**0.1])
+
+    found, waves = found_by_search(measure, target)
+    assert found.reached and waves <= 7
+    np.testing.assert_allclose(measure(found.guess.sigma), target, rtol=0.01)
+    np.testing.assert_array_equal(found.velocity, measure(found.guess.sigma))
+
+
+def test_search_comes_back_from_where_waves_die():
+    """As on coarse meshes: no wave below 0.2 mS/mm, a steep rise of the velocity above."""
+    target = np.array([0.3])
+
+    def measure(sigma):
+        return np.where(sigma > 0.2, 0.25 + np.sqrt(np.maximum(sigma - 0.2, 0.0)), 0.0)
+
+    found, _ = found_by_search(measure, target)
+    assert found.reached
+    np.testing.assert_allclose(found.guess.sigma, 0.2 + 0.05**2, atol=4e-4)
+    dead, waves = found_by_search(np.zeros_like, target)
+    assert not dead.reached and waves == 12
 
 
 def test_velocity_out_of_reach_is_refused(cell):

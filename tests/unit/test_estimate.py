@@ -4,10 +4,22 @@ from pathlib import Path
 
 import pytest
 
+from organtwin.case import estimate as module
 from organtwin.case.estimate import estimate
 from organtwin.case.load import load_case
 
 CASE = Path(__file__).parents[2] / "demos/heartbeat/case.toml"
+
+
+@pytest.fixture(scope="module")
+def tissue():
+    """Volume and surface of the walls: what is asked of the image, which all cases here share."""
+    return module.tissue(load_case(CASE))
+
+
+@pytest.fixture(autouse=True)
+def read_once(tissue, monkeypatch):
+    monkeypatch.setattr(module, "tissue", lambda case: tissue)
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,12 @@ def result(tmp_path_factory):
     return write_fake_result(folder, mesh, refinements=1, interval=200.0)
 
 
+@pytest.fixture
+def hard_edges(monkeypatch):
+    """Draw each pixel once: smoothing is half of the time here (test_isochrones.py smooths)."""
+    monkeypatch.setattr(pv.Plotter, "enable_anti_aliasing", lambda *_: None)
+
+
 def test_quadratic_cells_become_eight_linear_ones_of_the_same_volume(result):
     series = read_series(result / "fields" / "mechanics.pvd")
     files = pv.read(series.files[0])
@@ -78,7 +84,7 @@ def test_the_heart_stands_apex_down_with_its_right_side_left(result):
     assert areas["base"] == pytest.approx(2359.0, rel=0.02)
 
 
-def test_all_pictures_and_a_report_with_everything_inside(result):
+def test_all_pictures_and_a_report_with_everything_inside(result, hard_edges):
     heard = []
     drawn = draw_all(result, lambda fraction, name: heard.append((fraction, name)))
     assert [path.name for path in drawn][:2] == ["heartbeat.gif", "pressure_volume_loops.png"]
