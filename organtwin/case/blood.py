@@ -38,7 +38,7 @@ def warmed_up(section: Circulation, loop: stepping.Circulation) -> tuple[Vector,
     """
     y = loop.rest()
     if isinstance(section, ClosedCirculation) and isinstance(loop, ClosedLoop):
-        y = loop.filled(y, section.extra_volume)
+        y = loop.filled(y, _added(section, float(loop.blood(y).sum())))
     if section.warm_up_beats is None:
         cycle = limit_cycle(loop, y)
         return cycle.state, (
@@ -48,6 +48,13 @@ def warmed_up(section: Circulation, loop: stepping.Circulation) -> tuple[Vector,
     for _ in range(section.warm_up_beats):
         y = beat(loop, y)[-1]
     return y, f"The circulation ran {section.warm_up_beats} beats by itself before."
+
+
+def _added(section: ClosedCirculation, blood: float) -> float:
+    """Blood (mm³) that the loop by itself is given besides its own."""
+    if section.blood_volume is None or section.scale is None:
+        return section.extra_volume
+    return section.blood_volume / section.scale - blood
 
 
 def closed_loop(section: ClosedCirculation) -> ClosedLoop:

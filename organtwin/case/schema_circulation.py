@@ -133,7 +133,8 @@ class ClosedCirculation(Section):
     """Blood added to the loop (infusion) or, if negative, taken from it, before warm-up."""
     blood_volume: Annotated[Volume, Field(gt=0.0)] | None = None
     """Blood in chambers and compliances when the heart begins to beat, of the scaled circulation.
-    The systemic veins are filled to it; without it the blood is what the warm-up left."""
+    With `scale` it is also that of the warm-up. The systemic veins are filled to it; without it the
+    blood is what the warm-up left."""
 
     @property
     def cycle_length(self) -> float:

@@ -119,3 +119,13 @@ def test_veins_are_filled_to_the_blood_asked_for():
     with pytest.raises(InputError, match=r"900 mL leave the systemic veins at -\d+ mmHg"):
         filling._infused(section("circulation.blood_volume=900 mL"), heart)
     assert filling._infused(section(), heart) == []
+
+
+def test_the_loop_warms_up_with_the_blood_of_a_patient():
+    own = section("circulation.blood_volume=1300 mL", "circulation.scale=1")
+    loop = circulation(own)
+    settled, _ = warmed_up(own, loop)
+    assert loop.blood(settled).sum() == pytest.approx(1300.0 * ML)
+    usual, _ = warmed_up(section("circulation.blood_volume=1300 mL"), loop)
+    expected = float(loop.blood(loop.rest()).sum()) - 200.0 * ML
+    assert loop.blood(usual).sum() == pytest.approx(expected)
