@@ -13,7 +13,7 @@ PACKAGE = ROOT / "organtwin"
 ORDER = (
     "errors", "units", "parallel", "prerequisites",
     "image", "mesh", "segment", "landmarks", "solve", "anatomy", "process", "materials", "cells",
-    "electrophysiology", "mechanics", "circulation", "coupling", "run", "calibrate",
+    "electrophysiology", "mechanics", "circulation", "coupling", "devices", "run", "calibrate",
     "export", "case", "verify", "doctor",
     "cli_outcome", "cli_calibrate", "cli_ionic", "cli_image", "cli_deidentify", "cli_segment",
     "cli_landmarks", "cli_surface", "cli", "__main__",

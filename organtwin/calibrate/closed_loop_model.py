@@ -90,6 +90,9 @@ ADJUSTABLE = {
     "circulation.pulmonary_compliance": Adjustable(
         *_COMPLIANCE, "pulmonary", "C_ar", "pulmonary arterial compliance"
     ),
+    "circulation.pulmonary_venous_resistance": Adjustable(
+        *_RESISTANCE, "pulmonary", "R_ven", "pulmonary venous resistance"
+    ),
     "circulation.heart_rate": Adjustable("1/ms", "1/min", "", "heart_rate", "heart rate"),
     "circulation.extra_volume": Adjustable("mm^3", "mL", "", "extra_volume", "added blood"),
     "circulation.blood_volume": Adjustable(

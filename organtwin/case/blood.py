@@ -67,7 +67,10 @@ def closed_loop(section: ClosedCirculation) -> ClosedLoop:
         R_ven=section.systemic_venous_resistance,
     )
     pulmonary = replace(
-        loop.pulmonary, R_ar=section.pulmonary_resistance, C_ar=section.pulmonary_compliance
+        loop.pulmonary,
+        R_ar=section.pulmonary_resistance,
+        C_ar=section.pulmonary_compliance,
+        R_ven=section.pulmonary_venous_resistance,
     )
     valves = _valves(section.valves, loop.valves)
     aortic = replace(valves.aortic, R_open=valves.aortic.R_open + section.aortic_impedance)

@@ -129,6 +129,8 @@ class ClosedCirculation(Section):
     """Resistance of the pulmonary arteries."""
     pulmonary_compliance: Annotated[Compliance, Field(gt=0.0)] = 20.0 * COMPLIANCE
     """Compliance of the pulmonary arteries."""
+    pulmonary_venous_resistance: Annotated[FlowResistance, Field(gt=0.0)] = 0.0015 * RESISTANCE
+    """Resistance of the pulmonary veins: what the left atrium fills and, contracting, leaks by."""
     extra_volume: Annotated[Volume, Field(ge=-2e6, le=2e6)] = -200e3
     """Blood added to the loop (infusion) or, if negative, taken from it, before warm-up."""
     blood_volume: Annotated[Volume, Field(gt=0.0)] | None = None

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from mpi4py import MPI
 
 from organtwin.errors import InputError, suggestion
+from organtwin.parallel import on_root
 from organtwin.verify.electrical_problems import ELECTROPHYSIOLOGY
 from organtwin.verify.mechanical_problems import MECHANICS
 from organtwin.verify.problem import Problem, shared_file
@@ -62,9 +63,26 @@ def _closed_loop(comm: MPI.Comm, quick: bool) -> list[Record]:
     ]  # fmt: skip
 
 
+# --- devices ------------------------------------------------------------------------------------
+
+
+def _beams(comm: MPI.Comm, quick: bool) -> list[Record]:
+    from organtwin.verify.beams import elastic_records
+
+    return on_root(comm, lambda: elastic_records(quick=quick))
+
+
+def _beam_metals(comm: MPI.Comm, quick: bool) -> list[Record]:
+    from organtwin.verify.beams import metal_records
+
+    return on_root(comm, lambda: metal_records(quick=quick))
+
+
 PROBLEMS = (
     Problem("fibre_frame", "fibres, sheets and normals are orthonormal", _fibre_frame),
     *ELECTROPHYSIOLOGY,
     *MECHANICS,
+    Problem("beams", "large rotations of elastic beams, rings and bends", _beams),
+    Problem("beam_metals", "superelastic bar, strip and ring; energy of crimping", _beam_metals),
     Problem("closed_loop", "mass balance and limit cycle of the circulation", _closed_loop),
 )
