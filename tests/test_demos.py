@@ -22,6 +22,7 @@ DEMOS = Path(__file__).parents[1] / "demos"
         ("inflate_ventricle/inflate_ventricle.py", "left ventricle"),
         ("aorta_tube/aorta_tube.py", "inner radius"),
         ("calibration/calibration.py", "volume curve"),
+        ("healthy_heart/healthy_heart.py", "ejection fraction"),
         ("cine_patient/cine_patient.py", "volume curve"),
         ("load_and_rate/load_and_rate.py", "stroke volume"),
     ],
