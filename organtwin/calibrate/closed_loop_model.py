@@ -222,10 +222,9 @@ def _loop(member: Mapping[str, float]) -> ClosedLoop:
 def _start(loop: ClosedLoop, member: Mapping[str, float]) -> Array:
     """A state with the blood of a member, by default that of a case file's default."""
     y = loop.rest()
-    extra = member.get("circulation.extra_volume", EXTRA_VOLUME)
     if "circulation.blood_volume" in member:
-        extra = member["circulation.blood_volume"] - float(loop.blood(y).sum())
-    return loop.filled(y, extra)
+        return loop.filled_to(y, member["circulation.blood_volume"])
+    return loop.filled(y, member.get("circulation.extra_volume", EXTRA_VOLUME))
 
 
 def _at(beats: Beats, curve: Array, t: Array) -> Array:

@@ -91,7 +91,7 @@ class HeartEmulator:
         middle = np.average(volumes, axis=0, weights=weights)
         z = np.stack([run.z for run in runs])
         features = np.column_stack([np.ones(len(z)), z])
-        levels, slopes = _lines(features, volumes - middle, pressures, weights, middle)
+        levels, slopes = _lines(features, volumes, pressures, weights, middle)
         told = _findings(runs, features, volumes, weights)
         return cls(times, middle, levels, slopes, told)
 
@@ -109,7 +109,7 @@ class HeartEmulator:
 
 
 def _lines(
-    features: Matrix, apart: Array, pressures: Array, weights: Vector, middle: Matrix
+    features: Matrix, volumes: Array, pressures: Array, weights: Vector, middle: Matrix
 ) -> tuple[Array, Array]:
     """A and b at each time, for each ventricle."""
     k = features.shape[1]
@@ -119,11 +119,9 @@ def _lines(
     for side in (0, 1):
         empty = 0.5 * middle[:, side].min()
         late = slice(round((1 - _FILLING) * n), None)
-        filling = _filling_slope(
-            (apart + middle)[:, late, side], pressures[:, late, side], middle[:, side]
-        )
+        filling = _filling_slope(volumes[:, late, side], pressures[:, late, side], middle[:, side])
         for i in range(n):
-            dV, p = apart[:, i, side], pressures[:, i, side]
+            dV, p = volumes[:, i, side] - middle[i, side], pressures[:, i, side]
             spread = max(float(np.std(dV)), 1.0)  # mm³
             elastance = max(float(np.average(p, weights=weights)), 0.0) / (middle[i, side] - empty)
             known = np.zeros(2 * k)

@@ -38,7 +38,7 @@ def warmed_up(section: Circulation, loop: stepping.Circulation) -> tuple[Vector,
     """
     y = loop.rest()
     if isinstance(section, ClosedCirculation) and isinstance(loop, ClosedLoop):
-        y = loop.filled(y, _added(section, float(loop.blood(y).sum())))
+        y = _with_blood(section, loop, y)
     if section.warm_up_beats is None:
         cycle = limit_cycle(loop, y)
         return cycle.state, (
@@ -50,11 +50,11 @@ def warmed_up(section: Circulation, loop: stepping.Circulation) -> tuple[Vector,
     return y, f"The circulation ran {section.warm_up_beats} beats by itself before."
 
 
-def _added(section: ClosedCirculation, blood: float) -> float:
-    """Blood (mm³) that the loop by itself is given besides its own."""
+def _with_blood(section: ClosedCirculation, loop: ClosedLoop, y: Vector) -> Vector:
+    """The state with the blood of a case, at the size of the source's heart."""
     if section.blood_volume is None or section.scale is None:
-        return section.extra_volume
-    return section.blood_volume / section.scale - blood
+        return loop.filled(y, section.extra_volume)
+    return loop.filled_to(y, section.blood_volume / section.scale)
 
 
 def closed_loop(section: ClosedCirculation) -> ClosedLoop:

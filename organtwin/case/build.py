@@ -30,7 +30,6 @@ from organtwin.coupling.transfer import quadrature_space
 from organtwin.coupling.ventricles import Myocardium, Support, contracting_ventricles
 from organtwin.coupling.wall_motion import WallMotion
 from organtwin.electrophysiology.conductivity import Conductivity
-from organtwin.materials.active import TensionCurve
 from organtwin.materials.guccione import Fung, Guccione, Usyk
 from organtwin.materials.holzapfel_ogden import HolzapfelOgden
 from organtwin.materials.isotropic import MooneyRivlin, NeoHookean
@@ -192,22 +191,9 @@ def tension_model(section: schema_tension.TensionLaw) -> TensionModel:
                 Kd0=section.dissociation / 1000,
                 SL0=section.sarcomere_length,
             )
-        case schema_tension.PrescribedTension():
+        case schema_tension.PrescribedTension() | schema_tension.Twitch():
             return CurveTension(
-                TensionCurve(section.times, section.tensions),
-                threshold=section.threshold,
-                repolarised=section.repolarised,
-                beta_0=section.length_dependence,
-            )
-        case schema_tension.Twitch():
-            return CurveTension(
-                TensionCurve.twitch(
-                    section.peak_tension,
-                    section.contraction_time,
-                    section.relaxation_time,
-                    section.duration,
-                    section.delay,
-                ),
+                section.curve(),
                 threshold=section.threshold,
                 repolarised=section.repolarised,
                 beta_0=section.length_dependence,

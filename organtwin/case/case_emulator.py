@@ -169,7 +169,7 @@ class EmulatedCase:
         """A state with the blood of a case (mm³)."""
         y = loop.rest()
         y[loop.ventricles] = self.emulator.middle[-1]
-        return loop.filled(y, blood - float(loop.blood(y).sum()))
+        return loop.filled_to(y, blood)
 
     def _seen(self, scalars: dict[str, Vector], beat: Beat, z: Vector) -> Seen:
         results = ventricular_results(scalars, beat)

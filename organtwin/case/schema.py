@@ -29,7 +29,7 @@ from organtwin.case.schema_electrical import Electrophysiology
 from organtwin.case.schema_feedback import Feedback
 from organtwin.case.schema_infarct import Infarct, Injection
 from organtwin.case.schema_passive import HolzapfelOgden, PassiveLaw, PositivePressure
-from organtwin.case.schema_tension import Land2017, PrescribedTension, TensionLaw, Twitch
+from organtwin.case.schema_tension import ExcitedTension, Land2017, TensionLaw
 from organtwin.case.section import Section
 from organtwin.cells.model import CellModel
 from organtwin.errors import suggestion
@@ -336,7 +336,7 @@ class Case(Section):
     @model_validator(mode="after")
     def _cells_can_pull(self) -> Self:
         section = self.electrophysiology
-        follows_calcium = not isinstance(self.mechanics.active, PrescribedTension | Twitch)
+        follows_calcium = not isinstance(self.mechanics.active, ExcitedTension)
         pulls = self.run.physics == "electromechanics" and follows_calcium
         for name in section.muscle if pulls else ():
             if CellModel.load(name).calcium is None:

@@ -65,14 +65,13 @@ class PrescribedTension(Section):
     cross_fibre_fraction: CrossFibreFraction = 0.4
     """Share of the tension that also acts along the sheet normal (fibre dispersion)."""
 
+    def curve(self) -> TensionCurve:
+        """Tension over the time since excitation."""
+        return TensionCurve(self.times, self.tensions)
+
     @model_validator(mode="after")
-    def _is_a_curve(self) -> Self:
-        try:
-            TensionCurve(self.times, self.tensions)
-        except InputError as error:
-            raise ValueError(f"{error.problem} {error.remedy}") from None
-        if self.repolarised > self.threshold:
-            raise ValueError("repolarised is above threshold: a point would stay excitable.")
+    def _can_be_followed(self) -> Self:
+        _check_excited(self)
         return self
 
 
@@ -103,11 +102,32 @@ class Twitch(Section):
     cross_fibre_fraction: CrossFibreFraction = 0.4
     """Share of the tension that also acts along the sheet normal (fibre dispersion)."""
 
+    def curve(self) -> TensionCurve:
+        """Tension over the time since excitation."""
+        return TensionCurve.twitch(
+            self.peak_tension,
+            self.contraction_time,
+            self.relaxation_time,
+            self.duration,
+            self.delay,
+        )
+
     @model_validator(mode="after")
-    def _can_start_again(self) -> Self:
-        if self.repolarised > self.threshold:
-            raise ValueError("repolarised is above threshold: a point would stay excitable.")
+    def _can_be_followed(self) -> Self:
+        _check_excited(self)
         return self
 
 
-TensionLaw = Land2017 | RDQ20MF | PrescribedTension | Twitch
+#: Laws that follow a curve from excitation on, and need no calcium.
+ExcitedTension = PrescribedTension | Twitch
+TensionLaw = Land2017 | RDQ20MF | ExcitedTension
+
+
+def _check_excited(section: ExcitedTension) -> None:
+    """See that there is a curve, and that it can start again."""
+    try:
+        section.curve()
+    except InputError as error:
+        raise ValueError(f"{error.problem} {error.remedy}") from None
+    if section.repolarised > section.threshold:
+        raise ValueError("repolarised is above threshold: a point would stay excitable.")

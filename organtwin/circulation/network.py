@@ -130,6 +130,10 @@ class ClosedLoop:
         y[VEN_SYS] += extra_volume / self.systemic.C_ven
         return y
 
+    def filled_to(self, y: Vector, blood: float) -> Vector:
+        """The state whose systemic veins were filled until the loop has that much blood (mm³)."""
+        return self.filled(y, blood - float(self.blood(y).sum()))
+
     def scaled(self, size: float) -> ClosedLoop:
         """The loop of a heart with ``size`` times the volumes, at the same pressures."""
         parts = ("la", "lv", "ra", "rv", "valves", "systemic", "pulmonary")

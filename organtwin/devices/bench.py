@@ -72,6 +72,11 @@ class Curve:
         return float(abs(miss[-1]) / np.abs(self.work - self.work[0]).max())
 
 
+def _fibres(model: BeamProblem) -> Array:
+    """Strains of all fibres, (k,)."""
+    return np.concatenate([strains.ravel() for strains in model.fibre_strains()])
+
+
 def drive(
     model: BeamProblem, tool: Cylinder, radius: float, copies: int = 1, *, step: float = STEP,
     work: float = 0.0,
@@ -101,7 +106,7 @@ def drive(
         elastic, other = (copies * energy for energy in model.energies())
         rows.append([
             2 * tool.radius, force, done, elastic, other, copies * tool.energy(model.x),
-            max(float(np.abs(s).max(initial=0.0)) for s in model.fibre_strains()),
+            float(np.abs(_fibres(model)).max()),
             float(np.ptp(model.x[:, 2])),
         ])  # fmt: skip
 
@@ -277,7 +282,7 @@ def crush(device: Device, distance: float, *, elements: int = 4, step: float = 0
         plate.place = -start - factor * (0.5 * distance - start)
 
     def note(_: float) -> None:
-        strain = max(float(np.abs(s).max(initial=0.0)) for s in model.fibre_strains())
+        strain = float(np.abs(_fibres(model)).max())
         rows.append([-2 * plate.place, plate.force(model.x), strain])
 
     follow(model, apply, first=0.3 * step, largest=step, on_accept=note)
@@ -319,11 +324,11 @@ def pulsate(
     """
     bench.around(diameter)
     ends: Sequence[Callable[[Array, Array], Array]] = (np.maximum, np.minimum)
-    extremes = [np.concatenate([s.ravel() for s in bench.model.fibre_strains()])] * 2
+    extremes = [_fibres(bench.model)] * 2
     for cycle in range(cycles):
         for end in (1 + change / 2, 1 - change / 2, 1.0):
             bench.around(end * diameter, step)
-            now = np.concatenate([s.ravel() for s in bench.model.fibre_strains()])
+            now = _fibres(bench.model)
             if cycle == cycles - 1:
                 extremes = [f(e, now) for f, e in zip(ends, extremes, strict=True)]
         if cycle == cycles - 2:

@@ -77,7 +77,7 @@ class Elastances(CaseModel):
             rv=replace(loop.rv, E_A=strength * loop.rv.E_A),
         )  # fmt: skip
         y = loop.rest()
-        y = loop.filled(y, blood - loop.blood(y).sum())
+        y = loop.filled_to(y, blood)
         if not self.overrides:
             y = limit_cycle(loop, y, dt=TIMES).state
         t, states = np.concatenate([[0.0], TIMES]), beat(loop, y, TIMES)
