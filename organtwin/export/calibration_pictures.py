@@ -54,7 +54,10 @@ def draw_calibration(
 
 def words(parameter: str) -> str:
     """A dotted path as people read it: ``lv.active_elastance`` → "LV active elastance"."""
-    text = parameter.removeprefix("circulation.").replace(".", " ").replace("_", " ")
+    text = parameter
+    for section in ("circulation.", "mechanics.", "electrophysiology."):
+        text = text.removeprefix(section)
+    text = text.replace(".", " ").replace("_", " ")
     for chamber in ("lv", "rv", "la", "ra"):
         if text.startswith(f"{chamber} "):
             text = chamber.upper() + text[2:]
