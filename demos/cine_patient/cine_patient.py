@@ -4,12 +4,12 @@
     mpirun -n 3 python demos/cine_patient/cine_patient.py
 
 From the end-diastolic surfaces of the left and right ventricle to labels, a mesh, an unloaded
-shape, and sixteen parameters with intervals: stiffness, strength and course of the twitch, onset
+shape, and seventeen parameters with intervals: stiffness, strength and course of the twitch, onset
 of the beat, arteries, blood, left atrium. 25 volumes of the left ventricle were measured, eight of
 them are held out. Nobody measured a pressure: a healthy cuff reading and a usual filling pressure,
 both with wide errors, stand in for them.
 
-What you will learn: how few runs of a 3D heart a calibration needs. Eighteen beats, drawn from the
+What you will learn: how few runs of a 3D heart a calibration needs. Twenty beats, drawn from the
 priors, teach an emulator what pressure the ventricles answer a volume with, at any time and for any
 parameters; the ensemble is calibrated with it inside the circulation, and the 3D heart then says in
 the middle of the posterior whether that was right. Look at ``curves.png``, whose dashed line is the

@@ -107,7 +107,7 @@ class _Stepper:
         B = np.stack([loop.parts.by_flow for loop in loops])
         dt = np.array([loop.period / steps for loop in loops])[:, None, None]
         G = np.linalg.inv(np.eye(12) - dt * R)
-        valves = np.stack([loop.valves.numbers for loop in loops], axis=1)
+        valves = np.stack([loop.resistances.numbers for loop in loops], axis=1)
         return cls(G, dt[..., 0] * r, G @ (dt * B), D, d, E, c, valves)
 
     def beat(self, y: Array) -> Array:

@@ -65,6 +65,7 @@ def closed_loop(section: ClosedCirculation) -> ClosedLoop:
         R_ar=section.systemic_resistance,
         C_ar=section.systemic_compliance,
         R_ven=section.systemic_venous_resistance,
+        Z_ar=section.aortic_impedance,
     )
     pulmonary = replace(
         loop.pulmonary,
@@ -72,13 +73,11 @@ def closed_loop(section: ClosedCirculation) -> ClosedLoop:
         C_ar=section.pulmonary_compliance,
         R_ven=section.pulmonary_venous_resistance,
     )
-    valves = _valves(section.valves, loop.valves)
-    aortic = replace(valves.aortic, R_open=valves.aortic.R_open + section.aortic_impedance)
     return replace(
         loop,
         la=_atrium(section.left_atrium),
         ra=_atrium(section.right_atrium),
-        valves=replace(valves, aortic=aortic),
+        valves=_valves(section.valves, loop.valves),
         systemic=systemic,
         pulmonary=pulmonary,
     )

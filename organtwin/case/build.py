@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -197,6 +198,7 @@ def tension_model(section: schema_tension.TensionLaw) -> TensionModel:
                 threshold=section.threshold,
                 repolarised=section.repolarised,
                 beta_0=section.length_dependence,
+                v_0=section.shortening_velocity or math.inf,
             )
 
 

@@ -23,7 +23,8 @@ from organtwin.case.case_model import DELAY, CaseModel, Seen
 from organtwin.case.schema import Case
 from organtwin.case.schema_calibration import EmulatorSettings
 from organtwin.case.schema_circulation import ClosedCirculation
-from organtwin.circulation.network import AR_PUL, AR_SYS, CHAMBERS, Q_AR_SYS, ClosedLoop
+from organtwin.circulation.elements import Vessels
+from organtwin.circulation.network import AR_PUL, AR_SYS, CHAMBERS, Q_AR_PUL, Q_AR_SYS, ClosedLoop
 from organtwin.errors import InputError, SolverError
 from organtwin.run.result import Beat, beat_trace, ventricular_results
 from organtwin.units import ML, MMHG
@@ -222,12 +223,18 @@ def _scalars(loop: ClosedLoop, t: Vector, y: Matrix, p: Matrix) -> dict[str, Vec
     for k, name in enumerate(CHAMBERS):
         columns[f"V_{name} [mL]"] = y[:, k] / ML
         columns[f"p_{name} [mmHg]"] = p[:, k] / MMHG
-    columns["p_ar_sys [mmHg]"] = y[:, AR_SYS] / MMHG
-    columns["p_ar_pul [mmHg]"] = y[:, AR_PUL] / MMHG
-    # What comes through the aortic valve fills the arteries or leaves them.
-    stored = loop.systemic.C_ar * np.diff(y[:, AR_SYS]) / np.diff(t)
-    columns["Q_av [mL/s]"] = y[:, Q_AR_SYS] + np.append(stored[-1], stored)
+    Q_av = _outflow(t, y[:, AR_SYS], y[:, Q_AR_SYS], loop.systemic)
+    Q_pv = _outflow(t, y[:, AR_PUL], y[:, Q_AR_PUL], loop.pulmonary)
+    columns["p_ar_sys [mmHg]"] = (y[:, AR_SYS] + loop.systemic.Z_ar * Q_av) / MMHG
+    columns["p_ar_pul [mmHg]"] = (y[:, AR_PUL] + loop.pulmonary.Z_ar * Q_pv) / MMHG
+    columns["Q_av [mL/s]"] = Q_av
     return columns
+
+
+def _outflow(t: Vector, p: Vector, Q: Vector, vessels: Vessels) -> Vector:
+    """Flow (mm³/ms) through a valve of a periodic beat: it fills the arteries or leaves them."""
+    stored = vessels.C_ar * np.diff(p) / np.diff(t)
+    return Q + np.concatenate([stored[-1:], stored])
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,8 @@ class ClosedCirculation(Section):
     left_atrium: LeftAtrium = LeftAtrium()
     right_atrium: RightAtrium = RightAtrium()
     aortic_impedance: Annotated[FlowResistance, Field(ge=0.0)] = 0.0
-    """Characteristic impedance of the aorta, in series with its open valve; the source has none."""
+    """Characteristic impedance of the aorta, between its valve and the arteries' compliance; the
+    source has none. Arterial pressures are those at the aortic root, before it."""
     systemic_resistance: Annotated[FlowResistance, Field(gt=0.0)] = 0.733 * RESISTANCE
     """Resistance of the systemic arteries."""
     systemic_compliance: Annotated[Compliance, Field(gt=0.0)] = 1.372 * COMPLIANCE

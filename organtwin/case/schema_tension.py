@@ -14,6 +14,7 @@ from organtwin.materials.active import TensionCurve
 Tension = Annotated[Pressure, Field(ge=0.0, le=1000.0)]
 Potential = Annotated[float, Unit("mV", "mV")]
 SarcomereLength = Annotated[float, Unit("um", "um")]
+ShorteningVelocity = Annotated[float, Unit("1/ms", "1/s"), Field(gt=0.0)]
 CrossFibreFraction = Annotated[Number, Field(ge=0.0, le=1.0)]
 
 
@@ -62,6 +63,8 @@ class PrescribedTension(Section):
     """Potential below which a point can be excited again."""
     length_dependence: Annotated[Number, Field(ge=0.0)] = 0.0
     """Strength β₀ of the length dependence; 2.3 is that of `land_2017`."""
+    shortening_velocity: ShorteningVelocity | None = None
+    """Lengths per time at which the tension, in proportion, vanishes; by default it never does."""
     cross_fibre_fraction: CrossFibreFraction = 0.4
     """Share of the tension that also acts along the sheet normal (fibre dispersion)."""
 
@@ -99,6 +102,8 @@ class Twitch(Section):
     """Potential below which a point can be excited again, below `threshold`."""
     length_dependence: Annotated[Number, Field(ge=0.0)] = 2.3
     """Strength β₀ of the length dependence; 2.3 is that of `land_2017`."""
+    shortening_velocity: ShorteningVelocity | None = None
+    """Lengths per time at which the tension, in proportion, vanishes; by default it never does."""
     cross_fibre_fraction: CrossFibreFraction = 0.4
     """Share of the tension that also acts along the sheet normal (fibre dispersion)."""
 

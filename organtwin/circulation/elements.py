@@ -97,6 +97,8 @@ class Vessels:
         R_ar, R_ven: Resistances (kPa·ms/mm³).
         C_ar, C_ven: Compliances (mm³/kPa).
         L_ar, L_ven: Inertances (kPa·ms²/mm³).
+        Z_ar: Characteristic impedance of the great artery (kPa·ms/mm³), between valve and
+            compliance: at its root the pressure is p_ar + Z_ar Q.
     """
 
     R_ar: float
@@ -105,15 +107,18 @@ class Vessels:
     R_ven: float
     C_ven: float
     L_ven: float
+    Z_ar: float = 0.0
 
     def __post_init__(self) -> None:
-        _refuse_unless_positive(self, *self.__dataclass_fields__)
+        _refuse_unless_positive(self, "R_ar", "C_ar", "L_ar", "R_ven", "C_ven", "L_ven")
+        if self.Z_ar < 0:
+            raise InputError("Vessels", f"Z_ar = {self.Z_ar}.", "It must be ≥ 0.")
 
     def scaled(self, size: float) -> Vessels:
         """The same pressures at ``size`` times the flows and volumes."""
         return Vessels(
             self.R_ar / size, self.C_ar * size, self.L_ar / size,
-            self.R_ven / size, self.C_ven * size, self.L_ven / size,
+            self.R_ven / size, self.C_ven * size, self.L_ven / size, self.Z_ar / size,
         )  # fmt: skip
 
 
@@ -235,6 +240,14 @@ class Valves:
     def flows(self, drops: Array) -> tuple[Array, Array]:
         """Flows (mm³/ms) for pressure drops (kPa), and their derivatives, each of shape (4,)."""
         return valve_flows(drops, *self.numbers)
+
+    def before(self, Z_sys: float, Z_pul: float) -> Valves:
+        """With the impedances (kPa·ms/mm³) of the great arteries in series: one resistance each."""
+        return replace(
+            self,
+            aortic=replace(self.aortic, R_open=self.aortic.R_open + Z_sys),
+            pulmonary=replace(self.pulmonary, R_open=self.pulmonary.R_open + Z_pul),
+        )
 
     def scaled(self, size: float) -> Valves:
         """The same pressures at ``size`` times the flows."""

@@ -55,6 +55,7 @@ class ClosedLoop:
         L_ar Q̇_ar = p_ar − p_ven − R_ar Q_ar,  L_ven Q̇_ven = p_ven − p_RA − R_ven Q_ven
 
     and likewise on the right. With a 3D ventricle its pressure is given instead of an elastance.
+    The pressure at the root of a great artery is p_ar + Z_ar Q; the source has no impedance Z_ar.
 
     Attributes:
         la, lv, ra, rv: Chambers.
@@ -155,15 +156,23 @@ class ClosedLoop:
         return replace(self, lv=lv, rv=rv)
 
     def pressures(self, y: Vector, t: float, given: Vector | None = None) -> dict[str, float]:
-        """Pressures (kPa) of chambers and vessels; of ``lv`` and ``rv`` those given, if any."""
+        """Pressures (kPa) of chambers, great arteries at their roots, and veins.
+
+        Those of ``lv`` and ``rv`` are the given ones, if any.
+        """
         found = {
             name: pressure(chamber, float(V), t, self.period)
             for name, chamber, V in zip(CHAMBERS, self._chambers, y[:4], strict=True)
         }
         if given is not None:
             found["lv"], found["rv"] = map(float, given)
-        vessels = ("ar_sys", "ven_sys", "ar_pul", "ven_pul")
-        return found | dict(zip(vessels, map(float, y[4:8]), strict=True))
+        flows = self.flows(y, t, given)
+        return found | {
+            "ar_sys": float(y[AR_SYS]) + self.systemic.Z_ar * flows.aortic,
+            "ven_sys": float(y[VEN_SYS]),
+            "ar_pul": float(y[AR_PUL]) + self.pulmonary.Z_ar * flows.pulmonary,
+            "ven_pul": float(y[VEN_PUL]),
+        }
 
     def volumes(self, y: Vector) -> dict[str, float]:
         """Volumes of the chambers (mm³)."""
@@ -172,7 +181,7 @@ class ClosedLoop:
     def flows(self, y: Vector, t: float, given: Vector | None = None) -> Flows:
         """Flow through the valves, with given pressures of LV and RV (kPa) if any."""
         drops = self.rows(t, given is not None).drops @ extended(y, given)
-        return Flows(*self.valves.flows(drops)[0].tolist())
+        return Flows(*self.resistances.flows(drops)[0].tolist())
 
     def step(
         self, y: Vector, t: float, dt: float, pressures: Vector | None = None
@@ -180,8 +189,13 @@ class ClosedLoop:
         """One step of the implicit Euler method, see `Circulation.step`."""
         end = t + dt
         rows = self.rows(end, pressures is not None)
-        new, slope = implicit_step(y, dt, rows, self.valves, pressures, end)
+        new, slope = implicit_step(y, dt, rows, self.resistances, pressures, end)
         return new, slope[self.ventricles]
+
+    @cached_property
+    def resistances(self) -> Valves:
+        """The valves, those of the great arteries with their impedances behind them."""
+        return self.valves.before(self.systemic.Z_ar, self.pulmonary.Z_ar)
 
     @property
     def _chambers(self) -> tuple[Ventricle, ...]:

@@ -10,7 +10,6 @@ import numpy as np
 from organtwin.circulation.elements import (
     COMPLIANCE,
     RESISTANCE,
-    Valve,
     Valves,
     Ventricle,
     Windkessel,
@@ -143,16 +142,7 @@ class OpenLoop:
 
     @cached_property
     def _with_impedances(self) -> Valves:
-        """Impedance and open valve are one resistance between ventricle and compliance."""
-
-        def in_series(valve: Valve, arteries: Windkessel) -> Valve:
-            return replace(valve, R_open=valve.R_open + arteries.Z)
-
-        return replace(
-            self.valves,
-            aortic=in_series(self.valves.aortic, self.systemic),
-            pulmonary=in_series(self.valves.pulmonary, self.pulmonary),
-        )
+        return self.valves.before(self.systemic.Z, self.pulmonary.Z)
 
     def rows(self, t: float, given: bool) -> Rows:
         """The circulation at a time (ms); ``given``: the ventricles' pressures are."""

@@ -18,6 +18,9 @@ MODELS = {
     "RDQ20-MF": RDQ20MF(),
     "prescribed": CurveTension(BEAT),
     "prescribed, length-dependent": CurveTension(BEAT, beta_0=2.3),
+    "twitch, velocity-dependent": CurveTension(
+        TensionCurve.twitch(120.0, 60.0, 50.0, 300.0, 15.0), beta_0=2.3, v_0=0.004
+    ),
     "twitch": CurveTension(TensionCurve.twitch(120.0, 60.0, 50.0, 300.0, 15.0), beta_0=2.3),
 }
 #: The working fibre is looked at until then (ms).

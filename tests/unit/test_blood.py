@@ -105,7 +105,7 @@ def test_atria_valves_and_veins_of_a_patient():
     assert loop.la.E_A == usual.la.E_A
     assert loop.la.onset == -120.0
     assert loop.valves.mitral.R_open == pytest.approx(0.02 * RESISTANCE)
-    assert loop.valves.aortic.R_open == pytest.approx((0.0075 + 0.05) * RESISTANCE)
+    assert loop.resistances.aortic.R_open == pytest.approx((0.0075 + 0.05) * RESISTANCE)
     assert loop.systemic.R_ven == pytest.approx(0.5 * RESISTANCE)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from organtwin.circulation.elements import (
     BLOOD_DENSITY,
+    RESISTANCE,
     Chamber,
     Valve,
     Valves,
@@ -300,3 +301,16 @@ def test_open_loop_at_its_limit_cycle():
 def test_impossible_parameters(make, message):
     with pytest.raises(InputError, match=message):
         make()
+
+
+def test_pressure_at_the_root_of_the_aorta_is_above_that_of_the_compliance_while_blood_comes():
+    loop = ClosedLoop.regazzoni_2022()
+    loop = replace(loop, systemic=replace(loop.systemic, Z_ar=0.05 * RESISTANCE))
+    y, t = loop.rest(), 0.0
+    for _ in range(200):
+        y, _ = loop.step(y, t, 1.0)
+        t += 1.0
+    flow, pressures = loop.flows(y, t).aortic, loop.pressures(y, t)
+    assert flow > 100.0
+    assert pressures["ar_sys"] == pytest.approx(y[AR_SYS] + 0.05 * RESISTANCE * flow)
+    assert pressures["lv"] - pressures["ar_sys"] == pytest.approx(0.0075 * RESISTANCE * flow)

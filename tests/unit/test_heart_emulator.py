@@ -21,9 +21,10 @@ from organtwin.case.case_emulator import EmulatedHeart, _absolute, _scalars, che
 from organtwin.case.case_model import CaseModel, Seen
 from organtwin.case.load import load_case
 from organtwin.case.schema_calibration import EmulatorSettings
+from organtwin.circulation.elements import RESISTANCE
 from organtwin.circulation.emulator import BeatTrace
 from organtwin.circulation.limit_cycle import beat, limit_cycle
-from organtwin.circulation.network import CHAMBERS
+from organtwin.circulation.network import AR_SYS, CHAMBERS, ClosedLoop
 from organtwin.errors import InputError
 from organtwin.run.result import Beat, ventricular_results
 from organtwin.units import ML, MMHG
@@ -124,6 +125,19 @@ def test_volumes_are_those_of_the_whole_ventricle(heart) -> None:
     at = Observation("lv_volume", 1e5, 1e3, 20.0)  # 30 ms before the beat: at the end of the last
     expected = np.interp(770.0, seen.scalars["t [ms]"], seen.scalars["V_lv [mL]"]) * ML / SHARE
     assert later.predicted(at) == pytest.approx(expected)
+
+
+def test_arterial_pressures_are_those_at_the_roots() -> None:
+    loop = ClosedLoop.regazzoni_2022()
+    loop = replace(loop, systemic=replace(loop.systemic, Z_ar=0.05 * RESISTANCE))
+    y = limit_cycle(loop, loop.rest(), dt=TIMES).state
+    t, states = np.concatenate([[0.0], TIMES]), beat(loop, y, TIMES)
+    told = [loop.pressures(y, at) for y, at in zip(states, t, strict=True)]
+    found = _scalars(loop, t, states, np.array([[p[name] for name in CHAMBERS] for p in told]))
+    for name in ("ar_sys", "ar_pul"):
+        expected = np.array([p[name] for p in told]) / MMHG
+        np.testing.assert_allclose(found[f"p_{name} [mmHg]"], expected, rtol=1e-4)
+    assert np.ptp(found["p_ar_sys [mmHg]"] - states[:, AR_SYS] / MMHG) > 5.0
 
 
 def test_the_emulated_heart_finds_what_the_3d_one_was_made_with(heart) -> None:

@@ -16,8 +16,13 @@ from organtwin.materials.pointwise import cartesian
 from organtwin.verify.geometry import box
 
 DOMAIN = box(MPI.COMM_SELF, (1.0, 1.0, 1.0), (1, 1, 1))
-MODELS = [Land2017(), RDQ20MF(), CurveTension(TensionCurve((0.0, 90.0), (0.0, 60.0)), beta_0=2.3)]
-NAMES = ["Land 2017", "RDQ20-MF", "prescribed"]
+MODELS = [
+    Land2017(),
+    RDQ20MF(),
+    CurveTension(TensionCurve((0.0, 90.0), (0.0, 60.0)), beta_0=2.3),
+    CurveTension(TensionCurve((0.0, 90.0), (0.0, 60.0)), beta_0=2.3, v_0=0.004),
+]
+NAMES = ["Land 2017", "RDQ20-MF", "prescribed", "prescribed, velocity-dependent"]
 
 
 def shortened(model: TensionModel, feedback: TensionFeedback) -> tuple[Muscle, np.ndarray]:
@@ -55,7 +60,7 @@ def test_without_feedback_the_fibre_pulls_as_if_it_were_held(model):
     np.testing.assert_allclose(muscle.states, held.states, rtol=1e-12, atol=1e-15)
 
 
-@pytest.mark.parametrize("model", MODELS[:2], ids=NAMES[:2])
+@pytest.mark.parametrize("model", [*MODELS[:2], MODELS[3]], ids=[*NAMES[:2], NAMES[3]])
 def test_either_feedback_lowers_the_tension_of_a_shortening_fibre(model):
     free, isometric, both = (
         shortened(model, TensionFeedback(*parts))[1][0]

@@ -83,3 +83,27 @@ def test_length_dependence_is_optional():
 def test_impossible_curves(arguments, message):
     with pytest.raises(InputError, match=message):
         CurveTension(**arguments)
+
+
+@pytest.mark.parametrize("dt", [0.5, 4.0])
+def test_steady_shortening_takes_its_share_of_the_tension(dt):
+    """1 + λ̇ / v₀, and nothing is left at −v₀."""
+    model, held = CurveTension(TensionCurve((0.0, 1.0), (60.0, 60.0)), v_0=0.004), np.ones(3)
+    rates = np.array([0.0, -0.001, -0.004])
+    states = model.kinetics(model.rest(3), np.zeros(3), held, 2.0)
+    for _ in range(round(100 / dt)):
+        states = model.distort(model.kinetics(states, np.zeros(3), held, dt), rates * dt, dt)
+    np.testing.assert_allclose(model.tension(states, held), [60.0, 45.0, 0.0], atol=1e-6)
+
+
+def test_a_quick_release_takes_the_tension_away_which_comes_back():
+    model, held = CurveTension(TensionCurve((0.0, 1.0), (60.0, 60.0)), v_0=0.004), np.ones(1)
+    states = model.distort(model.rest(1), np.array([-0.01]), 1e-6)
+    assert model.tension(states, held) == pytest.approx(30.0, rel=1e-6)
+    states = model.distort(states, np.zeros(1), 5.0)
+    assert model.tension(states, held) == pytest.approx(60.0 - 30.0 * np.exp(-1.0), rel=1e-6)
+
+
+def test_no_velocity_is_refused():
+    with pytest.raises(InputError, match="v_0"):
+        CurveTension(CURVE, v_0=0.0)
