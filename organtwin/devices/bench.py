@@ -77,6 +77,11 @@ def _fibres(model: BeamProblem) -> Array:
     return np.concatenate([strains.ravel() for strains in model.fibre_strains()])
 
 
+def largest_strain(model: BeamProblem) -> float:
+    """Largest strain of a fibre, in tension or compression."""
+    return float(np.abs(_fibres(model)).max())
+
+
 def drive(
     model: BeamProblem, tool: Cylinder, radius: float, copies: int = 1, *, step: float = STEP,
     work: float = 0.0,
@@ -106,7 +111,7 @@ def drive(
         elastic, other = (copies * energy for energy in model.energies())
         rows.append([
             2 * tool.radius, force, done, elastic, other, copies * tool.energy(model.x),
-            float(np.abs(_fibres(model)).max()),
+            largest_strain(model),
             float(np.ptp(model.x[:, 2])),
         ])  # fmt: skip
 
@@ -149,19 +154,25 @@ class Bench:
         return drive(self.model, self.crimper, diameter / 2, self.frame.copies, step=step)
 
     def within(self, diameter: float, step: float = STEP) -> Curve:
-        """Bring the balloon's surface to a diameter (mm)."""
+        """Bring the balloon's surface to a diameter (mm); the crimper makes way for the frame."""
+        room = 0.5 * diameter + self.device.struts.thickness
+        self.crimper.radius = max(self.crimper.radius, 1.05 * room)
         return drive(self.model, self.balloon, diameter / 2, self.frame.copies, step=step)
 
 
-def on_bench(device: Device, elements: int = 8, friction: float = 0.0) -> Bench:
+def on_bench(
+    device: Device, elements: int = 8, friction: float = 0.0, *, corners: bool = False
+) -> Bench:
     """Half a cell of a device, at rest, with the crimper just clear of it.
 
     Args:
         device: What is tested.
         elements: Elements along a strut.
         friction: Coefficient against crimper and balloon.
+        corners: Whether the metal of the corners counts.
     """
-    frame = build(device.pattern, elements)
+    widths = device.struts.ring_widths if corners else None
+    frame = build(device.pattern, elements, corners=widths)
     felt = device.struts.felt(frame.mesh)
     largest = max(d for _, d in device.pattern.profile) + device.struts.thickness
     crimper = Cylinder(felt, friction, radius=0.505 * largest)
@@ -282,8 +293,7 @@ def crush(device: Device, distance: float, *, elements: int = 4, step: float = 0
         plate.place = -start - factor * (0.5 * distance - start)
 
     def note(_: float) -> None:
-        strain = float(np.abs(_fibres(model)).max())
-        rows.append([-2 * plate.place, plate.force(model.x), strain])
+        rows.append([-2 * plate.place, plate.force(model.x), largest_strain(model)])
 
     follow(model, apply, first=0.3 * step, largest=step, on_accept=note)
     return Crush(*np.array(rows).T)

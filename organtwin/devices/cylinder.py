@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from organtwin.devices.meridian import revolved
 from organtwin.errors import InputError
 
 Array = NDArray[np.float64]
@@ -30,14 +32,14 @@ class Strut:
 
 
 @dataclass
-class _Contact:
+class _Contact(ABC):
     """Pressing and rubbing of a rigid surface on nodes; subclasses say where the surface is.
 
         f = max(0, λ + ε ℓ g) e,   |t| ≤ μ |f|
 
     with the penetration g, the penalty ε per length, the length ℓ of strut of the node and the
     multiplier λ of `augment`. Until it slides, a point is held by a spring (of a fifth of the
-    penalty) to where the last accepted step left it.
+    penalty) to where the last accepted step left it, or has been carried to with the surface.
     """
 
     strut: Strut
@@ -55,9 +57,9 @@ class _Contact:
             )  # fmt: skip
         self.multiplier = np.zeros(len(self.strut.length))
 
+    @abstractmethod
     def gap(self, x: Array) -> tuple[Array, Array, Array]:
         """Penetration (mm), (n,), direction of the force (n, 3), its derivative by x (n, 3, 3)."""
-        raise NotImplementedError
 
     def pressing(self, x: Array) -> tuple[Array, Array]:
         """Normal force on each node (mN), (n,), and its direction (n, 3)."""
@@ -105,7 +107,7 @@ class _Contact:
         assert self._anchor is not None
         spring = 0.2 * self.penalty * self.strut.length * (f > 0)
         P = np.eye(3) - e[:, :, None] * e[:, None]
-        slip = np.einsum("nij,nj->ni", P, x - self._anchor)
+        slip = np.einsum("nij,nj->ni", P, x - self._anchor - self._carried())
         size = np.maximum(np.linalg.norm(slip, axis=1), 1e-300)
         along, bound = slip / size[:, None], self.friction * f
         slides = spring * size > bound
@@ -114,6 +116,10 @@ class _Contact:
         slide = -(bound / size)[:, None, None] * (P - along[:, :, None] * along[:, None])
         slide -= self.friction * along[:, :, None] * normal[:, None]
         return rub, np.where(slides[:, None, None], slide, stick), spring
+
+    def _carried(self) -> Array:
+        """Motion of the surface (mm) since the last commit, (3,); none unless a subclass moves."""
+        return np.zeros(3)
 
     def commit(self, x: Array) -> None:
         """Remember where points are held."""
@@ -159,14 +165,9 @@ class Cylinder(_Contact):
 
     def gap(self, x: Array) -> tuple[Array, Array, Array]:
         """Penetration of the struts' outer or inner side, and the inward or outward direction."""
-        rho = np.maximum(np.hypot(x[:, 0], x[:, 1]), 1e-9)
-        zero = np.zeros_like(rho)
-        radial = np.column_stack([x[:, 0] / rho, x[:, 1] / rho, zero])
-        hoop = np.column_stack([-radial[:, 1], radial[:, 0], zero])
-        sign = -1.0 if self.around else 1.0
-        g = np.maximum(sign * (self.radius - rho) + self.strut.half_depth, -1e6)
-        turn = sign * (hoop[:, :, None] * hoop[:, None]) / rho[:, None, None]
-        return g, sign * radial, turn
+        depth, flat = self.strut.half_depth, np.zeros(len(x))
+        R = self.radius - depth if self.around else self.radius + depth
+        return revolved(x, R, flat, flat, around=self.around)
 
 
 @dataclass

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from organtwin.devices.balloon import Balloon
 from organtwin.devices.fibre_laws import FibreLaw, PlasticFibre, SuperelasticFibre
 from organtwin.devices.frame import Pattern, Struts
 from organtwin.errors import InputError, suggestion
@@ -38,6 +39,7 @@ Length = Annotated[float, _in("mm"), Field(gt=0)]
 LinkLength = Annotated[float, _in("mm"), Field(ge=0)]
 Height = Annotated[float, _in("mm"), Field(ge=0)]
 Stress = Annotated[float, _in("kPa"), Field(gt=0)]
+Pressure = Annotated[float, _in("kPa"), Field(ge=0)]
 Hardening = Annotated[float, _in("kPa"), Field(ge=0)]
 
 
@@ -96,6 +98,19 @@ class Fatigue(_Table):
     """Mean strain that alone breaks the metal; without it the mean does not count."""
 
 
+class BalloonTable(_Table):
+    """Balloon of a size."""
+
+    chart: tuple[tuple[Pressure, Length], ...]
+    """Pairs of pressure and diameter of the free balloon, from no pressure on."""
+    nominal_pressure: Pressure
+    rated_burst: Pressure
+    length: Length
+    """Of its cylinder."""
+    shoulder: Length
+    """Height of the caps at its ends."""
+
+
 class SizeTable(_Table):
     """One size."""
 
@@ -110,6 +125,7 @@ class SizeTable(_Table):
     crimped_diameter: Length
     annulus: tuple[Length, Length]
     """Diameters of the annulus that it is made for."""
+    balloon: BalloonTable | None = None
 
 
 class DeviceTable(_Table):
@@ -139,6 +155,7 @@ class Device:
         skirt: Height of the skirt from the inflow (mm); 0 if not known.
         annulus: Smallest and largest diameter (mm) of the annulus that it is made for.
         fatigue: Limits.
+        balloon: That it is expanded by, if its file says so.
         sources: Where its numbers come from, by name.
     """
 
@@ -152,6 +169,7 @@ class Device:
     annulus: tuple[float, float]
     fatigue: Fatigue
     sources: Mapping[str, str]
+    balloon: Balloon | None = None
 
 
 def names() -> list[str]:
@@ -220,6 +238,7 @@ def _device(path: Path, table: DeviceTable, size: str) -> Device:
     try:
         pattern = Pattern(table.columns, chosen.rings, chosen.links, chosen.profile)
         law = table.metal.fibre()
+        balloon = None if chosen.balloon is None else Balloon(**dict(chosen.balloon))
     except InputError as error:
         raise InputError(place, error.problem, error.remedy) from None
     if len(chosen.ring_widths) != len(chosen.rings):
@@ -239,4 +258,5 @@ def _device(path: Path, table: DeviceTable, size: str) -> Device:
     return Device(
         f"{table.name} {size}", table.family, pattern, struts, chosen.nominal_diameter,
         chosen.crimped_diameter, chosen.skirt_height, chosen.annulus, table.fatigue, table.sources,
+        balloon,
     )  # fmt: skip

@@ -288,9 +288,9 @@ class BeamProblem:
                 mm and rad, (n, 6); zero if None.
 
         Source:
-            Magisano, Leonetti & Garcea (2017), Comput. Methods Appl. Mech. Eng. 313:986–1005, for
-            the tangent; Deuflhard (2011), Newton Methods for Nonlinear Problems, section 3.3, for
-            the test.
+            Magisano, Leonetti & Garcea (2017), Comput. Methods Appl. Mech. Eng. 313:986–1005 (as
+            remembered), for the tangent; Deuflhard (2011), Newton Methods for Nonlinear Problems,
+            section 3.3, for the test.
         """
         before = self.x.copy(), self.q.copy()
         attempt = self._iterate(prescribed)

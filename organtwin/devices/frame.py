@@ -89,12 +89,13 @@ class Frame:
 
     Attributes:
         mesh: Elements; positions about the z-axis, the inflow at z = 0.
-        kind: 0 for struts of rings, 1 for links, (m,).
+        kind: 0 for struts of rings, 1 for links, 2 for the corners of rings, (m,).
         row: Ring of each element, or the one below a link, (m,).
         copies: Times that the model stands in the frame.
         planes: Nodes in planes of symmetry, (k,).
         normals: Normals of these, (k, 3).
         middle: A node half way up, at y = 0.
+        slopes: tan α of the struts of each ring, with their angle α to the circumference.
     """
 
     mesh: BeamMesh
@@ -104,28 +105,41 @@ class Frame:
     planes: Integers
     normals: Array
     middle: int
+    slopes: Array
 
 
-def build(pattern: Pattern, elements: int = 8, part: Part = Part.HALF_CELL) -> Frame:
+def build(
+    pattern: Pattern, elements: int = 8, part: Part = Part.HALF_CELL,
+    corners: Sequence[float] | None = None,
+) -> Frame:  # fmt: skip
     """Beams of a pattern.
 
     Args:
         pattern: What to build.
         elements: Elements along a strut; links get half as many.
         part: What of it.
+        corners: Width of the struts of each ring (mm): the two elements at both ends of a strut
+            then reach to the inner side of the corner, w/2 tan α, and get a section of their own.
+            None leaves out the metal of the corners.
+
+    Raises:
+        InputError: too few elements, or corners that meet half way.
     """
     if elements < 2:
         raise InputError("build", f"{elements} elements along a strut.", "Take 2 or more.")
     n = pattern.columns
     span = {Part.HALF_CELL: 1, Part.HALF: n, Part.WHOLE: 2 * n}[part]
     radius, builder, step = pattern.radius(), _Builder(), np.pi / n
-    base = 0.0
+    base, slopes = 0.0, []
     for row, height in enumerate(pattern.rings):
         low = row % 2  # valleys of even rings lie at even multiples of the step
         top = base + height
+        slopes.append(height / (step * float(radius(np.array(0.5 * (base + top))))))
+        shares = _shares(elements, height, slopes[row], None if corners is None else corners[row])
         for turn in range(span):
             a, b = (base, top) if turn % 2 == low else (top, base)
-            builder.strut(_way(radius, (turn * step, a), ((turn + 1) * step, b), elements), 0, row)
+            way = _way(radius, (turn * step, a), ((turn + 1) * step, b), shares)
+            builder.strut(way, 0, row, corners=corners is not None)
         base = top
         if row < len(pattern.links) and pattern.links[row] > 0:
             base += pattern.links[row]
@@ -133,19 +147,33 @@ def build(pattern: Pattern, elements: int = 8, part: Part = Part.HALF_CELL) -> F
             for turn in range(span if part is Part.WHOLE else span + 1):
                 if turn % 2 != low:
                     ways = (turn * step, top), (turn * step, base)
-                    way = _way(radius, *ways, max(elements // 2, 1))
+                    way = _way(radius, *ways, np.linspace(0, 1, max(elements // 2, 1) + 1))
                     builder.strut(way, 1, row, 0.5 if turn in ends else 1.0)
-    return builder.frame(pattern, span, part)
+    return builder.frame(pattern, span, part, np.array(slopes))
+
+
+def _shares(elements: int, height: float, slope: float, width: float | None) -> Array:
+    """Places of the nodes along a strut, 0 to 1."""
+    if width is None:
+        return np.linspace(0.0, 1.0, elements + 1)
+    corner = 0.5 * width * slope / (height * np.hypot(1, 1 / slope))
+    if elements < 6 or corner > 0.25:
+        raise InputError(
+            "build", f"{elements} elements along a strut, {200 * corner:.0f} % of it corners.",
+            "Take 6 elements or more, and struts that are narrower or longer.",
+        )  # fmt: skip
+    inner = np.linspace(corner, 1 - corner, elements - 3)
+    return np.concatenate([[0, 0.5 * corner], inner, [1 - 0.5 * corner, 1]])
 
 
 def _way(
     radius: Callable[[Array], Array],
     start: tuple[float, float],
     end: tuple[float, float],
-    elements: int,
+    shares: Array,
 ) -> Array:
     """Points of a strut that is straight on the unrolled surface, (n, 3)."""
-    theta, z = np.linspace(start, end, elements + 1).T
+    theta, z = (np.array(start) + shares[:, None] * np.subtract(end, start)).T
     rho = radius(z)
     return np.column_stack([rho * np.cos(theta), rho * np.sin(theta), z])
 
@@ -159,10 +187,16 @@ class _Builder:
         self._ends: list[tuple[int, int]] = []
         self._labels: list[tuple[int, int, float]] = []
 
-    def strut(self, way: Array, kind: int, row: int, share: float = 1.0) -> None:
+    def strut(
+        self, way: Array, kind: int, row: int, share: float = 1.0, *, corners: bool = False
+    ) -> None:
+        """Add the elements between the points of a strut; two at each end may be corners."""
         nodes = [self._node(point) for point in way]
         self._ends += list(pairwise(nodes))
-        self._labels += [(kind, row, share)] * (len(nodes) - 1)
+        labels = [(kind, row, share)] * (len(nodes) - 1)
+        if corners:
+            labels[:2] = labels[-2:] = [(2, row, share)] * 2
+        self._labels += labels
 
     def _node(self, point: Array) -> int:
         key = tuple(np.round(point, 6) + 0.0)
@@ -171,7 +205,8 @@ class _Builder:
             self._points.append(point)
         return self._known[key]
 
-    def frame(self, pattern: Pattern, span: int, part: Part) -> Frame:
+    def frame(self, pattern: Pattern, span: int, part: Part, slopes: Array) -> Frame:
+        """What was collected, with the planes of symmetry of a sector of so many half cells."""
         points, ends = np.array(self._points), np.array(self._ends, np.int64)
         kind, row, share = np.array(self._labels).T
         radial = points[ends].mean(axis=1) * np.array([1.0, 1.0, 0.0])
@@ -186,7 +221,7 @@ class _Builder:
         normals = np.column_stack([-np.sin(at), np.cos(at), np.zeros_like(at)])
         return Frame(
             mesh, kind.astype(np.int64), row.astype(np.int64), 2 * pattern.columns // span,
-            planes, normals, int(np.argmin(off)),
+            planes, normals, int(np.argmin(off)), slopes,
         )  # fmt: skip
 
 
@@ -226,9 +261,15 @@ class Struts:
     ring_widths: tuple[float, ...]
     link_width: float
 
-    def sections(self) -> list[FibreSection]:
-        """One for each ring, and that of the links."""
-        widths = (*self.ring_widths, self.link_width)
+    def sections(self, slopes: Array | None = None) -> list[FibreSection]:
+        """One for each ring, that of the links, and one for the corners of each ring.
+
+        Corners are as wide as planes through the axis cut the struts, w √(1 + tan²α): our choice,
+        compared with solids in docs/devices.md. They are left out without their ``slopes`` tan α.
+        """
+        widths = [*self.ring_widths, self.link_width]
+        if slopes is not None:
+            widths += (np.array(self.ring_widths) * np.hypot(1, slopes)).tolist()
         return [FibreSection(Rectangle(self.thickness, w), self.law) for w in widths]
 
     def felt(self, mesh: BeamMesh) -> Strut:
@@ -238,22 +279,26 @@ class Struts:
 
 
 def problem(
-    frame: Frame, struts: Struts, actions: Sequence[Action] = (), pins: Sequence[int] = (2,)
-) -> BeamProblem:
+    frame: Frame, struts: Struts, actions: Sequence[Action] = (), pins: Sequence[int] = (2,),
+    node: int | None = None,
+) -> BeamProblem:  # fmt: skip
     """Frame at rest, held by its planes of symmetry and against rigid motion.
 
     Args:
         frame: Beams.
         struts: Metal and sections.
         actions: Contact.
-        pins: Components held at the node in the middle, as `Supports.pinned` counts them; on a
+        pins: Components held at the node, as `Supports.pinned` counts them; on a
             plane of symmetry they are across it, to the axis, and along z. By default the frame
             can't slide along its axis; cylinders about the axis leave nothing else to hold in half
             a cell.
+        node: Which node; the one in the middle if None.
     """
     supports = Supports.none(len(frame.mesh.points))
     if len(frame.planes):
         supports = supports.mirrored(frame.planes, frame.normals)
-    supports = supports.pinned(frame.middle, *pins)
-    kind = np.where(frame.kind == 1, len(struts.ring_widths), frame.row)
-    return BeamProblem(frame.mesh, struts.sections(), kind=kind, supports=supports, actions=actions)
+    supports = supports.pinned(frame.middle if node is None else node, *pins)
+    rings = len(struts.ring_widths)
+    kind = np.choose(frame.kind, [frame.row, np.full_like(frame.row, rings), rings + 1 + frame.row])
+    sections = struts.sections(frame.slopes if (frame.kind == 2).any() else None)
+    return BeamProblem(frame.mesh, sections, kind=kind, supports=supports, actions=actions)

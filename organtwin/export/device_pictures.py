@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pyvista as pv
 from matplotlib.colors import Normalize
@@ -96,3 +97,50 @@ def _tubes(stage: Stage, width: float) -> pv.PolyData:
     mesh = pv.PolyData(stage.points.reshape(-1, 3), lines=lines)
     mesh.cell_data["value"] = np.tile(stage.values, copies)
     return mesh.cell_data_to_point_data().strip(join=True).tube(radius=width / 2, n_sides=10)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A curve of a diagram.
+
+    Attributes:
+        name: In the legend.
+        x, y: Its points.
+        style: As matplotlib knows it, for example ``"C0--"``.
+    """
+
+    name: str
+    x: Array
+    y: Array
+    style: str = "-"
+
+
+@dataclass(frozen=True)
+class Diagram:
+    """Axes with curves.
+
+    Attributes:
+        title: Over them.
+        x, y: Labels.
+        lines: Curves.
+    """
+
+    title: str
+    x: str
+    y: str
+    lines: Sequence[Line]
+
+
+def draw_diagrams(diagrams: Sequence[Diagram], path: Path) -> Path:
+    """Diagrams of bench tests side by side."""
+    with mpl.rc_context(STYLE):
+        figure, axes = plt.subplots(
+            1, len(diagrams), figsize=(5.6 * len(diagrams), 4.2), squeeze=False,
+            layout="constrained",
+        )  # fmt: skip
+        for where, diagram in zip(axes[0], diagrams, strict=True):
+            for line in diagram.lines:
+                where.plot(line.x, line.y, line.style, label=line.name)
+            where.set(title=diagram.title, xlabel=diagram.x, ylabel=diagram.y)
+            where.legend(fontsize=9)
+        return save(figure, path)

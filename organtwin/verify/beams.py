@@ -14,7 +14,7 @@ from scipy.special import ellipe, ellipeinc, ellipk, ellipkinc
 from organtwin.devices import rotations as rot
 from organtwin.devices.beam import BeamMesh, Elements, line, straight_elements
 from organtwin.devices.bench import Curve, drive
-from organtwin.devices.cylinder import Cylinder, Strut
+from organtwin.devices.cylinder import PENALTY, Cylinder, Strut
 from organtwin.devices.equilibrium import BeamProblem
 from organtwin.devices.fibre_laws import ElasticFibre, FibreLaw, SuperelasticFibre, cobalt_chromium
 from organtwin.devices.frame import Pattern, Struts, build, problem
@@ -230,14 +230,14 @@ def ring_model(sector: Ring, law: FibreLaw, tool: Cylinder) -> BeamProblem:
     return BeamProblem(sector.mesh, [section], supports=sector.supports, actions=[tool])
 
 
-def pulled_ring(friction: float) -> tuple[float, float]:
+def pulled_ring(friction: float, penalty: float = PENALTY) -> tuple[float, float]:
     """An elastic ring that is too large by 1 % for its rigid vessel is pulled along it.
 
     Returns:
         Force along the vessel, and sum of the radial forces (mN).
     """
     sector = ring(10.0, 8, 8)
-    tool = Cylinder(Strut(np.zeros(9), sector.mesh.tributary), friction, radius=9.9)
+    tool = Cylinder(Strut(np.zeros(9), sector.mesh.tributary), friction, penalty, radius=9.9)
     held = sector.supports
     for node in range(9):
         held = held.pinned(node, 2)

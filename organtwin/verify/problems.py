@@ -78,11 +78,25 @@ def _beam_metals(comm: MPI.Comm, quick: bool) -> list[Record]:
     return on_root(comm, lambda: metal_records(quick=quick))
 
 
+def _delivery(comm: MPI.Comm, quick: bool) -> list[Record]:
+    from organtwin.verify.delivery import delivery_records
+
+    return on_root(comm, lambda: delivery_records(quick=quick))
+
+
+def _ring_in_tube(comm: MPI.Comm, quick: bool) -> list[Record]:
+    from organtwin.verify.rings import ring_records
+
+    return ring_records(comm, quick=quick)
+
+
 PROBLEMS = (
     Problem("fibre_frame", "fibres, sheets and normals are orthonormal", _fibre_frame),
     *ELECTROPHYSIOLOGY,
     *MECHANICS,
     Problem("beams", "large rotations of elastic beams, rings and bends", _beams),
     Problem("beam_metals", "superelastic bar, strip and ring; energy of crimping", _beam_metals),
+    Problem("delivery", "frames in moving sheaths and on balloons", _delivery),
+    Problem("ring_in_tube", "rings that balance elastic tubes, and their pull-out", _ring_in_tube),
     Problem("closed_loop", "mass balance and limit cycle of the circulation", _closed_loop),
 )

@@ -15,7 +15,7 @@ from organtwin.devices.frame import Part, Pattern, Struts, build, problem
 from organtwin.errors import InputError
 from organtwin.materials.nitinol import Nitinol
 from organtwin.materials.plastic import J2Plasticity
-from organtwin.verify import beams
+from organtwin.verify import beams, frame_cell
 
 RANDOM = np.random.default_rng(5)
 PATTERN = Pattern(4, (4.0, 4.0), (3.0,), ((0.0, 20.0), (11.0, 20.0)))
@@ -131,6 +131,30 @@ def test_refined_frame_presses_alike():
     assert abs(forces[2] - forces[1]) < 0.5 * abs(forces[1] - forces[0])
 
 
+def test_corners_stiffen_a_frame_as_they_do_a_cell():
+    """Close to a flat net: many cells, and no more than bending of the struts in the wall."""
+    pattern = Pattern(60, (6.0, 6.0), (0.0,), ((0.0, 120.0), (12.0, 120.0)))
+    struts = Struts(ElasticFibre(5e7), 0.4, (0.6, 0.6), 0.6)
+    forces = []
+    for corners in (None, struts.ring_widths):
+        frame = build(pattern, 8, corners=corners)
+        assert (frame.kind == 2).sum() == (0 if corners is None else 8)
+        tool = Cylinder(struts.felt(frame.mesh), penalty=1e8, radius=60.2)
+        curve = bench.drive(problem(frame, struts, [tool]), tool, 60.0, frame.copies, step=1.0)
+        forces.append(curve.force[-1])
+    cell = frame_cell.Cell(np.pi * 60 / 60, 6.0, 0.6, 0.4)
+    flat = [
+        frame_cell.beam_curve(struts.law, cell, [1 - 0.2 / 60], 8, corners=corners)[0]
+        for corners in (False, True)
+    ]
+    assert 1.2 < flat[1] / flat[0] < 1.8
+    assert forces[1] / forces[0] == pytest.approx(flat[1] / flat[0], rel=0.05)
+    with pytest.raises(InputError, match="4 elements along a strut"):
+        build(pattern, 4, corners=struts.ring_widths)
+    with pytest.raises(InputError, match="% of it corners"):
+        build(pattern, 8, corners=(3.0, 3.0))
+
+
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
@@ -160,7 +184,7 @@ def test_catalogue_is_complete():
             assert device.annulus[0] < device.annulus[1] <= 1.05 * device.nominal
             keys = {"columns", "metal", "fatigue", "nominal_diameter", "height", "rings", "links",
                     "profile", "struts", "skirt_height", "crimped_diameter", "annulus"}  # fmt: skip
-            assert keys == set(device.sources)
+            assert keys | ({"balloon"} if device.balloon else set()) == set(device.sources)
             top = max(z for z, _ in device.pattern.profile)
             assert top == pytest.approx(device.pattern.height, abs=1e-9)
 
@@ -234,6 +258,15 @@ def test_recoil_grows_with_the_yield_stress():
         shares.append(crimp_expand(device, 4, 0.15)[1].share)
     assert 0.005 < shares[0] < 0.08
     assert shares[1] > 1.4 * shares[0]
+
+
+def test_crimper_makes_way_for_a_frame_that_is_widened():
+    device = cut(cobalt_chromium(), pattern=DIAMONDS, crimped=13.0)
+    on = bench.on_bench(device, 3)
+    bench.crimp_and_release(on, step=0.3)
+    wide = bench.expand(on, 17.6, step=0.3)  # the crimper stood at 16.6 mm
+    assert wide.full == pytest.approx(17.6, rel=0.012)
+    assert wide.expansion.force.max() < 1e6
 
 
 def test_released_nitinol_comes_back():
