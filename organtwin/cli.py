@@ -25,6 +25,7 @@ from organtwin import (
     cli_image,
     cli_ionic,
     cli_landmarks,
+    cli_root,
     cli_segment,
     cli_surface,
 )
@@ -232,6 +233,7 @@ app.command("calibrate")(cli_calibrate.calibrate)
 app.command("deidentify")(cli_deidentify.deidentify)
 app.command("segment")(cli_segment.segment)
 app.command("landmarks")(cli_landmarks.find)
+app.command("root")(cli_root.measure)
 app.command("surface")(cli_surface.surface)
 
 

@@ -12,11 +12,12 @@ PACKAGE = ROOT / "organtwin"
 #: What comes first knows nothing of what follows.
 ORDER = (
     "errors", "units", "parallel", "prerequisites",
-    "image", "mesh", "segment", "landmarks", "solve", "anatomy", "process", "materials", "cells",
+    "image", "mesh", "segment", "landmarks", "aortic_root", "solve", "anatomy", "process",
+    "materials", "cells",
     "electrophysiology", "mechanics", "circulation", "coupling", "devices", "run", "calibrate",
     "export", "case", "verify", "doctor",
     "cli_outcome", "cli_calibrate", "cli_ionic", "cli_image", "cli_deidentify", "cli_segment",
-    "cli_landmarks", "cli_surface", "cli", "__main__",
+    "cli_landmarks", "cli_root", "cli_surface", "cli", "__main__",
 )  # fmt: skip
 #: Reports are made from files: nothing that steps through time belongs in there.
 EXPORT_IGNORES = {"cells", "electrophysiology", "mechanics", "circulation", "coupling", "run"}

@@ -44,9 +44,44 @@ PERTURBED = (-0.25, 0.25)
 HINGES = ("hinge_right", "hinge_left", "hinge_non_coronary")
 
 
+@dataclass(frozen=True)
+class AorticLook:
+    """Landmarks of an aorta, and what they were seen in.
+
+    Attributes:
+        landmarks: Centreline, hinge points, annulus, sinotubular junction and ostia candidates.
+        lumen: What was looked at.
+        walls: What sections are measured in: the scan, or the smooth surface of the labels.
+        found: The sinuses; nothing where only what a person placed is known.
+        placed: Sinotubular junction that a person placed.
+    """
+
+    landmarks: tuple[Landmark, ...]
+    lumen: Lumen | None = None
+    walls: Lumen | None = None
+    found: Sinuses | None = None
+    placed: Plane | None = None
+
+    def moved(self, outwards: float) -> Sinuses | None:
+        """The sinuses with the wall so many mm farther out; nothing where none are seen then."""
+        if self.lumen is None or self.found is None:
+            return None
+        try:
+            return again(self.lumen.moved(outwards), self.found.root, self.placed)
+        except InputError:
+            return None
+
+
 def aorta_landmarks(
     labels: LabelMap, image: Image | None = None, given: Mapping[str, Landmark] | None = None
 ) -> tuple[Landmark, ...]:
+    """The landmarks that `look_at_aorta` finds."""
+    return look_at_aorta(labels, image, given).landmarks
+
+
+def look_at_aorta(
+    labels: LabelMap, image: Image | None = None, given: Mapping[str, Landmark] | None = None
+) -> AorticLook:
     """Centreline, hinge points, annulus, sinotubular junction and ostia candidates.
 
     The lumen around the root is unrolled: the radius of its wall over height and angle. Its three
@@ -83,13 +118,24 @@ def aorta_landmarks(
         known["sinotubular_junction"] = _junction(seen, known, voxel)
     for landmark in _ostia(seen, known, voxel):
         known.setdefault(landmark.name, landmark)
-    return tuple(known.values())
+    if seen is None:
+        return AorticLook(tuple(known.values()))
+    return AorticLook(
+        tuple(known.values()), seen.lumen, seen.walls, seen.found, _junction_of(given or {})
+    )
+
+
+def _junction_of(given: Mapping[str, Landmark]) -> Plane | None:
+    """The sinotubular junction that a person placed."""
+    placed = given.get("sinotubular_junction")
+    return placed.geometry if placed and isinstance(placed.geometry, Plane) else None
 
 
 @dataclass(frozen=True)
 class _Seen:
     """The sinuses as they are, and with the wall at other levels."""
 
+    lumen: Lumen
     walls: Lumen
     found: Sinuses
     others: tuple[Sinuses, ...]
@@ -100,8 +146,7 @@ def _seen(
     known: Mapping[str, Landmark],
 ) -> _Seen | None:  # fmt: skip
     """The sinuses; nothing if they can't be seen and a person placed what they would give."""
-    placed = known.get("sinotubular_junction")
-    junction = placed.geometry if placed and isinstance(placed.geometry, Plane) else None
+    junction = _junction_of(known)
     try:
         lumen = _lumen(labels, mask, image, way[0])
         end, beyond = way if junction is None else _through(junction, way[0])
@@ -121,7 +166,7 @@ def _seen(
             others.append(again(lumen.shifted(shift), found.root, junction))
         except InputError:
             continue
-    return _Seen(_walls(labels, lumen, found.middle), found, tuple(others))
+    return _Seen(lumen, _walls(labels, lumen, found.middle), found, tuple(others))
 
 
 def _through(junction: Plane, end: Vector) -> tuple[Vector, Vector]:

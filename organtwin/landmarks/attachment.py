@@ -20,6 +20,9 @@ REACH, STEP = 5.0, 0.125
 #: How much the border may rise from its lowest point towards the sides: height over squared angle
 #: (mm/rad²). A commissure 16 mm up and 60° off makes 15 of it.
 RISES = np.array([0.0, 5.0, 10.0, 15.0, 20.0, 25.0])
+#: Heights over a first fit of the bend between which the leaflet, where it leaves the wall, fills
+#: the corner: they are left out of the second (mm).
+CORNER = (-0.8, 1.0)
 #: Fewest independent samples for each unknown.
 ENOUGH = 2.0
 
@@ -34,6 +37,7 @@ class Attachment:
         turn: Change of slope of the wall.
         residual: Root mean square distance of the wall from the fit (mm).
         uncertainty: Standard error of the height (mm).
+        rise: How much it rises towards the sides: height over squared angle (mm/rad²).
     """
 
     height: float
@@ -41,6 +45,7 @@ class Attachment:
     turn: float
     residual: float
     uncertainty: float
+    rise: float = 0.0
 
 
 def attachment(
@@ -54,7 +59,8 @@ def attachment(
         x = h - h_0 - k \theta^2
 
     with the ramp :math:`R` of an edge that is as soft as voxels make it. :math:`h_0` and :math:`k`
-    are those of the least squares.
+    are those of the least squares. A second fit leaves out the corner, which the leaflet fills:
+    the bend is where both sides would meet without it.
 
     Args:
         heights: Heights of the samples (mm), rising, shape (n,).
@@ -67,7 +73,21 @@ def attachment(
     Returns:
         The border; nothing where too little of it was seen or nothing bends.
     """
-    rows, columns = np.nonzero(_taken(heights, radii, first))
+    taken = _taken(heights, radii, first)
+    found = _fitted(heights, off, radii, taken, first, voxel, soft)
+    if found is None:
+        return None
+    corner = heights[:, None] - found.height - found.rise * off**2
+    clear = taken & ~((corner > CORNER[0]) & (corner < CORNER[1]))
+    return _fitted(heights, off, radii, clear, found.height, voxel, soft) or found
+
+
+def _fitted(
+    heights: Vector, off: Vector, radii: Vector, taken: NDArray[np.bool_], first: float,
+    voxel: float, soft: float,
+) -> Attachment | None:  # fmt: skip
+    """The least squares over the samples that are taken."""
+    rows, columns = np.nonzero(taken)
     h, turn, r = heights[rows], off[columns], radii[rows, columns]
     width = float(np.abs(off[1] - off[0])) * float(np.mean(r)) if len(r) else 0.0
     share = min(float(heights[1] - heights[0]) * width / voxel**2, 1.0)
@@ -94,6 +114,7 @@ def attachment(
         float(solved[4]),
         float(np.sqrt(least[best] / len(r))),
         float(min(error, REACH)),
+        float(RISES[chosen]),
     )
 
 

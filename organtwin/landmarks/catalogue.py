@@ -83,9 +83,38 @@ def landmarks_of(
         InputError: the organ is unknown or the source is of another kind; a markup has no
             landmark's name or is of another kind; see the functions of the organs.
     """
-    if organ not in CATALOGUE:
-        raise InputError("landmarks", f"no organ `{organ}`.", suggestion(organ, CATALOGUE))
-    given = _given(organ, overrides)
+    given = given_for(organ, overrides)
+    finder = _finder(organ, source, image)
+    found = finder(_changed(given, finder)) if given else finder({})
+    order = list(CATALOGUE[organ])
+    return tuple(sorted(found, key=lambda landmark: order.index(landmark.name)))
+
+
+def placed_by_hand(
+    organ: str,
+    source: LabelMap | TriangleSurface,
+    image: Image | None = None,
+    overrides: str | Path | Sequence[Markup] | None = None,
+) -> dict[str, Landmark]:
+    """What a person placed or moved, without what is found there anyway.
+
+    Args:
+        organ: See `landmarks_of`.
+        source: See `landmarks_of`.
+        image: See `landmarks_of`.
+        overrides: See `landmarks_of`.
+
+    Raises:
+        InputError: the organ is unknown; a markup has no landmark's name or is of another kind.
+    """
+    given = given_for(organ, overrides)
+    return _changed(given, _finder(organ, source, image)) if given else {}
+
+
+def _finder(
+    organ: str, source: LabelMap | TriangleSurface, image: Image | None
+) -> Callable[[Given], tuple[Landmark, ...]]:
+    """What finds the landmarks of an organ, given those that a person placed."""
     finders: Mapping[str, Callable[[Given], tuple[Landmark, ...]]] = {
         "aorta": lambda some: aorta_landmarks(_labels(organ, source), image, some),
         "ventricles": lambda some: ventricle_landmarks(_labels(organ, source), some),
@@ -95,10 +124,7 @@ def landmarks_of(
         ),
         "hips": lambda some: hip_landmarks(_labels(organ, source), some),
     }
-    finder = finders[organ]
-    found = finder(_changed(given, finder)) if given else finder({})
-    order = list(CATALOGUE[organ])
-    return tuple(sorted(found, key=lambda landmark: order.index(landmark.name)))
+    return finders[organ]
 
 
 def _changed(given: Given, finder: Callable[[Given], tuple[Landmark, ...]]) -> dict[str, Landmark]:
@@ -129,7 +155,18 @@ def _unlike(
     }
 
 
-def _given(organ: str, overrides: str | Path | Sequence[Markup] | None) -> dict[str, Landmark]:
+def given_for(organ: str, overrides: str | Path | Sequence[Markup] | None) -> dict[str, Landmark]:
+    """Landmarks of an organ in a file of 3D Slicer or in markups, all as if placed.
+
+    Args:
+        organ: See `landmarks_of`.
+        overrides: See `landmarks_of`.
+
+    Raises:
+        InputError: the organ is unknown; a markup has no landmark's name or is of another kind.
+    """
+    if organ not in CATALOGUE:
+        raise InputError("landmarks", f"no organ `{organ}`.", suggestion(organ, CATALOGUE))
     if overrides is None:
         return {}
     if isinstance(overrides, str | Path):

@@ -27,6 +27,8 @@ BLUR = 1.0
 VOXEL = 1.0 / np.sqrt(12.0)
 #: The same of scans, whose voxels are about as small as they are sharp (voxels).
 SHARP = 0.6
+#: Largest change of the wall's level, as a share of the step from it to the blood.
+FARTHEST = 0.8
 #: Distance from the surface of a label (voxels) beyond which it is no longer told.
 BAND = 1.0
 #: Rays that go on beyond this many median radii have left through an ostium or into a ventricle.
@@ -38,8 +40,16 @@ SEEN = 0.6
 #: From section to section a followed wall gets nearer than this share, or farther by more (mm),
 #: only where it is lost; a section counts with this share of its wall.
 LEAST, MOST, KEPT = 0.2, 1.5, 0.3
-#: Rounds in which the centres of the sections settle.
-ROUNDS = 3
+#: How far over the widest section the wall is first taken for sure (mm).
+OVER = 2.5
+#: A ray that ends nearer than this share of the median of so many neighbours has lost the wall.
+NEARER, NEIGHBOURS = 0.85, 7
+#: A bump of the wall that is narrower and longer than this (mm) is an artery's, not a sinus'.
+NARROW, BUMP = 6.5, 0.8
+#: Highest Fourier order of the wall that takes its place.
+SERIES = 6
+#: Rounds in which the centres of the sections settle, each on every so many of them.
+ROUNDS, EVERY = 3, 4
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,7 @@ class Lumen:
         level: Value at the wall.
         soft: Standard deviation of the blur that its edges have (voxels).
         grey: Whether the field is a scan, in which leaflets show, not labels.
+        slope: How fast the field falls at the wall (per mm).
     """
 
     values: NDArray[np.float32]
@@ -59,6 +70,7 @@ class Lumen:
     level: float
     soft: float
     grey: bool = False
+    slope: float = 0.0
 
     def at(self, points: Vector) -> Vector:
         """Field minus level at points (mm), shape (..., 3); outside the grid it is far below."""
@@ -71,11 +83,20 @@ class Lumen:
         high = float(np.percentile(self.values[self.values > self.level], 50.0))
         return replace(self, level=self.level + share * (high - self.level))
 
+    def moved(self, outwards: float) -> Lumen:
+        """The same field with its border so many mm farther out, to first order."""
+        high = float(np.percentile(self.values[self.values > self.level], 50.0))
+        most = FARTHEST * (high - self.level)
+        change = float(np.clip(self.slope * outwards, -most, most))
+        return replace(self, level=self.level - change)
+
     @classmethod
     def of_labels(cls, mask: Mask, grid: Grid) -> Lumen:
         """Blurred mask, half of it at the wall: bends keep their place, curved walls shrink."""
         soft = ndimage.gaussian_filter(mask.astype(np.float32), BLUR)
-        return cls(soft, grid, 0.5, float(np.hypot(BLUR, VOXEL)))
+        width = float(np.hypot(BLUR, VOXEL))
+        slope = 1.0 / (np.sqrt(2.0 * np.pi) * width * float(np.mean(grid.spacing)))
+        return cls(soft, grid, 0.5, width, slope=slope)
 
     @classmethod
     def of_surface(cls, mask: Mask, grid: Grid, middle: Vector) -> Lumen:
@@ -99,7 +120,7 @@ class Lumen:
         values = np.where(mask, BAND, -BAND).astype(np.float32)
         # Vertices move by less than half a voxel, so each voxel's centre stays on its side.
         values[tuple(index.T)] = np.minimum(away, BAND) * np.sign(values[tuple(index.T)])
-        return cls(values, grid, 0.0, BLUR)
+        return cls(values, grid, 0.0, BLUR, slope=1.0 / float(np.min(grid.spacing)))
 
     @classmethod
     def of_image(cls, image: Image, core: Mask) -> Lumen:
@@ -128,7 +149,23 @@ class Lumen:
                 "Take a scan with contrast medium, or landmarks from labels alone.",
             )
         level = 0.5 * (blood + wall)
-        return cls(image.values.astype(np.float32), image.grid, level, SHARP, grey=True)
+        values = image.values.astype(np.float32)
+        slope = _steepness(values, image.grid, core, level, 0.25 * (blood - wall))
+        return cls(values, image.grid, level, SHARP, grey=True, slope=slope)
+
+
+def _steepness(
+    values: NDArray[np.float32], grid: Grid, core: Mask, level: float, near: float
+) -> float:
+    """How fast values fall where they pass a level at the border of a mask (per mm)."""
+    box = ndimage.find_objects(core.astype(np.uint8))[0]
+    part = tuple(slice(max(b.start - 3, 0), b.stop + 3) for b in box)
+    border = ndimage.binary_dilation(core[part], iterations=2)
+    border &= ~ndimage.binary_erosion(core[part], iterations=2)
+    border &= np.abs(values[part] - level) < near
+    parts = np.gradient(values[part], *(float(step) for step in grid.spacing))
+    fall = np.sqrt(np.sum(np.square(parts), axis=0))[border]
+    return float(np.median(fall)) if fall.size else 0.0
 
 
 def _around(mask: Mask, grid: Grid, middle: Vector) -> tuple[Mask, Grid]:
@@ -224,18 +261,20 @@ def unroll(lumen: Lumen, end: Vector, beyond: Vector) -> Root:
     heights = np.arange(RANGE[0], RANGE[1] + step, step)
     axes = frame(up, np.array([0.0, -1.0, 0.0]) if abs(up[1]) < 0.9 else None)
     centres = end + heights[:, None] * up
+    few = slice(None, None, EVERY)  # a parabola needs no more
     for _ in range(ROUNDS):
-        radii, left = wall_radii(lumen, centres, axes, step)
+        radii = wall_radii(lumen, centres[few], axes, step)[0]
         good = np.isfinite(radii).all(axis=1)
-        if np.count_nonzero(good) < 10:
+        if np.count_nonzero(good) * EVERY < 10:
             raise InputError(
                 "aortic root", "no lumen was found around the axis.", "Check the labels."
             )
-        centres = _recentred(radii, good, centres, heights, axes)
+        centres = _recentred(radii, good, centres[few], heights[few], axes, heights)
     radii, left = wall_radii(lumen, centres, axes, step)
     voxel = float(np.mean(lumen.grid.spacing))
     soft = lumen.soft * voxel
-    return Root(axes, heights, centres, _smooth(radii), left, radii, soft, voxel)
+    root = Root(axes, heights, centres, _smooth(radii), left, radii, soft, voxel)
+    return replace(root, radii=_without_bumps(root.radii, root))
 
 
 def wall_radii(lumen: Lumen, centres: Vector, axes: Vector, step: float) -> tuple[Vector, Mask]:
@@ -266,20 +305,63 @@ def followed(lumen: Lumen, root: Root, widest: float) -> Root:
     without going much beyond that of the section above.
     """
     step = float(root.heights[1] - root.heights[0])
-    seen = np.flatnonzero((root.heights <= widest) & np.isfinite(root.radii).all(axis=1))
+    top = widest + OVER  # of leaflets that stand open the tips end there
+    seen = np.flatnonzero((root.heights <= top) & np.isfinite(root.radii).all(axis=1))
     rows = np.arange(int(seen.max(initial=-1)), -1, -1)
     if not len(rows):
         return root
     reach = np.arange(0.0, REACH, step)
     way = np.array([root.direction(turn) for turn in root.angles])
     radii, last = root.raw.copy(), root.radii[rows[0]]
+    raw, left = root.raw.copy(), root.open.copy()
     for row in rows[1:]:
         field = lumen.at(root.centres[row] + reach[:, None] * way[:, None, :])
         found = _outermost(field, reach, LEAST * last, last + MOST)
         gone = np.mean(np.isnan(found)) > 1.0 - KEPT
-        last = np.where(np.isnan(found), last, found)
+        last = _beside(np.where(np.isnan(found), last, found))
         radii[row] = np.nan if gone else last
-    return replace(root, radii=_smooth(radii), raw=radii, followed=True)
+        # Where blood goes on beyond the wall an artery leaves, which a leaflet may hide.
+        ahead = np.where(reach >= last[:, None], field, 1.0)
+        raw[row] = np.where(np.isnan(found) & ~gone, _crossing(ahead, reach), radii[row])
+        left[row] = np.isnan(raw[row])
+    evened = _without_bumps(_smooth(radii), root)
+    return replace(root, radii=evened, raw=raw, open=left, followed=True)
+
+
+def _beside(radii: Vector) -> Vector:
+    """Radii of a section, those far nearer than their neighbours replaced by these.
+
+    A ray that runs along a closed leaflet ends in it and would not find the wall again below.
+    """
+    middle = ndimage.median_filter(radii, size=NEIGHBOURS, mode="wrap")
+    return np.where(radii < NEARER * middle, middle, radii)
+
+
+def _without_bumps(radii: Vector, root: Root) -> Vector:
+    """A wall without what is narrower than any sinus and leads outwards: arteries.
+
+    In their place comes a Fourier series through the rest of the section.
+    """
+    rows = np.flatnonzero(np.isfinite(radii).all(axis=1))
+    if len(rows) < 3:
+        return radii
+    known = radii[rows]
+    wide = float(np.median(known)) * 2.0 * np.pi / radii.shape[1]
+    high = float(root.heights[1] - root.heights[0])
+    size = (max(int(NARROW / high), 3), max(int(NARROW / wide), 3))
+    bare = ndimage.grey_opening(known, size=size, mode=("nearest", "wrap"))
+    bump = ndimage.grey_dilation(known - bare > BUMP, size=(3, 5), mode=("nearest", "wrap"))
+    orders = np.arange(1, SERIES + 1)[:, None] * root.angles
+    terms = np.vstack([np.ones(radii.shape[1]), np.cos(orders), np.sin(orders)]).T
+    for row in np.flatnonzero(bump.any(axis=1)):
+        rest = ~bump[row]
+        if np.count_nonzero(rest) > 2 * terms.shape[1]:
+            solved = np.linalg.lstsq(terms[rest], known[row, rest])[0]
+            low = bare[row, ~rest]
+            known[row, ~rest] = np.clip(terms[~rest] @ solved, low, low + BUMP)
+    evened = radii.copy()
+    evened[rows] = known
+    return evened
 
 
 def _outermost(field: Vector, reach: Vector, least: Vector, most: Vector) -> Vector:
@@ -305,8 +387,10 @@ def _crossing(field: Vector, reach: Vector) -> Vector:
     return np.where(found, reach[before] + share * (reach[1] - reach[0]), np.nan)
 
 
-def _recentred(radii: Vector, good: Mask, centres: Vector, heights: Vector, axes: Vector) -> Vector:
-    """Centroids of the sections, along a parabola over the height."""
+def _recentred(
+    radii: Vector, good: Mask, centres: Vector, heights: Vector, axes: Vector, wanted: Vector
+) -> Vector:
+    """Centroids of the sections at the heights wanted, along a parabola over the height."""
     turn = np.arange(ANGLES) * 2.0 * np.pi / ANGLES
     # Moments of triangles around the centre: r³/3 over r²/2.
     weight = radii[good] ** 3
@@ -318,8 +402,8 @@ def _recentred(radii: Vector, good: Mask, centres: Vector, heights: Vector, axes
     solved = np.linalg.lstsq(terms[good], middles - heights[good, None] * axes[2])[0]
     # Beyond what was seen the parabola must not run away.
     low, high = heights[good].min(), heights[good].max()
-    inner = np.vander(np.clip(heights, low, high), 3) @ solved
-    return np.asarray(inner + heights[:, None] * axes[2])
+    inner = np.vander(np.clip(wanted, low, high), 3) @ solved
+    return np.asarray(inner + wanted[:, None] * axes[2])
 
 
 def _smooth(radii: Vector) -> Vector:

@@ -23,6 +23,11 @@ SINUSES = (-18.0, 22.0)
 BELOW, ABOVE = 22.0, 20.0
 #: A first look's normals farther off than this are not believed (degrees).
 STEEPEST = 35.0
+#: Most looks along a better axis, and the change of the axis that ends them (degrees).
+LOOKS, STAYS = 4, 4.0
+#: Angle between the planes of hinge points and junction beyond which the former isn't believed
+#: (degrees).
+UNLIKE = 25.0
 #: How far a lobe may be from where three even ones would lie (degrees).
 SWAY = 40.0
 #: Half of the sector whose radii tell the middle of a lobe (degrees).
@@ -106,14 +111,27 @@ def first_look(lumen: Lumen, end: Vector, beyond: Vector, junction: Plane | None
 
 
 def straightened(lumen: Lumen, found: Sinuses, junction: Plane | None = None) -> Sinuses:
-    """Another look along the middle of both planes' normals: sections then cut neither askew."""
-    up = unit(hinge_normal(found) + found.junction.normal)
-    if angle(up, found.root.axes[2]) > STEEPEST:
-        up = found.root.axes[2]
-    try:
-        return _look_along(lumen, found.middle, up, junction)
-    except InputError:
-        return found
+    """Another look along the middle of both planes' normals: sections then cut neither askew.
+
+    Open leaflets hide the sinuses from the first axis; looks follow until the axis stays.
+    """
+    for _ in range(LOOKS):
+        up = _upwards(found)
+        if angle(up, found.root.axes[2]) > STEEPEST:
+            up = found.root.axes[2]
+        if found.root.followed and angle(up, found.root.axes[2]) < STAYS:
+            break
+        try:
+            found = _look_along(lumen, found.middle, up, junction)
+        except InputError:
+            break
+    return found
+
+
+def _upwards(found: Sinuses) -> Vector:
+    """Middle of both planes' normals; where they differ much the bends above are the surer ones."""
+    low, high = hinge_normal(found), found.junction.normal
+    return np.asarray(high) if angle(low, high) > UNLIKE else unit(low + high)
 
 
 def _look_along(lumen: Lumen, middle: Vector, up: Vector, junction: Plane | None) -> Sinuses:

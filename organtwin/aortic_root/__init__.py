@@ -1,0 +1,1 @@
+"""What a transcatheter valve is planned by: sizes, heights and calcium of an aortic root."""
