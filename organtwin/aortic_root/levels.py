@@ -97,16 +97,16 @@ class Levels:
     heights: Vector
     outlines: Sequence[Outline]
 
-    @property
-    def widest(self) -> int:
-        """Number of the outline with the largest area."""
-        return int(np.argmax([one.area for one in self.outlines]))
+    def middle(self, height: Vector | float, frame: RootFrame) -> tuple[Vector, Vector]:
+        """Centroid of the section at heights over the annulus, along both of its axes (mm)."""
+        middles = np.array([frame.axes @ (one.centroid - frame.origin) for one in self.outlines])
+        x, y = (np.asarray(np.interp(height, self.heights, middles[:, k])) for k in (0, 1))
+        return x, y
 
     def beyond(self, points: Vector, frame: RootFrame) -> Vector:
         """Distance of points outside of the wall (mm), negative inside, NaN beside the levels."""
         x, y, height = frame.coordinates(points)
-        middles = np.array([frame.axes @ (one.centroid - frame.origin) for one in self.outlines])
-        cx, cy = (np.interp(height, self.heights, middles[:, k]) for k in (0, 1))
+        cx, cy = self.middle(height, frame)
         far, turn = np.hypot(x - cx, y - cy), np.arctan2(y - cy, x - cx)
         radii = np.array([one.radius(turn) for one in self.outlines])  # (levels, n)
         last = len(self.heights) - 2

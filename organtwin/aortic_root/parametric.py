@@ -188,11 +188,6 @@ class ParametricRoot:
         )
         return np.asarray(long), np.asarray(short)
 
-    def attachment(self, turn: Vector) -> Vector:
-        """Height of the leaflets' attachment in directions (radians) (mm)."""
-        cusp, share = self.cusp(turn)
-        return np.asarray(self.commissure_height * share**2 + 0.0 * cusp)
-
     def cusp(self, turn: Vector) -> tuple[NDArray[np.int64], Vector]:
         """Number of the cusp in directions (radians), and where in it, -1 to 1."""
         off = np.degrees(turn)[..., None] - self.middles

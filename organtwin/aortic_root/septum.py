@@ -64,8 +64,7 @@ def _row(levels: Levels, frame: RootFrame, turn: float, height: float) -> Vector
     ask = turn + np.linspace(-half, half, 2 * int(0.5 * WIDTH / STEP) + 1)
     radii = np.array([one.radius(ask) for one in levels.outlines])
     wall = np.array([np.interp(height, levels.heights, column) for column in radii.T])
-    middles = np.array([frame.axes @ (one.centroid - frame.origin) for one in levels.outlines])
-    x, y = (np.interp(height, levels.heights, middles[:, k]) for k in (0, 1))
+    x, y = levels.middle(height, frame)
     local = np.column_stack(
         [x + wall * np.cos(ask), y + wall * np.sin(ask), np.full(len(ask), height)]
     )
