@@ -26,8 +26,14 @@ def pytest_configure(config):
         reporter._tw._file = open(os.devnull, "w")  # noqa: SIM115, PTH123
 
 
+def pytest_collection_finish():
+    # What was imported stays; to search it for garbage again and again would take minutes.
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_protocol(item):
+def pytest_runtest_protocol(item, nextitem):
     marker = item.get_closest_marker("limit")
     default = SLOW_LIMIT if item.get_closest_marker("slow") else LIMIT
     seconds = marker.args[0] if marker else default
@@ -35,7 +41,8 @@ def pytest_runtest_protocol(item):
     yield
     faulthandler.cancel_dump_traceback_later()
     # PETSc and MPI objects are freed collectively: at the same place on every rank.
-    gc.collect()
+    if MPI.COMM_WORLD.size > 1 or nextitem is None or nextitem.path != item.path:
+        gc.collect()
     MPI.COMM_WORLD.barrier()
 
 
