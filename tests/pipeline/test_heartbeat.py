@@ -1,7 +1,7 @@
 """The whole chain on the real image at a coarse size: from the file to the report.
 
-It runs on one rank in one go, on two ranks, and on one rank with a kill in the middle: all must tell
-the same.
+It runs on one rank in one go, on two ranks, and on one rank with a kill in the middle: all must
+tell the same.
 """
 
 from __future__ import annotations
