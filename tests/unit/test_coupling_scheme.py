@@ -56,6 +56,7 @@ def swings(rates):
     return np.sqrt((np.diff(rates, 2, axis=0) ** 2).mean(axis=1))
 
 
+@pytest.mark.slow
 def test_linear_displacements_need_few_points(tmp_path):
     """Filled and pulling, of fibres that turn: 4 points in a cell in place of 11."""
     domain = small_ventricles(MPI.COMM_SELF, tmp_path)
