@@ -12,7 +12,7 @@ import organtwin  # noqa: F401 - brings its libraries in the right order, before
 from organtwin.parallel import on_root
 
 #: Longest that a test may take (s); a rank that waits for ever for another ends here.
-LIMIT = 120
+LIMIT = 240
 SLOW_LIMIT = 1200
 RANK = MPI.COMM_WORLD.rank
 
