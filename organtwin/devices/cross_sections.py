@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from organtwin.aortic_root.outline import RAYS, Outline
+from organtwin.devices.gap import Rays
 from organtwin.errors import InputError
 
 Array = NDArray[np.float64]
@@ -90,7 +91,7 @@ def cross_section(
             "Give the frame's own axis.",
         )  # fmt: skip
     centre = np.array([*middle, height]) @ axes
-    return Outline(centre, axes, _chords(turn, far))
+    return Outline(centre, axes, _chords(turn, far, RAYS))
 
 
 def levels(
@@ -116,9 +117,38 @@ def levels(
     )
 
 
-def _chords(turn: Array, far: Array) -> Array:
-    """Distance of a polygon around the origin in even directions, shape (RAYS,)."""
-    way = np.arange(RAYS) * 2.0 * np.pi / RAYS
+def skirt(points: Array, ends: Integers, rays: Rays, half_depth: float) -> Array:
+    """Distance of a skirt's outer side from an axis (mm), shape (m, count).
+
+    The skirt spans the chords between the struts, as `cross_section` has them.
+
+    Args:
+        points: Nodes of the frame (mm), shape (n, 3).
+        ends: Nodes of its elements, shape (m, 2).
+        rays: Heights that have a skirt, and directions.
+        half_depth: From the middle of a strut to its outer side (mm).
+
+    Raises:
+        InputError: a height misses the frame, or the axis leaves it.
+    """
+    found = []
+    for height in rays.heights:
+        outline = cross_section(points - rays.origin, ends, rays.axes, float(height), half_depth)
+        flat = outline.points @ rays.axes[:2].T
+        turn = np.arctan2(flat[:, 1], flat[:, 0])
+        order = np.argsort(turn)
+        turn, far = turn[order], np.hypot(*flat[order].T)
+        if np.diff(turn, append=turn[0] + 2.0 * np.pi).max() >= np.pi:
+            raise InputError(
+                "skirt", f"the axis leaves the frame at {height:.1f} mm.", "Give the frame's own."
+            )
+        found.append(_chords(turn, far, rays.count))
+    return np.array(found)
+
+
+def _chords(turn: Array, far: Array, count: int) -> Array:
+    """Distance of a polygon around the origin in even directions, shape (count,)."""
+    way = np.arange(count) * 2.0 * np.pi / count
     after = np.searchsorted(turn, (way + np.pi) % (2.0 * np.pi) - np.pi) % len(turn)
     before = after - 1
     corners = np.column_stack([far * np.cos(turn), far * np.sin(turn)])

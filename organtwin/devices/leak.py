@@ -17,6 +17,10 @@ Integers = NDArray[np.int64]
 
 #: Width that closed places keep (mm): they let through a billionth of a gap of a millimetre.
 CLOSED = 1e-3
+#: Grades of a paravalvular leak, and from where on they are moderate and severe: regurgitant volume
+#: of a beat (mL), effective regurgitant orifice area (mm²).
+GRADES = ("mild", "moderate", "severe")
+VOLUME_GRADES, AREA_GRADES = (30.0, 60.0), (10.0, 30.0)
 #: Newton corrections, and the change of the heads, over the pressure, that ends them.
 ITERATIONS, TOLERANCE = 60, 1e-10
 
@@ -64,6 +68,20 @@ class Leak:
     def volume(self, duration: float) -> float:
         """Blood that runs back in so many ms of diastole (mL)."""
         return 1e-3 * self.flow * duration
+
+    def grade(self, duration: float) -> str:
+        """Mild, moderate or severe: the worse of what volume and effective area say.
+
+        Args:
+            duration: Of diastole (ms).
+
+        Source:
+            VARC-2, Kappetein et al. (2012), as told in tables of reviews: moderate from 30 mL a
+            beat or 0.10 cm² on, severe from 60 mL or 0.30 cm² on.
+        """
+        by_volume = np.searchsorted(VOLUME_GRADES, self.volume(duration), side="right")
+        by_area = np.searchsorted(AREA_GRADES, self.effective_area, side="right")
+        return GRADES[max(int(by_volume), int(by_area))]
 
 
 def leak(gap: Gap, pressure: float, blood: Blood | None = None) -> Leak:
