@@ -13,7 +13,7 @@ from organtwin.errors import InputError
 if TYPE_CHECKING:
     from organtwin.aortic_root.measurements import RootMeasures
     from organtwin.aortic_root.sizing import DeviceSize
-    from organtwin.image.volume import LabelMap
+    from organtwin.image.volume import Image, LabelMap
 
 #: Family of a device → what it is sized by.
 SIZED_BY = {"balloon-expandable": "area", "self-expanding": "perimeter"}
@@ -48,10 +48,21 @@ def measure(
         Path | None, typer.Option(metavar="OUT.mrk.json", help="Write markups for 3D Slicer.")
     ] = None,
     picture: Annotated[Path | None, typer.Option(metavar="OUT.png", help="Write a sheet.")] = None,
+    mesh: Annotated[
+        Path | None, typer.Option(metavar="OUT.msh", help="Write the root as tetrahedra.")
+    ] = None,
+    leaflets: Annotated[
+        str, typer.Option(help="Leaflets of the mesh: closed, open or none.")
+    ] = "closed",
+    size: Annotated[str, typer.Option(help="Edge length of the mesh.")] = "1.5 mm",
 ) -> None:
     """Measure an aortic root: annulus, outflow tract, sinuses, junction, ostia, calcium, sizes.
 
         organtwin root ct.nii.gz --device sapien3_like --device evolut_like --picture root.png
+
+    With its mesh for a deployment:
+
+        organtwin root ct.nii.gz --mesh root.msh --leaflets open
 
     With labels of one's own, and landmarks moved in 3D Slicer:
 
@@ -66,13 +77,18 @@ def measure(
 
         def measured() -> None:
             from organtwin.aortic_root.calcium import RULES
+            from organtwin.aortic_root.measurements import measure_root
             from organtwin.errors import suggestion
 
             if rule not in RULES:
                 raise InputError("--rule", f"no rule `{rule}`.", suggestion(rule, RULES))
-            found, sizes = _measured(scan, labels, label or [], overrides, device or [], rule)
+            image, map_ = _read(scan, labels, label or [])
+            sizes = _sizes(device or [])
+            found = measure_root(image, map_, overrides=overrides, rule=rule)
             _tell(found, sizes)
-            _write(scan, found, sizes, out, markups, picture)
+            _write(scan, image, found, sizes, out, markups, picture)
+            if mesh is not None:
+                _mesh(found, image, map_, mesh, leaflets, size)
             if implant:
                 from organtwin.aortic_root.sizing import refuse_too_large
 
@@ -81,36 +97,32 @@ def measure(
         on_root(MPI.COMM_WORLD, measured)
 
 
-def _measured(
-    scan: Path, labels: Path | None, label: list[str], overrides: Path | None, device: list[str],
-    rule: str,
-) -> tuple[RootMeasures, list[DeviceSize]]:  # fmt: skip
-    from organtwin.aortic_root.measurements import measure_root
+def _sizes(devices: list[str]) -> list[DeviceSize]:
     from organtwin.aortic_root.sizing import DeviceSize
     from organtwin.devices.device_files import load_device, sizes
+
+    return [
+        DeviceSize(found.name, found.nominal, sized_by=SIZED_BY[found.family])
+        for name in devices
+        for found in (load_device(name, size) for size in sizes(name))
+    ]
+
+
+def _read(scan: Path, labels: Path | None, label: list[str]) -> tuple[Image, LabelMap]:
     from organtwin.image.readers import read_image
     from organtwin.image.volume import Image
 
-    known = [
-        DeviceSize(found.name, found.nominal, sized_by=SIZED_BY[found.family])
-        for name in device
-        for found in (load_device(name, size) for size in sizes(name))
-    ]
     image = read_image(scan)
     if not isinstance(image, Image):
         raise InputError(str(scan), "the scan has phases.", "Give one of them.")
-    map_ = _labels(labels, label, image)
-    return measure_root(image, map_, overrides=overrides, rule=rule), known
+    return image, _labels(labels, label, image)
 
 
-def _labels(path: Path | None, label: list[str], image: object) -> LabelMap:
-    from organtwin.image.volume import Image
-
+def _labels(path: Path | None, label: list[str], image: Image) -> LabelMap:
     if path is None:
         from organtwin.segment.catalogue import segment
         from organtwin.segment.recipe import Options
 
-        assert isinstance(image, Image)
         return segment(image, "heart_and_aorta_ct", Options(engine="own")).labels
     if label:
         from organtwin.image.readers import read_labels
@@ -143,7 +155,7 @@ def _tell(found: RootMeasures, sizes: list[DeviceSize]) -> None:
 
 
 def _write(
-    scan: Path, found: RootMeasures, sizes: list[DeviceSize], out: Path | None,
+    scan: Path, image: Image, found: RootMeasures, sizes: list[DeviceSize], out: Path | None,
     markups: Path | None, picture: Path | None,
 ) -> None:  # fmt: skip
     if out is not None:
@@ -158,10 +170,22 @@ def _write(
         typer.echo(f"markups    {markups}")
     if picture is not None:
         from organtwin.export.root_sheet import draw_root_sheet
-        from organtwin.image.readers import read_image
-        from organtwin.image.volume import Image
 
-        image = read_image(scan)
-        assert isinstance(image, Image)
         draw_root_sheet(image, found, picture, title=f"Aortic root: {scan.name}", devices=sizes)
         typer.echo(f"sheet      {picture}")
+
+
+def _mesh(
+    found: RootMeasures, image: Image, labels: LabelMap, path: Path, leaflets: str, size: str
+) -> None:
+    from organtwin.aortic_root.anatomy import RootModel, root_anatomy
+    from organtwin.mesh.mesh_files import write_mesh
+    from organtwin.units import quantity
+
+    model = RootModel(size=quantity(size, "mm", "--size"), leaflets=leaflets)
+    anatomy = root_anatomy(found, image, labels, model)
+    write_mesh(anatomy.mesh, path)
+    for note in anatomy.notes:
+        typer.echo(f"note: {note}")
+    quality = anatomy.quality
+    typer.echo(f"mesh       {path}: {quality.cells} cells, angles from {quality.min_dihedral:.0f}°")

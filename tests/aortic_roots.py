@@ -1,11 +1,14 @@
-"""Fourteen parametric roots, and how far measured values are off."""
+"""Parametric roots, straight and bent, and how far measured values are off."""
 
 from dataclasses import replace
 
+from organtwin.aortic_root.bent import BentRoot
 from organtwin.aortic_root.parametric import Coronary, Nodule, ParametricRoot
 from organtwin.aortic_root.phantom import Scanner
 
 USUAL = ParametricRoot()
+#: The aorta arches over the left sinus, so the junction is tilted against the annulus.
+ARCHED = BentRoot(arch=25.0, towards=30.0)
 HEAVY = (
     Nodule("left", "leaflet", 4.5, 0.0, 0.45), Nodule("left", "leaflet", 3.0, -0.5, 0.3),
     Nodule("left", "leaflet", 3.0, 0.5, 0.3), Nodule("left", "annulus", 3.5, 0.1),
@@ -60,6 +63,15 @@ ROOTS = {
         replace(USUAL, outflow=(33.0, 27.0), annulus=(26.0, 23.0), ventricle=44.0),
         Scanner(voxel=0.8),
     ),
+    "arched": (ARCHED, Scanner(voxel=0.8)),
+    "arched, outflow leans back": (
+        replace(ARCHED, arch=15.0, towards=60.0, outflow_lean=25.0, outflow_towards=90.0),
+        Scanner(voxel=0.8),
+    ),
+    "arched both ways": (
+        replace(ARCHED, outflow_lean=20.0, outflow_towards=30.0), Scanner(voxel=0.8),
+    ),
+    "arched, open leaflets": (replace(ARCHED, leaflets="open"), Scanner(voxel=0.8)),
 }  # fmt: skip
 
 

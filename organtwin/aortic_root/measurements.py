@@ -19,6 +19,7 @@ from organtwin.aortic_root.inputs import (
     seen_or_cut_off,
 )
 from organtwin.aortic_root.levels import Levels, RootFrame, frame_of
+from organtwin.aortic_root.notes import notes_of
 from organtwin.aortic_root.ostia import Ostium, ostium
 from organtwin.aortic_root.outline import RING, SINUS, Outline, Walls, outline
 from organtwin.aortic_root.parametric import CUSPS, OUTFLOW_LEVEL
@@ -48,10 +49,6 @@ REACH = 38.0
 STRAYED, TURNED = 5.0, 20.0
 #: Share of a section that must lie below the junction.
 WHOLE = 0.95
-#: Angle between annulus and junction beyond which it is told (degrees).
-ASKEW = 25.0
-#: Confidence of an ostium below which it is told to be doubtful.
-DOUBTFUL = 0.1
 
 
 @dataclass(frozen=True)
@@ -168,7 +165,9 @@ def measure_root(
         levels,
         membranous_septum(levels, system),
         calcium(image, levels, system, blood, rule) if image is not None and blood else None,
-        _notes(look, planes, coronaries, drawn, lost),
+        notes_of(
+            look, planes.annulus, planes.hinges, planes.junction, coronaries, drawn, lost=lost
+        ),
     )
 
 
@@ -259,7 +258,8 @@ def _wanted(walls: Walls, planes: _Planes, widest: Vector) -> dict[str, Outline]
     }
     drawn = {}
     for name, (centre, across, order) in places.items():
-        found = outline(walls, centre, across, order)
+        hidden = planes.hinges if name == "annulus" else None
+        found = outline(walls, centre, across, order, hidden)
         if found is None:
             raise InputError(f"section `{name}`", "no lumen is seen in it.",
                              "Check labels and landmarks in 3D Slicer.")  # fmt: skip
@@ -416,37 +416,3 @@ def _through(sinuses: Outline, planes: _Planes) -> Vector:
         top = np.flatnonzero(own == cusp)[np.argmax(far[own == cusp])]
         across.append(far[top] + sinuses.radius(ask[top : top + 1] + np.pi)[0])
     return np.array(across)
-
-
-def _notes(
-    look: AorticLook, planes: _Planes, coronaries: Mapping[str, Ostium],
-    drawn: Mapping[str, Outline], lost: bool,
-) -> tuple[str, ...]:  # fmt: skip
-    known = {landmark.name: landmark for landmark in look.landmarks}
-    notes = []
-    if lost:
-        notes.append("With the wall half a voxel off hinge points or junction lie elsewhere: the "
-                     "intervals hold the shift of the outlines alone.")  # fmt: skip
-    askew = angle(planes.annulus.normal, planes.junction.normal)
-    if askew > ASKEW:
-        notes.append(f"Annulus and junction are tilted {askew:.0f}° against each other: look at "
-                     "the hinge points.")  # fmt: skip
-    for side in ("right", "left"):
-        name = f"coronary_ostium_{side}"
-        if side not in coronaries:
-            notes.append(f"No {side} coronary ostium was found; place `{name}` in 3D Slicer.")
-        elif not coronaries[side].diameter:
-            notes.append(f"The {side} coronary artery wasn't seen beyond its ostium; its height is "
-                         "that of the point, not of the lower edge.")  # fmt: skip
-        if name in known and known[name].confidence.value < DOUBTFUL:
-            notes.append(f"The {side} coronary ostium is doubtful "
-                         f"({known[name].confidence.value:.2f}); look at it.")  # fmt: skip
-    for name in (*HINGES, "aortic_annulus", "sinotubular_junction"):
-        if name in known and known[name].confidence.value < 0.3:
-            notes.append(f"`{name}` has a confidence of {known[name].confidence.value:.2f}; "
-                         "look at the picture and correct it in 3D Slicer.")  # fmt: skip
-    for name, one in drawn.items():
-        if one.seen < 0.6:
-            notes.append(f"Of the outline `{name}` {100.0 * one.seen:.0f} % were seen; the rest is "
-                         "carried on smoothly.")  # fmt: skip
-    return tuple(notes)

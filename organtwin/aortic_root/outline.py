@@ -29,6 +29,9 @@ STEP = 0.2
 MARGIN = 6.0
 #: Rays around an artery that are left out, and the spread about the guess in the first fit (mm).
 ASIDE, FIRST = 9, 0.25
+#: Half of the angle around a hinge point in which a leaflet may bound the lumen (radians): an
+#: attachment that rises by 12 mm/rad² is within half a millimetre of the annulus there.
+HIDDEN = np.radians(12.0)
 #: Weight against high orders, in rays over the order's square.
 RIDGE = 0.01
 #: Rounds in which the outline is followed to its edge.
@@ -178,7 +181,9 @@ class Walls:
         return np.asarray(found.reshape(points.shape[:-1]) - self.lumen.level, float)
 
 
-def outline(walls: Walls, centre: Vector, axes: Vector, order: int = RING) -> Outline | None:
+def outline(
+    walls: Walls, centre: Vector, axes: Vector, order: int = RING, hidden: Vector | None = None
+) -> Outline | None:
     r"""Smooth outline of the lumen in a plane.
 
     In each direction the edge is the steepest fall of the scan near a first guess, within 2 mm,
@@ -196,6 +201,8 @@ def outline(walls: Walls, centre: Vector, axes: Vector, order: int = RING) -> Ou
         centre: A point of the plane inside the lumen (mm), shape (3,).
         axes: Rows are the directions of angle 0 and 90° and the normal, shape (3, 3).
         order: Highest order :math:`n`.
+        hidden: Places around which something else bounds the lumen than the wall (mm), (n, 3):
+            hinge points, where leaflets reach the ring.
 
     Returns:
         The outline around its centroid; nothing where no lumen is seen.
@@ -206,12 +213,24 @@ def outline(walls: Walls, centre: Vector, axes: Vector, order: int = RING) -> Ou
         if guess is None:
             return None
         edge, sure = _edge(walls, centre, axes, guess)
-        radii, kept = _smooth(edge, sure, guess, order)
-        found = Outline(centre, axes, radii, kept)
+        bare = _bare(centre, axes, hidden)
+        radii, kept = _smooth(edge, sure & bare, guess, order)
+        found = Outline(centre, axes, radii, kept / float(np.mean(bare)))
         middle = found.centroid
         found = _around_point(found, middle)
         centre = middle
     return found
+
+
+def _bare(centre: Vector, axes: Vector, hidden: Vector | None) -> Mask:
+    """Directions in which nothing is hidden, shape (n,)."""
+    turn = np.arange(RAYS) * 2.0 * np.pi / RAYS
+    bare = np.ones(RAYS, bool)
+    for place in () if hidden is None else hidden:
+        x, y, _ = axes @ (place - centre)
+        off = (turn - np.arctan2(y, x) + np.pi) % (2.0 * np.pi) - np.pi
+        bare &= np.abs(off) > HIDDEN
+    return bare
 
 
 def _around_point(found: Outline, middle: Vector) -> Outline:

@@ -11,13 +11,20 @@ from scipy.special import ellipe
 
 from organtwin.errors import InputError
 from organtwin.landmarks.fits import unit
+from organtwin.mesh.shapes.root_form import Leaflet, RootForm, Valve, hang
+from organtwin.mesh.shapes.root_wall import RootWall
 
 type Vector = NDArray[np.float64]
 
 #: The cusps, anticlockwise seen from the aorta.
 CUSPS = ("right", "left", "non_coronary")
+#: Their leaflets in a mesh.
+LEAFLETS = ("right", "left", "non")
 #: Depth below the annulus at which the outflow tract is measured (mm).
 OUTFLOW_LEVEL = 4.0
+#: Height of the middle of closed leaflets, per that of the commissures; distance of open ones from
+#: the axis, per radius of the annulus.
+CLOSED, OPEN = 0.7, 0.88
 #: Directions by which outlines without a closed form are integrated.
 FINE = 1440
 
@@ -64,33 +71,13 @@ class Nodule:
 
 
 @dataclass(frozen=True)
-class ParametricRoot:
-    r"""Outflow tract, annulus, three sinuses, sinotubular junction and ascending aorta.
+class ParametricRoot(RootWall):
+    """A parametric root in the patient, with leaflets, coronary arteries and calcium.
 
-    The wall lies at the radius
-
-    .. math::
-        r(\theta, z) = e(\theta, z) + d_k \sin(\pi s) \cos^2\!\frac{\pi}{2}
-            \frac{\theta - \theta_k}{w_k}, \qquad
-        s = \frac{z - l}{J - l}, \quad l = C \left(\frac{\theta - \theta_k}{w_k}\right)^2
-
-    around the axis :math:`z`, in sinus :math:`k` where :math:`0 < s < 1`. :math:`e` is an ellipse
-    whose axes change linearly between ventricle, outflow tract, annulus (:math:`z = 0`), junction
-    (:math:`z = J`) and ascending aorta; :math:`l` is the attachment of the leaflet, from its hinge
-    point at height 0 to its commissures. Shape and formula are our choice.
+    Its wall is that of `organtwin.mesh.shapes.root_wall.RootWall`, its leaflets those of
+    `organtwin.mesh.shapes.root_form.Leaflet` without belly.
 
     Attributes:
-        annulus: Longest and shortest diameter (mm).
-        turn: Direction of the longest diameter (degrees).
-        outflow: Both diameters of the outflow tract at ``outflow_depth`` (mm).
-        outflow_depth: Its length (mm); it opens into the ventricle below.
-        ventricle: Diameter of the ventricle 15 mm below the outflow tract (mm).
-        junction: Diameter of the sinotubular junction :math:`2 e(J)` (mm).
-        junction_height: Its height :math:`J` over the annulus (mm).
-        ascending: Diameter of the ascending aorta 20 mm above the junction (mm).
-        depths: Depth :math:`d_k` of the sinuses: right, left, non-coronary (mm).
-        commissures: Directions of the commissures right–left, left–non, non–right (degrees).
-        commissure_height: Height :math:`C` of the commissures (mm).
         raphe: Number of the commissure at which two leaflets are fused, as in a bicuspid valve.
         leaflets: ``closed``, ``open`` or ``none``.
         thickness: Thickness of the leaflets (mm).
@@ -102,17 +89,6 @@ class ParametricRoot:
         centre: Middle of the annulus (LPS, mm), shape (3,).
     """
 
-    annulus: tuple[float, float] = (26.0, 22.0)
-    turn: float = 20.0
-    outflow: tuple[float, float] = (27.0, 21.0)
-    outflow_depth: float = 12.0
-    ventricle: float = 40.0
-    junction: float = 28.0
-    junction_height: float = 22.0
-    ascending: float = 31.0
-    depths: tuple[float, float, float] = (5.0, 4.5, 5.0)
-    commissures: tuple[float, float, float] = (-30.0, 90.0, 210.0)
-    commissure_height: float = 16.0
     raphe: int | None = None
     leaflets: str = "closed"
     thickness: float = 0.8
@@ -125,19 +101,8 @@ class ParametricRoot:
     centre: Vector = field(default_factory=lambda: np.array([5.0, -30.0, 200.0]))
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         place = "ParametricRoot"
-        widths = np.asarray(self.widths)
-        sizes = (*self.annulus, *self.outflow, self.ventricle, self.junction, self.ascending)
-        if min(sizes) <= 0.0 or not 0.0 < self.commissure_height < self.junction_height:
-            raise InputError(
-                place, "diameters must be positive, the commissures between annulus and junction.",
-                f"The junction is at {self.junction_height:g} mm.",
-            )  # fmt: skip
-        if abs(widths.sum() - 180.0) > 1e-9 or widths.min() < 40.0:
-            raise InputError(
-                place, f"commissures at {self.commissures} make no three sinuses of 80° or more.",
-                "Give rising angles, the last less than 360° beyond the first.",
-            )  # fmt: skip
         if self.leaflets not in {"closed", "open", "none"}:
             raise InputError(place, f"no leaflets `{self.leaflets}`.", "closed, open or none.")
         for nodule in self.calcium:
@@ -162,58 +127,7 @@ class ParametricRoot:
         """Coordinates in the root's frame of points in the patient (mm), shape (..., 3)."""
         return np.asarray((points - self.centre) @ self.axes.T)
 
-    # --------------------------------------------------------------------------------------- wall
-
-    @property
-    def middles(self) -> Vector:
-        """Directions of the sinuses: right, left, non-coronary (degrees), shape (3,)."""
-        first, second, third = self.commissures
-        return np.array([0.5 * (third - 360.0 + first), 0.5 * (first + second),
-                         0.5 * (second + third)])  # fmt: skip
-
-    @property
-    def widths(self) -> Vector:
-        """Half of the angles of the sinuses (degrees), shape (3,)."""
-        first, second, third = self.commissures
-        return 0.5 * np.array([first - third + 360.0, second - first, third - second])
-
-    def semi_axes(self, height: Vector | float) -> tuple[Vector, Vector]:
-        """Longer and shorter half axis of the ellipse without sinuses at heights (mm)."""
-        top = self.junction_height
-        knots = (-self.outflow_depth - 15.0, -self.outflow_depth, 0.0, top, top + 20.0)
-        tube = (self.junction, self.ascending)
-        long, short = (
-            np.interp(height, knots, 0.5 * np.array([self.ventricle, out, ring, *tube]))
-            for out, ring in zip(self.outflow, self.annulus, strict=True)
-        )
-        return np.asarray(long), np.asarray(short)
-
-    def cusp(self, turn: Vector) -> tuple[NDArray[np.int64], Vector]:
-        """Number of the cusp in directions (radians), and where in it, -1 to 1."""
-        off = np.degrees(turn)[..., None] - self.middles
-        off = (off + 180.0) % 360.0 - 180.0
-        share = off / self.widths
-        best = np.argmin(np.abs(share), axis=-1)
-        return np.asarray(best), np.take_along_axis(share, best[..., None], -1)[..., 0]
-
-    def radius(self, turn: Vector, height: Vector) -> Vector:
-        """Distance of the wall from the axis in directions (radians) at heights (mm)."""
-        turn, height = np.broadcast_arrays(np.asarray(turn, float), np.asarray(height, float))
-        long, short = self.semi_axes(height)
-        bare = turn - np.radians(self.turn)
-        base = long * short / np.hypot(short * np.cos(bare), long * np.sin(bare))
-        cusp, share = self.cusp(turn)
-        low = self.commissure_height * share**2
-        rise = (height - low) / (self.junction_height - low)
-        inside = (rise > 0.0) & (rise < 1.0)
-        bulge = np.asarray(self.depths)[cusp] * np.cos(0.5 * np.pi * share) ** 2
-        return np.asarray(base + np.where(inside, bulge * np.sin(np.pi * rise), 0.0))
-
-    def wall(self, turn: Vector, height: Vector) -> Vector:
-        """Points of the wall in the root's frame (mm), shape (..., 3)."""
-        far = self.radius(turn, height)
-        turn, height = np.broadcast_arrays(turn, height)
-        return np.stack([far * np.cos(turn), far * np.sin(turn), height], axis=-1)
+    # ------------------------------------------------------------------------------------- points
 
     def hinges(self) -> Vector:
         """Hinge points in the patient: right, left, non-coronary (LPS, mm), shape (3, 3)."""
@@ -240,27 +154,61 @@ class ParametricRoot:
             across: From the attachment (0) to the free edge (1), shape (...).
         """
         along, across = np.broadcast_arrays(np.asarray(along, float), np.asarray(across, float))
-        middle, width = np.radians(self.middles[cusp]), np.radians(self.widths[cusp])
-        turn = middle + along * width
-        start = self.wall(turn, self.commissure_height * along**2)
-        side = np.sign(along) * width
-        post = self.wall(middle + side, np.full(along.shape, self.commissure_height))
-        share = np.abs(along)[..., None]
-        if self.leaflets == "open":
-            before = self.wall(turn, np.zeros(along.shape)) * np.array([0.88, 0.88, 0.0])
-            before[..., 2] = self.commissure_height
-            edge = share**2 * post + (1.0 - share**2) * before
-        else:
-            edge = share * post + (1.0 - share) * np.array([0.0, 0.0, 0.7 * self.commissure_height])
+        own = self._leaflet(cusp)
+        start, edge = own.foot(along), own.free_edge(along)
         if self.raphe is not None and cusp in (self.raphe, (self.raphe + 1) % 3):
             fused = along * (1.0 if cusp == self.raphe else -1.0) > 0.0
-            edge = np.where(fused[..., None], self._raphe(edge, post, share), edge)
+            post = own.foot(np.where(along > 0.0, 1.0, -1.0))
+            torn = self._raphe(edge, post, np.abs(along)[..., None])
+            edge = np.where(fused[..., None], torn, edge)
         return np.asarray(start + across[..., None] * (edge - start))
+
+    def _leaflet(self, cusp: int) -> Leaflet:
+        """Attachment and free edge of a leaflet, from commissure to commissure."""
+        hinges, ends = self.posts()
+        before, last = ends[cusp - 1], ends[cusp]
+        if cusp == 0:
+            before = (before[0] - 2.0 * np.pi, before[1])
+        stands = self.leaflets == "open"
+        tip = (1.0 if stands else CLOSED) * self.commissure_height
+        reach = OPEN * float(self.radius(np.asarray(hinges[cusp][0]), np.asarray(0.0)))
+        return Leaflet(
+            CUSPS[cusp], self.wall, hinges[cusp], before, last, np.array([0.0, 0.0, tip]),
+            np.array([0.0, 0.0, 1.0]), self.thickness, reach if stands else 0.0,
+        )  # fmt: skip
 
     def _raphe(self, edge: Vector, post: Vector, share: Vector) -> Vector:
         """Free edge that ends before the raphe, half-way from the wall to the middle."""
         inner = post * np.array([0.5, 0.5, 0.9])
         return np.asarray(edge + share**2 * (inner - post))
+
+    def form(self, wall: float = 2.0, below: float = 10.0, above: float = 25.0) -> RootForm:
+        """What is meshed of it in the patient, by `organtwin.mesh.shapes.root_mesh.mesh_root`.
+
+        The leaflets are those of a measured root, `organtwin.aortic_root.anatomy`: they have a
+        belly and do not touch.
+
+        Args:
+            wall: Thickness of the wall (mm).
+            below: Length of the outflow tract (mm).
+            above: Length of the ascending aorta over the junction (mm).
+
+        Raises:
+            InputError: two leaflets are fused.
+        """
+        if self.raphe is not None:
+            raise InputError("ParametricRoot", "fused leaflets can't be meshed.", "Take no raphe.")
+
+        def place(turn: Vector, height: Vector, depth: float = 0.0) -> Vector:
+            return self.to_patient(self.wall(turn, height, depth))
+
+        leaflets: tuple[Leaflet, ...] = ()
+        if self.leaflets != "none":
+            hinges, ends = self.posts()
+            radii = self.radius(np.radians(self.middles), np.zeros(3))
+            valve = Valve.standing(self.leaflets, self.thickness, radii, self.commissure_height)
+            leaflets = hang(place, LEAFLETS, hinges, ends, valve, "ParametricRoot")
+        return RootForm(place, -below, self.junction_height + above, wall, leaflets)
 
     # -------------------------------------------------------------------------------------- truth
 

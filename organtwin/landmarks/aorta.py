@@ -15,6 +15,7 @@ from organtwin.landmarks.attachment import Attachment
 from organtwin.landmarks.contacts import contact, contact_plane
 from organtwin.landmarks.coronaries import ostia
 from organtwin.landmarks.fits import angle, fit_plane, unit
+from organtwin.landmarks.looks import again, first_look, moved, straightened
 from organtwin.landmarks.names import AORTA
 from organtwin.landmarks.record import (
     AUTOMATIC,
@@ -28,13 +29,7 @@ from organtwin.landmarks.record import (
 )
 from organtwin.landmarks.root import Lumen
 from organtwin.landmarks.sections import Section, section
-from organtwin.landmarks.sinuses import (
-    Lobe,
-    Sinuses,
-    again,
-    first_look,
-    straightened,
-)
+from organtwin.landmarks.sinuses import Lobe, Sinuses, hinge_normal
 
 type Vector = NDArray[np.float64]
 type Mask = NDArray[np.bool_]
@@ -67,7 +62,7 @@ class AorticLook:
         if self.lumen is None or self.found is None:
             return None
         try:
-            return again(self.lumen.moved(outwards), self.found.root, self.placed)
+            return moved(self.lumen, self.found, outwards, self.placed)
         except InputError:
             return None
 
@@ -163,7 +158,7 @@ def _seen(
     others = []
     for shift in PERTURBED:
         try:
-            others.append(again(lumen.shifted(shift), found.root, junction))
+            others.append(again(lumen.shifted(shift), found, junction))
         except InputError:
             continue
     return _Seen(lumen, _walls(labels, lumen, found.middle), found, tuple(others))
@@ -237,11 +232,20 @@ def _hinges(seen: _Seen, voxel: float) -> list[Landmark]:
     order = _in_order(np.array([lobe.hinge for lobe in found.lobes]))
     landmarks = []
     for name, lobe in zip(HINGES, [found.lobes[k] for k in order], strict=True):
-        shifts = [min(float(np.linalg.norm(o.hinge - lobe.hinge)) for o in other.lobes)
-                  for other in others]  # fmt: skip
+        shifts = [_shift(lobe, other, hinge_normal(found)) for other in others]
         evidence = (*_bend_evidence(lobe, voxel), _stable("shift", shifts, 2.0, "mm"))
         landmarks.append(Landmark(name, Point(lobe.hinge), Confidence(evidence)))
     return landmarks
+
+
+def _shift(lobe: Lobe, other: Sinuses, up: Vector) -> float:
+    """How far a hinge point moves in another look (mm).
+
+    Along a leaflet's attachment the lowest place wanders easily, without harm: its height counts.
+    """
+    away = min((o.hinge - lobe.hinge for o in other.lobes), key=lambda v: float(v @ v))
+    leaflet = lobe.border is not None and lobe.border.darkness > 0.0
+    return abs(float(away @ up)) if leaflet else float(np.linalg.norm(away))
 
 
 def _in_order(points: Vector) -> list[int]:

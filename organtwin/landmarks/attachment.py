@@ -23,29 +23,47 @@ RISES = np.array([0.0, 5.0, 10.0, 15.0, 20.0, 25.0])
 #: Heights over a first fit of the bend between which the leaflet, where it leaves the wall, fills
 #: the corner: they are left out of the second (mm).
 CORNER = (-0.8, 1.0)
+#: Places at which the lowest one is sought; a rise that is none (mm/rad).
+PLACES, LEVEL = 121, 1e-6
 #: Fewest independent samples for each unknown.
 ENOUGH = 2.0
 
 
 @dataclass(frozen=True)
 class Attachment:
-    """Lower border of a sinus around its middle.
+    r"""Curve along which a leaflet leaves the wall of a sinus, around its middle.
+
+    .. math:: h = h_0 + m \theta + k \theta^2, \qquad r = r_0 + r_1 \theta + r_2 \theta^2
 
     Attributes:
-        height: Height of its lowest point (mm).
-        radius: Radius of the wall there (mm).
-        turn: Change of slope of the wall.
-        residual: Root mean square distance of the wall from the fit (mm).
-        uncertainty: Standard error of the height (mm).
-        rise: How much it rises towards the sides: height over squared angle (mm/rad²).
+        heights: :math:`h_0, m, k` (mm, mm/rad, mm/rad²), shape (3,).
+        radii: :math:`r_0, r_1, r_2` (mm, mm/rad, mm/rad²), shape (3,).
+        ends: Least and largest angle off the middle at which it was seen (radians).
+        residual: Root mean square distance of what it goes through (mm).
+        uncertainty: Standard error of its height (mm).
+        darkness: Of the leaflet in the blood, as a share of the contrast; 0 where the wall's bend
+            is all that was seen.
+        middle: Direction of :math:`\theta = 0` (radians).
     """
 
-    height: float
-    radius: float
-    turn: float
+    heights: Vector
+    radii: Vector
+    ends: tuple[float, float]
     residual: float
     uncertainty: float
-    rise: float = 0.0
+    darkness: float = 0.0
+    middle: float = 0.0
+
+    @property
+    def lowest(self) -> float:
+        """Angle off the middle at which it is lowest, as far as it was seen (radians)."""
+        off = np.linspace(*self.ends, PLACES)
+        return float(min(off, key=lambda turn: self.at(turn)[0] + LEVEL * abs(turn)))
+
+    def at(self, off: float) -> tuple[float, float]:
+        """Height and radius at an angle off the middle (mm)."""
+        powers = np.array([1.0, off, off**2])
+        return float(powers @ self.heights), float(powers @ self.radii)
 
 
 def attachment(
@@ -77,9 +95,9 @@ def attachment(
     found = _fitted(heights, off, radii, taken, first, voxel, soft)
     if found is None:
         return None
-    corner = heights[:, None] - found.height - found.rise * off**2
+    corner = heights[:, None] - np.vander(off, 3, increasing=True) @ found.heights
     clear = taken & ~((corner > CORNER[0]) & (corner < CORNER[1]))
-    return _fitted(heights, off, radii, clear, found.height, voxel, soft) or found
+    return _fitted(heights, off, radii, clear, float(found.heights[0]), voxel, soft) or found
 
 
 def _fitted(
@@ -108,13 +126,14 @@ def _fitted(
     curved = (least[best - 1] - 2.0 * least[best] + least[best + 1]) / STEP**2
     variance = least[best] / (len(r) * share)
     error = np.sqrt(2.0 * variance / curved) if curved > 0.0 else REACH
+    rise = float(RISES[chosen])
+    lift = np.array([tried[best] - 0.5 * (tried[0] + tried[-1]), 0.0, rise])
     return Attachment(
-        float(tried[best]),
-        float(solved[0] + solved[3] * (tried[best] - first)),
-        float(solved[4]),
+        np.array([tried[best], 0.0, rise]),
+        solved[:3] + solved[3] * lift,
+        (float(off.min()), float(off.max())),
         float(np.sqrt(least[best] / len(r))),
         float(min(error, REACH)),
-        float(RISES[chosen]),
     )
 
 

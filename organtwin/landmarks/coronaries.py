@@ -90,14 +90,15 @@ def _bumps(root: Root, widest: float) -> list[_Bump]:
     size = (max(int(WIDEST / high), 3), max(int(WIDEST / wide), 3))
     wall = ndimage.grey_opening(radii, size=size, mode=("nearest", "wrap"))
     bump = radii - wall
-    label, count = _ringed(bump > BUMP)
+    # The edge of an open leaflet in front parts an ostium by a row.
+    label, count = _ringed(ndimage.binary_closing(bump > BUMP, np.ones((3, 1))))
     found = []
     for number in range(1, count + 1):
         where = label == number
         area = float(np.count_nonzero(where)) * high * wide
         if not 0.7 < area < np.pi / 4.0 * WIDEST**2:
             continue
-        weight = bump[where]
+        weight = np.maximum(bump[where], 0.0)
         height = float(np.average(heights[np.nonzero(where)[0]], weights=weight))
         turn = np.average(np.exp(1j * root.angles[np.nonzero(where)[1]]), weights=weight)
         row = int(np.argmin(np.abs(heights - height)))

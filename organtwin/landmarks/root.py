@@ -63,6 +63,7 @@ class Lumen:
         soft: Standard deviation of the blur that its edges have (voxels).
         grey: Whether the field is a scan, in which leaflets show, not labels.
         slope: How fast the field falls at the wall (per mm).
+        contrast: How far a scan's blood is above what surrounds it.
     """
 
     values: NDArray[np.float32]
@@ -71,6 +72,7 @@ class Lumen:
     soft: float
     grey: bool = False
     slope: float = 0.0
+    contrast: float = 0.0
 
     def at(self, points: Vector) -> Vector:
         """Field minus level at points (mm), shape (..., 3); outside the grid it is far below."""
@@ -151,7 +153,7 @@ class Lumen:
         level = 0.5 * (blood + wall)
         values = image.values.astype(np.float32)
         slope = _steepness(values, image.grid, core, level, 0.25 * (blood - wall))
-        return cls(values, image.grid, level, SHARP, grey=True, slope=slope)
+        return cls(values, image.grid, level, SHARP, True, slope, blood - wall)
 
 
 def _steepness(
@@ -210,6 +212,11 @@ class Root:
         return np.arange(self.radii.shape[1]) * 2.0 * np.pi / self.radii.shape[1]
 
     @property
+    def start(self) -> Vector:
+        """Middle of the section at height 0 (mm), shape (3,)."""
+        return np.array([np.interp(0.0, self.heights, c) for c in self.centres.T])
+
+    @property
     def areas(self) -> Vector:
         """Area of each section (mm²), NaN where too little of its wall is seen, shape (n,)."""
         step = 2.0 * np.pi / self.radii.shape[1]
@@ -222,6 +229,12 @@ class Root:
         seen = np.isfinite(curve)
         radius = float(np.interp(height, self.heights[seen], curve[seen]))
         return self.at(height, angle, radius)
+
+    def coordinates(self, point: Vector) -> tuple[float, float]:
+        """Height (mm) and angle (radians) of a point (mm), shape (3,)."""
+        height = float((point - self.start) @ self.axes[2])
+        away = point - self.at(height, 0.0, 0.0)
+        return height, float(np.arctan2(away @ self.axes[1], away @ self.axes[0]))
 
     def at(self, height: float, angle: float, radius: float) -> Vector:
         """Point at a height, an angle and a distance from the middle (mm), shape (3,)."""
@@ -245,13 +258,14 @@ class Root:
         return np.asarray(2.0 * np.mean(self.radii * turn, axis=1))
 
 
-def unroll(lumen: Lumen, end: Vector, beyond: Vector) -> Root:
+def unroll(lumen: Lumen, end: Vector, beyond: Vector, near: tuple[float, float] = RANGE) -> Root:
     """Wall of a root around the axis that leaves the heart.
 
     Args:
         lumen: Blood.
         end: Where the vessel begins (mm), shape (3,).
         beyond: A place further along it (mm), shape (3,).
+        near: Heights over the end whose sections tell where its middle is (mm).
 
     Raises:
         InputError: there is no lumen around the axis.
@@ -265,6 +279,7 @@ def unroll(lumen: Lumen, end: Vector, beyond: Vector) -> Root:
     for _ in range(ROUNDS):
         radii = wall_radii(lumen, centres[few], axes, step)[0]
         good = np.isfinite(radii).all(axis=1)
+        good &= (heights[few] >= near[0]) & (heights[few] <= near[1])
         if np.count_nonzero(good) * EVERY < 10:
             raise InputError(
                 "aortic root", "no lumen was found around the axis.", "Check the labels."

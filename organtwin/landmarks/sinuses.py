@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +11,11 @@ from scipy import ndimage
 
 from organtwin.errors import InputError
 from organtwin.landmarks.attachment import SECTOR, Attachment, attachment
-from organtwin.landmarks.fits import angle, fit_plane, fit_plane_robustly, unit
+from organtwin.landmarks.fits import fit_plane, fit_plane_robustly
 from organtwin.landmarks.knees import Knee, knee
+from organtwin.landmarks.leaflets import leaflet_attachment
 from organtwin.landmarks.record import Plane
-from organtwin.landmarks.root import Lumen, Root, followed, unroll
+from organtwin.landmarks.root import Lumen, Root
 
 type Vector = NDArray[np.float64]
 
@@ -21,13 +23,6 @@ type Vector = NDArray[np.float64]
 SINUSES = (-18.0, 22.0)
 #: Lengths of profile that are looked at below and above a sinus (mm).
 BELOW, ABOVE = 22.0, 20.0
-#: A first look's normals farther off than this are not believed (degrees).
-STEEPEST = 35.0
-#: Most looks along a better axis, and the change of the axis that ends them (degrees).
-LOOKS, STAYS = 4, 4.0
-#: Angle between the planes of hinge points and junction beyond which the former isn't believed
-#: (degrees).
-UNLIKE = 25.0
 #: How far a lobe may be from where three even ones would lie (degrees).
 SWAY = 40.0
 #: Half of the sector whose radii tell the middle of a lobe (degrees).
@@ -38,6 +33,9 @@ STEP, SUDDEN = 2.0, 0.22
 RISING = 4.0
 #: Length of wall seen below such a fall (mm) with which the vessel goes on.
 GOES_ON = 5.0
+#: About so many bends make the planes that are tried; they span at least this area (mm²) and lean
+#: no more than this against the axis (degrees). A plane is so thick (mm); rounds of reweighting.
+TRIED, SPREAD, STEEP, THICK, ROUNDS = 12, 20.0, 45.0, 3.0, 30
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,8 @@ class Lobe:
         height: Height where it is widest (mm).
         bend: Its lower end; none where the vessel ends.
         hinge: Lowest point of the leaflet's attachment (mm), shape (3,).
-        border: The bend over some angle; none where too little of it was seen.
+        border: Where the leaflet leaves the wall, or the bend below the sinus, over some angle;
+            none where too little of it was seen.
     """
 
     angle: float
@@ -70,6 +69,7 @@ class Sinuses:
         junction: Plane through their upper bends; its diameter is not known yet.
         junction_residual: Distance of the bends from it (mm).
         junction_rise: Mean height of the sinus wall over the bends (mm).
+        upper: The root unrolled along the axis in which the junction was seen.
     """
 
     root: Root
@@ -78,6 +78,7 @@ class Sinuses:
     junction: Plane
     junction_residual: float
     junction_rise: float
+    upper: Root
 
     @property
     def middle(self) -> Vector:
@@ -86,68 +87,25 @@ class Sinuses:
         return np.array([np.interp(self.widest, heights, c) for c in self.root.centres.T])
 
 
-def look_at(root: Root, junction: Plane | None = None) -> Sinuses:
+def look_at(lumen: Lumen, root: Root, junction: Plane | None = None) -> Sinuses:
     """Sinuses, hinge points and upper border of an unrolled root.
 
     Args:
-        root: The unrolled root.
+        lumen: Scan or labels.
+        root: What it is unrolled to.
         junction: Their upper border where a person placed it; it isn't sought then.
 
     Raises:
         InputError: too little of it was seen, or nothing bends.
     """
-    widest = _widest(root)
-    lobes = tuple(_lobe(root, turn, widest) for turn in _thirds(root, widest))
-    if junction is not None:
-        up = junction.normal if junction.normal @ root.axes[2] > 0.0 else -junction.normal
-        return Sinuses(root, widest, lobes, replace(junction, normal=up), 0.0, 0.0)
-    plane, residual, rise = _junction_plane(root, widest)
-    return Sinuses(root, widest, lobes, plane, residual, rise)
+    widest = widest_of(root)
+    lobes = tuple(_lobe(lumen, root, turn, widest) for turn in _thirds(root, widest))
+    return Sinuses(root, widest, lobes, *junction_of(lumen, root, widest, junction), root)
 
 
-def first_look(lumen: Lumen, end: Vector, beyond: Vector, junction: Plane | None = None) -> Sinuses:
-    """Sinuses around the axis that leaves the heart; where they fall off suddenly, only roughly."""
-    return look_at(unroll(lumen, end, beyond), junction)
-
-
-def straightened(lumen: Lumen, found: Sinuses, junction: Plane | None = None) -> Sinuses:
-    """Another look along the middle of both planes' normals: sections then cut neither askew.
-
-    Open leaflets hide the sinuses from the first axis; looks follow until the axis stays.
-    """
-    for _ in range(LOOKS):
-        up = _upwards(found)
-        if angle(up, found.root.axes[2]) > STEEPEST:
-            up = found.root.axes[2]
-        if found.root.followed and angle(up, found.root.axes[2]) < STAYS:
-            break
-        try:
-            found = _look_along(lumen, found.middle, up, junction)
-        except InputError:
-            break
-    return found
-
-
-def _upwards(found: Sinuses) -> Vector:
-    """Middle of both planes' normals; where they differ much the bends above are the surer ones."""
-    low, high = hinge_normal(found), found.junction.normal
-    return np.asarray(high) if angle(low, high) > UNLIKE else unit(low + high)
-
-
-def _look_along(lumen: Lumen, middle: Vector, up: Vector, junction: Plane | None) -> Sinuses:
-    root = unroll(lumen, middle, middle + up)
-    return look_at(followed(lumen, root, _widest(root)), junction)
-
-
-def again(lumen: Lumen, root: Root, junction: Plane | None = None) -> Sinuses:
-    """A look along the same axis in another lumen."""
-    start = np.array([np.interp(0.0, root.heights, c) for c in root.centres.T])
-    return _look_along(lumen, start, root.axes[2], junction)
-
-
-def _widest(root: Root) -> float:
+def widest_of(root: Root, within: tuple[float, float] = SINUSES) -> float:
     """Height where the sinuses are widest: the highest local maximum of the area."""
-    inside = (root.heights >= SINUSES[0]) & (root.heights <= SINUSES[1])
+    inside = (root.heights >= within[0]) & (root.heights <= within[1])
     inside &= np.isfinite(root.areas)
     if np.count_nonzero(inside) < 5:
         raise InputError(
@@ -166,7 +124,7 @@ def _thirds(root: Root, widest: float) -> Vector:
     return np.asarray(-np.angle(total) / 3.0 + np.arange(3) * 2.0 * np.pi / 3.0)
 
 
-def _lobe(root: Root, turn: float, widest: float) -> Lobe:
+def _lobe(lumen: Lumen, root: Root, turn: float, widest: float) -> Lobe:
     """The sinus near a direction: where its wall is farthest, and the bend below."""
     rows = np.flatnonzero((np.abs(root.heights - widest) < 12.0) & np.isfinite(root.areas))
     off = (root.angles - turn + np.pi) % (2.0 * np.pi) - np.pi
@@ -177,7 +135,7 @@ def _lobe(root: Root, turn: float, widest: float) -> Lobe:
     wall = wall[:, columns] - 0.02 * wall.max() * (off[columns] / np.radians(SWAY)) ** 2
     row, column = np.unravel_index(int(np.argmax(wall)), wall.shape)
     direction = float(root.angles[columns[column]]) + _aside(wall[row], int(column), root)
-    return _hinge(root, direction, int(rows[row]))
+    return _hinge(lumen, root, direction, int(rows[row]))
 
 
 def _aside(wall: Vector, column: int, root: Root) -> float:
@@ -191,7 +149,7 @@ def _aside(wall: Vector, column: int, root: Root) -> float:
     return float(np.clip(shift, -0.5 * reach, 0.5 * reach)) * step
 
 
-def _hinge(root: Root, direction: float, top: int) -> Lobe:
+def _hinge(lumen: Lumen, root: Root, direction: float, top: int) -> Lobe:
     """Lower end of a sinus: the bend of its wall, or where the vessel ends."""
     step = root.heights[1] - root.heights[0]
     count = int(BELOW / step)
@@ -204,19 +162,32 @@ def _hinge(root: Root, direction: float, top: int) -> Lobe:
     if bend is None or bend.turn <= 0.0:
         last = float(heights[np.isfinite(curve)][-1])
         return Lobe(direction, float(heights[0]), None, root.place(last, direction))
-    border = _border(root, direction, bend.place)
+    border = _border(lumen, root, direction, bend.place, float(heights[0]))
     if border is None:
         return Lobe(direction, float(heights[0]), bend, root.place(bend.place, direction))
-    at = root.at(border.height, direction, border.radius)
-    return Lobe(direction, float(heights[0]), bend, at, border)
+    return Lobe(direction, float(heights[0]), bend, lowest_of(root, border), border)
 
 
-def _border(root: Root, direction: float, first: float) -> Attachment | None:
-    """Lower border of the sinus around a direction."""
+def _border(
+    lumen: Lumen, root: Root, direction: float, first: float, top: float
+) -> Attachment | None:
+    """Lower border of the sinus around a direction: where a leaflet leaves it, or its bend."""
+    if lumen.grey and root.followed:
+        seen = leaflet_attachment(lumen, root, direction, first, top)
+        if seen is not None:
+            return seen
     off = (root.angles - direction + np.pi) % (2.0 * np.pi) - np.pi
     near = np.flatnonzero(np.abs(off) <= np.radians(SECTOR))
     near = near[np.argsort(off[near])]
-    return attachment(root.heights, off[near], root.radii[:, near], first, root.voxel, root.soft)
+    radii = root.radii[:, near]
+    found = attachment(root.heights, off[near], radii, first, root.voxel, root.soft)
+    return None if found is None else replace(found, middle=direction)
+
+
+def lowest_of(root: Root, border: Attachment) -> Vector:
+    """Lowest place of an attachment along the root's axis (mm), shape (3,)."""
+    height, radius = border.at(border.lowest)
+    return root.at(height, border.middle + border.lowest, radius)
 
 
 def _end(heights: Vector, curve: Vector, *, rough: bool) -> float | None:
@@ -246,11 +217,26 @@ def _falling(curve: Vector, beyond: int) -> Vector:
     return np.where(np.arange(len(curve)) <= end, curve, np.nan)
 
 
-def _junction_plane(root: Root, widest: float) -> tuple[Plane, float, float]:
-    """Plane through the upper bends in all directions; its residual and the mean rise."""
+def junction_of(
+    lumen: Lumen, root: Root, widest: float, placed: Plane | None = None
+) -> tuple[Plane, float, float]:
+    """Plane through the upper bends in all directions; its residual and the mean rise.
+
+    Args:
+        lumen: Scan or labels.
+        root: The unrolled root.
+        widest: Height where the sinuses are widest (mm).
+        placed: The plane that a person placed; it isn't sought then.
+
+    Raises:
+        InputError: nothing bends.
+    """
+    if placed is not None:
+        up = placed.normal if placed.normal @ root.axes[2] > 0.0 else -placed.normal
+        return replace(placed, normal=up), 0.0, 0.0
     step = root.heights[1] - root.heights[0]
     count = int(ABOVE / step)
-    points, weights = [], []
+    points, rises = [], []
     for turn in root.angles[::2]:
         curve = root.curve(turn)
         near = np.flatnonzero((np.abs(root.heights - widest) < 8.0) & np.isfinite(curve))
@@ -258,14 +244,45 @@ def _junction_plane(root: Root, widest: float) -> tuple[Plane, float, float]:
         bend = knee(root.heights[top : top + count], curve[top : top + count], root.soft)
         if bend is not None and bend.turn > 0.0 and bend.rise > 0.0:
             points.append(root.place(bend.place, turn))
-            weights.append(bend.rise)
+            rises.append(bend.rise)
     if len(points) < 6:
         raise InputError(
             "aortic root", "the sinuses bend nowhere into a tube.", "Check the label of the aorta."
         )
-    fit = fit_plane_robustly(np.array(points), np.array(weights))
+    places, weights = np.array(points), np.array(rises)
+    if lumen.grey:
+        plane, residual = _common_plane(places, weights, root.axes[2])
+        return plane, residual, float(np.mean(rises))
+    # Bends of labels are scattered by their voxels: none can be spared.
+    fit = fit_plane_robustly(places, weights)
     normal = fit.normal if fit.normal @ root.axes[2] > 0.0 else -fit.normal
-    return Plane(fit.centre, normal), fit.residual, float(np.mean(weights))
+    return Plane(fit.centre, normal), fit.residual, float(np.mean(rises))
+
+
+def _common_plane(points: Vector, weights: Vector, up: Vector) -> tuple[Plane, float]:
+    """Plane that most of some points agree on, and their root mean square distance from it (mm).
+
+    Where an arched aorta is convex the wall goes on from the sinus almost straight, and bends of
+    the arch are found instead. They are too many and too far off for reweighting to begin with all
+    points: planes through three points are tried first.
+    """
+    few = np.arange(0, len(points), max(len(points) // TRIED, 1))
+    a, b, c = points[few[np.array(list(combinations(range(len(few)), 3))).T]]
+    normals = np.cross(b - a, c - a)
+    length = np.linalg.norm(normals, axis=1)
+    normals = normals / np.maximum(length, 1e-9)[:, None]
+    level = (length > SPREAD) & (np.abs(normals @ up) > np.cos(np.radians(STEEP)))
+    off = normals @ points.T - np.sum(normals * a, axis=1)[:, None]
+    votes = np.where(level, np.maximum(1.0 - (off / THICK) ** 2, 0.0) ** 2 @ weights, 0.0)
+    left = off[int(np.argmax(votes))]
+    trust = weights
+    for _ in range(ROUNDS):
+        own = weights * np.maximum(1.0 - (left / (1.5 * THICK)) ** 2, 0.0) ** 2
+        trust = own if np.count_nonzero(own) >= 3 else weights
+        fit = fit_plane(points, trust)
+        left = (points - fit.centre) @ fit.normal
+    normal = fit.normal if fit.normal @ up > 0.0 else -fit.normal
+    return Plane(fit.centre, normal), float(np.sqrt(np.average(left**2, weights=trust)))
 
 
 def hinge_normal(found: Sinuses) -> Vector:

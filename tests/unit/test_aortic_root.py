@@ -8,6 +8,7 @@ import pytest
 from organtwin.aortic_root.calcium import RULES, Blood, threshold_of
 from organtwin.aortic_root.definitions import DEFINITIONS
 from organtwin.aortic_root.measurements import measure_root
+from organtwin.aortic_root.notes import notes_of
 from organtwin.aortic_root.outline import Outline
 from organtwin.aortic_root.parametric import Nodule, ParametricRoot
 from organtwin.aortic_root.phantom import Scanner, labels, scan
@@ -15,9 +16,10 @@ from organtwin.aortic_root.sizing import DeviceSize, oversizing, refuse_too_larg
 from organtwin.errors import InputError
 from organtwin.image import markups
 from organtwin.image.volume import Image
-from organtwin.landmarks.fits import angle
-from organtwin.landmarks.record import find
-from tests.aortic_roots import ROOTS, SCATTERED, USUAL, worst
+from organtwin.landmarks.aorta import HINGES, AorticLook, look_at_aorta
+from organtwin.landmarks.fits import angle, fit_plane
+from organtwin.landmarks.record import Confidence, Evidence, Landmark, Plane, Point, find
+from tests.aortic_roots import ARCHED, ROOTS, SCATTERED, USUAL, worst
 
 COARSE = Scanner(voxel=1.1, above=28.0, below=28.0, around=10.0)
 LIMED = replace(USUAL, calcium=SCATTERED)
@@ -38,13 +40,35 @@ def test_truth_agrees_with_the_wall(name):
         assert truth[f"{ring}_area"] == pytest.approx(area, rel=1e-4)
         length = np.linalg.norm(after - edge, axis=1).sum()
         assert truth[f"{ring}_perimeter"] == pytest.approx(length, rel=1e-4)
-    widest = root.radius(turn, truth["sinus_level"])
-    for other in (-1.0, 1.0):
-        assert np.sum(widest**2) > np.sum(root.radius(turn, truth["sinus_level"] + other) ** 2)
+    if "sinus_level" in truth:  # bent roots are cut askew there
+        widest = root.radius(turn, truth["sinus_level"])
+        for other in (-1.0, 1.0):
+            assert np.sum(widest**2) > np.sum(root.radius(turn, truth["sinus_level"] + other) ** 2)
     up = root.axes[2]
     assert np.abs((root.hinges() - root.centre) @ up).max() < 1e-9
     assert angle(up, np.array([0.0, 0.0, 1.0])) >= truth["aortic_angulation"] - 1e-9
     assert set(truth) <= set(DEFINITIONS)
+
+
+def test_bent_roots_keep_their_rings_and_tilt_the_junction():
+    root = replace(ARCHED, outflow_lean=20.0, outflow_towards=-40.0)
+    points = np.random.default_rng(1).uniform(-20.0, 20.0, (200, 3)) + np.array([0.0, 0.0, 8.0])
+    assert root.to_root(root.to_patient(points)) == pytest.approx(points, abs=1e-9)
+    turn = np.linspace(0.0, 2.0 * np.pi, 720, endpoint=False)
+    ring = root.to_patient(root.wall(turn, np.full(720, root.junction_height)))
+    top = fit_plane(ring)
+    assert top.residual < 1e-9
+    tilt = angle(top.normal, root.axes[2])
+    assert min(tilt, 180.0 - tilt) == pytest.approx(root.arch, abs=1e-6)
+    straight, bent = replace(USUAL).truth(), root.truth()
+    for name in ("annulus_area", "outflow_area", "junction_area", "annulus_diameter_max"):
+        assert bent[name] == pytest.approx(straight[name])
+    # The left sinus lies where the aorta bends to: its ostium and its side of the junction sink.
+    assert bent["coronary_height_left"] < straight["coronary_height_left"] - 2.0
+    assert bent["sinus_height_left"] < 17.0 < 23.0 < bent["sinus_height_right"]
+    flat = replace(root, arch=0.0, outflow_lean=0.0).truth()
+    for name in ("junction_height", "sinus_height_left", "coronary_height_right"):
+        assert flat[name] == pytest.approx(straight[name], abs=0.02)
 
 
 def test_leaflets_hang_between_hinge_points_and_commissures():
@@ -177,6 +201,43 @@ def test_cusps_septum_and_calcium_lie_where_they_are(measured):
             assert score.agatston > 0.0
         else:
             assert score.volume < 2.0
+
+
+def test_hinge_points_are_those_of_the_leaflets_where_the_aorta_arches():
+    root = replace(ARCHED, arch=15.0, towards=60.0, outflow_lean=25.0, outflow_towards=90.0)
+    look = look_at_aorta(labels(root, COARSE), scan(root, COARSE))
+    up = root.axes[2]
+    found = np.array([find(look.landmarks, name).geometry.at for name in HINGES])
+    assert np.abs((found - root.hinges()) @ up).max() < 0.8
+    assert angle(find(look.landmarks, "aortic_annulus").geometry.normal, up) < 3.0
+    tilt = angle(look.found.junction.normal, up)
+    assert tilt == pytest.approx(root.arch, abs=4.0)
+    # All three were found by their leaflets, and look as unlike as the bend makes them.
+    assert all(lobe.border.darkness > 0.1 for lobe in look.found.lobes)
+
+
+def test_hinge_points_that_lie_unlike_most_are_told():
+    ring, up = 12.0, np.array([0.0, 0.0, 1.0])
+    turns = np.radians([0.0, 120.0, 240.0])
+    hinges = ring * np.column_stack([np.cos(turns), np.sin(turns), np.zeros(3)])
+
+    def notes(hinges, source="automatic"):
+        sure = Confidence((Evidence("seen", 1.0, "", 0.9),))
+        less = Confidence((Evidence("seen", 1.0, "", 0.5),))
+        known = [Landmark(name, Point(at), less if "left" in name else sure, source)
+                 for name, at in zip(HINGES, hinges, strict=True)]  # fmt: skip
+        fit = fit_plane(hinges)
+        plane = Plane(fit.centre, fit.normal * np.sign(fit.normal @ up))
+        top = Plane(22.0 * up, up)
+        return notes_of(AorticLook(tuple(known)), plane, hinges, top, {}, {}, lost=False)[:-2]
+
+    assert notes(hinges) == ()
+    high = hinges + np.array([[0.0] * 3, [0.0, 0.0, 10.0], [0.0] * 3])
+    told = notes(high)
+    assert len(told) == 2
+    assert "tilted 29°" in told[0] and "first at `hinge_left`" in told[0]
+    assert "`hinge_left` lies 12 mm below the junction, the others 22 and 22 mm" in told[1]
+    assert notes(high, "markups mine.mrk.json") == (), "a person knows"
 
 
 def test_what_was_placed_in_slicer_wins(coarse, measured):

@@ -10,8 +10,10 @@ from scipy.spatial.transform import Rotation
 from organtwin.errors import InputError
 from organtwin.image.volume import Grid, Image, LabelMap
 from organtwin.landmarks.aorta import HINGES, aorta_landmarks
+from organtwin.landmarks.attachment import Attachment
 from organtwin.landmarks.knees import knee
 from organtwin.landmarks.record import Curve, Landmark, Plane, Point, find
+from organtwin.landmarks.sinuses import _common_plane
 from organtwin.landmarks.ventricles import ventricle_landmarks
 
 #: Radius of the tube, bulge of the sinuses, heights of commissures and junction (mm).
@@ -254,6 +256,24 @@ def test_where_nothing_is_seen_all_that_was_placed_is_enough():
     annulus = find(aorta_landmarks(labels, dark, given), "aortic_annulus").geometry
     assert annulus.diameter == pytest.approx(2.0 * TUBE)
     assert annulus.normal @ up == pytest.approx(1.0)
+
+
+def test_a_plane_that_most_bends_agree_on():
+    turns = np.radians(np.arange(0.0, 360.0, 10.0))
+    ring = 14.0 * np.column_stack([np.cos(turns), np.sin(turns), 0.2 * np.cos(turns)])
+    ring[20:30, 2] += 12.0  # more than a quarter of them lie elsewhere, and all on one side
+    plane, residual = _common_plane(ring, np.ones(36), np.array([0.0, 0.0, 1.0]))
+    assert plane.normal == pytest.approx(np.array([-0.2, 0.0, 1.0]) / np.sqrt(1.04), abs=1e-6)
+    assert residual < 1e-6
+
+
+def test_the_lowest_place_of_an_attachment():
+    def lowest(*heights):
+        return Attachment(np.array(heights), np.array([11.0, 0.0, 0.0]), (-0.5, 0.6), 0, 0).lowest
+
+    assert lowest(-3.0, 4.0, 10.0) == pytest.approx(-0.2, abs=0.01)  # -m/2k
+    assert lowest(-3.0, 4.0, 1.0) == pytest.approx(-0.5), "no farther than it was seen"
+    assert lowest(-3.0, 0.0, 0.0) == pytest.approx(0.0, abs=0.01), "level: the middle"
 
 
 def test_a_knee_between_two_lines():

@@ -1,4 +1,4 @@
-"""Aortic root: annulus, three sinuses, sinotubular junction, leaflets."""
+"""Aortic root with three equal sinuses: a shape by its diameters."""
 
 from __future__ import annotations
 
@@ -8,29 +8,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from organtwin.mesh.shapes.limits import within
+from organtwin.mesh.shapes.root_form import RootForm, Valve, hang
+from organtwin.mesh.shapes.root_wall import RootWall
 
 type Points = NDArray[np.float64]
 
 #: Sinuses and their leaflets, counter-clockwise seen from the aorta.
 CUSPS = ("right", "left", "non")
-#: Space between neighbouring leaflets at the commissures, per thickness of a leaflet.
-GAP = 2.0
-#: Least part of its way to the free edge that a leaflet starts with towards the axis.
-DEPARTURE = 1.0
 
 
 @dataclass(frozen=True)
 class AorticRoot:
     """Aortic root about the z axis, annulus at z = 0, aorta at positive z.
 
-    With φ the angle from the middle of a sinus, a and s the radii of annulus and junction, h the
-    height of the junction, the lumen has the radius
-
-        r(φ, z) = a + (s - a) S(z/h) + b sin²(π z/h) cos²(3 φ/2),   0 ≤ z ≤ h
-
-    with S(t) = 3 t² - 2 t³ and b so that the sinuses reach their diameter at h/2. Leaflets hang on
-    half ellipses from commissure to nadir; their free edge is, seen from above, the hyperbola (of
-    an open valve the ellipse) through both commissures that leaves the orifice free.
+    The lumen is that of `organtwin.mesh.shapes.root_wall.RootWall`, round and with three equal
+    sinuses; leaflets are those of `organtwin.mesh.shapes.root_form.Leaflet`. Other roots are
+    meshed by their `RootForm`.
 
     Regions are ``wall`` and ``leaflet_right``, ``leaflet_left``, ``leaflet_non``; surfaces are
     ``inner``, ``outer``, ``inlet``, ``outlet``, of the leaflets ``ventricular``, ``aortic`` and
@@ -88,58 +81,27 @@ class AorticRoot:
             within(place, "effective_height", self.effective_height, low, high)
             within(place, "belly", self.belly, 0.0, 0.6 * self.effective_height)
 
+    @property
+    def lumen(self) -> RootWall:
+        """Its wall."""
+        ring, depth = (self.annulus, self.annulus), 0.5 * self.sinus
+        depth -= 0.25 * (self.annulus + self.junction)
+        return RootWall(
+            ring, 0.0, ring, self.below, self.annulus, self.junction, self.height, self.aorta,
+            self.above, (depth, depth, depth), (60.0, 180.0, 300.0), self.commissures,
+        )  # fmt: skip
+
     def radius(self, angle: Points, z: Points) -> Points:
         """Radius of the lumen (mm) at angles (rad), 0 the middle of a sinus, and heights (mm)."""
-        start, end = 0.5 * self.annulus, 0.5 * self.junction
-        t = np.clip(z / self.height, 0.0, 1.0)
-        bulge = 0.5 * self.sinus - 0.5 * (start + end)
-        lobe = bulge * np.sin(np.pi * t) ** 2 * np.cos(1.5 * angle) ** 2
-        beyond = np.clip((z - self.height) / self.above, 0.0, 1.0)
-        wider = (0.5 * self.aorta - end) * _step(beyond)
-        return np.asarray(start + (end - start) * _step(t) + lobe + wider)
+        return self.lumen.radius(angle, z)
 
-    def attachment(self, u: Points) -> tuple[Points, Points]:
-        """Angle (rad) and height (mm) where a leaflet hangs in its sinus, u from -1 to 1."""
-        reach = np.pi / 3 - (1.0 + GAP) * self.leaflet / self.junction
-        u = np.asarray(u, np.float64)
-        return reach * np.sin(0.5 * np.pi * u), self.commissures * (1 - np.cos(0.5 * np.pi * u))
-
-    def across(self, u: Points, way: float) -> tuple[Points, Points]:
-        """Angle and height ``way`` mm off the attachment in the wall, positive into the sinus."""
-        angle, z = self.attachment(u)
-        step = 1e-5
-        ahead, behind = self.attachment(u + step), self.attachment(u - step)
-        r = self.radius(angle, z)
-        along, up = r * (ahead[0] - behind[0]), ahead[1] - behind[1]
-        length = np.hypot(along, up)
-        return angle - way * up / length / r, z + way * along / length
-
-    def on_wall(self, angle: Points, z: Points, depth: float = 0.0) -> Points:
-        """Points (n, 3) in mm, ``depth`` mm into the wall."""
-        r = self.radius(angle, z) + depth
-        return np.stack([r * np.cos(angle), r * np.sin(angle), z], axis=-1)
-
-    def free_edge(self, u: Points) -> Points:
-        """Free edge of the leaflet of the sinus at x > 0, u from -1 to 1; (n, 3) in mm."""
-        end = self.on_wall(*self.attachment(np.ones(1)))[0]
-        x = np.sqrt(self.orifice**2 + (end[0] ** 2 - self.orifice**2) * u**2)
-        z = self.effective_height + (self.commissures - self.effective_height) * u**2
-        return np.stack([x, end[1] * u, z], axis=-1)
-
-    def middle(self, u: Points, v: Points) -> Points:
-        """Middle surface of that leaflet, v from 0 at the wall to 1 on the free edge; (n, 3)."""
-        angle, z = self.attachment(u)
-        start = self.on_wall(angle, z)
-        chord = self.free_edge(u) - start
-        inward = -np.stack([np.cos(angle), np.sin(angle), np.zeros_like(z)], axis=-1)
-        # Leaflets that open along the wall leave it at an angle first.
-        length = np.linalg.norm(chord, axis=-1)
-        missing = np.maximum(DEPARTURE * length - np.einsum("ij,ij->i", chord, inward), 0.0)
-        points = start + v[..., None] * chord
-        points += (missing * v * (1.0 - v) ** 3)[..., None] * inward
-        points[..., 2] -= 4.0 * self.belly * v * (1.0 - v) * (1.0 - u**2)
-        return points
-
-
-def _step(t: Points) -> Points:
-    return np.asarray(t * t * (3.0 - 2.0 * t))
+    def form(self) -> RootForm:
+        """What is meshed."""
+        lumen, leaflets = self.lumen, None
+        hinges, ends = lumen.posts()
+        if self.leaflet:
+            orifices = (self.orifice, self.orifice, self.orifice)
+            valve = Valve(self.leaflet, orifices, self.effective_height, self.belly)
+            leaflets = hang(lumen.wall, CUSPS, hinges, ends, valve, "AorticRoot")
+        top = self.height + self.above
+        return RootForm(lumen.wall, -self.below, top, self.wall, leaflets or (), "AorticRoot")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -12,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from organtwin.errors import InputError, MeshError
-from organtwin.mesh.conforming.improvement import improve
 from organtwin.mesh.gmsh_files import write_gmsh
 from organtwin.mesh.quality import signed_volumes
-from organtwin.mesh.regions import faces
 from organtwin.mesh.shapes.aortic_root import AorticRoot
+from organtwin.mesh.shapes.flat_cells import without_flat_cells
 from organtwin.mesh.shapes.root_mesh import mesh_root
 from organtwin.mesh.tetrahedra import gmsh_session
 from organtwin.mesh.volume_mesh import TetrahedralMesh
@@ -87,13 +85,7 @@ def _root(root: AorticRoot, size: float, path: str | Path | None, order: int) ->
 
 def _finished(mesh: TetrahedralMesh, path: str | Path | None) -> TetrahedralMesh:
     """The mesh without flat cells, as far as its facets allow; written."""
-    better = improve(mesh.points, mesh.cells, mesh.regions, shift=np.zeros(len(mesh.points)))
-    kept = np.unique(np.sort(mesh.facets, axis=1), axis=0)
-    both = np.concatenate([kept, np.unique(faces(better.cells), axis=0)])
-    if (np.unique(both, axis=0, return_counts=True)[1] == 2).sum() == len(kept):
-        mesh = replace(
-            mesh, points=better.points, cells=better.cells, regions=better.regions
-        )  # fmt: skip
+    mesh = without_flat_cells(mesh)
     if path is not None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         write_gmsh(mesh, Path(path))

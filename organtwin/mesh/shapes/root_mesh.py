@@ -11,14 +11,17 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from organtwin.errors import MeshError
+from organtwin.mesh.intersections import intersecting_pairs
 from organtwin.mesh.layers import vertex_normals
 from organtwin.mesh.prisms import split_prisms, split_squares
 from organtwin.mesh.quality import signed_volumes
-from organtwin.mesh.shapes.aortic_root import CUSPS, AorticRoot
+from organtwin.mesh.shapes.aortic_root import AorticRoot
+from organtwin.mesh.shapes.flat_cells import relaxed
+from organtwin.mesh.shapes.root_form import Leaflet, RootForm
 from organtwin.mesh.surface_files import TriangleSurface
 from organtwin.mesh.tetrahedra import gmsh_session
 from organtwin.mesh.vectors import unit
-from organtwin.mesh.volume_mesh import TetrahedralMesh
+from organtwin.mesh.volume_mesh import TetrahedralMesh, outer_facets
 
 type Points = NDArray[np.float64]
 type Index = NDArray[np.int64]
@@ -28,12 +31,18 @@ SURFACES = {
     "inner": 11, "outer": 12, "inlet": 13, "outlet": 14, "ventricular": 15, "aortic": 16,
     "free_edge": 17,
 }  # fmt: skip
+#: Longest edge at the foot of a leaflet, per its thickness.
+SLENDER = 2.5
+#: How far vertices may move off their place to make flat cells better: those of the wall's surfaces
+#: per edge length, those of leaflets per thickness.
+MOVED, SWAYED = 0.1, 0.2
 
 
 @dataclass(frozen=True)
-class _Leaflet:
-    """Middle surface of the leaflet at x > 0: the foot's vertices come first, in order."""
+class _Sheet:
+    """Middle surface of a leaflet: the foot's vertices come first, in order."""
 
+    leaflet: Leaflet
     u: Points
     v: Points
     triangles: Index
@@ -42,71 +51,103 @@ class _Leaflet:
 
 
 @dataclass(frozen=True)
-class _Sector:
-    """A third of the lumen in angle and height: its sides and the strip under the leaflet."""
+class _Lumen:
+    """The lumen in angle and height: all triangles but those of the strips under leaflets.
+
+    ``strips`` are triangles of each strip, ``nodes`` their vertices by way and place along.
+    """
 
     angle: Points
     z: Points
     triangles: Index
-    strip: Index
-    strip_nodes: Index
-    left: Index
-    right: Index
+    strips: tuple[Index, ...]
+    nodes: tuple[Index, ...]
 
 
-def mesh_root(root: AorticRoot, size: float) -> TetrahedralMesh:
+def mesh_root(root: AorticRoot | RootForm, size: float) -> TetrahedralMesh:
     """Tetrahedra of the wall and the leaflets, which share the faces of the attachment.
 
-    The lumen of one sinus is triangulated in angle and height, but for the strip on which the
-    leaflet stands; the three sinuses are turned copies. Wall and leaflets are layers of prisms,
-    split into tetrahedra.
+    The lumen, cut open between two leaflets, is triangulated in angle and height, but for the
+    strips on which leaflets stand; these may differ. Wall and leaflets are layers of prisms, split
+    into tetrahedra. To make flat ones better vertices of the wall are then moved by a tenth of an
+    edge at most, those of leaflets by a fifth of their thickness.
 
     Args:
-        root: Parameters.
+        root: Parameters, or what describes another root.
         size: Edge length (mm).
 
+    Returns:
+        Regions ``wall`` and ``leaflet_`` and its name; surfaces as in `AorticRoot`.
+
     Raises:
-        MeshError: tetrahedra are inverted.
+        MeshError: tetrahedra are inverted, or leaflets cross each other or the wall.
     """
-    leaflet = _leaflet(root, size) if root.leaflet else None
-    layers = max(1, round(root.leaflet / size)) if leaflet else 0
-    sector = _sector(root, leaflet, layers, size)
-    wall = _wall(root, sector, size)
-    mesh = _with_leaflets(root, wall, sector, leaflet, layers) if leaflet else wall.mesh
-    if (signed_volumes(mesh.points, mesh.cells) <= 0).any():
-        raise MeshError(
-            "AorticRoot",
-            "tetrahedra are inverted.",
-            "Give thinner leaflets, less belly or a smaller size.",
-        )
+    form = root.form() if isinstance(root, AorticRoot) else root
+    sheets = tuple(_sheet(leaflet, size) for leaflet in form.leaflets)
+    layers = max(1, round(sheets[0].leaflet.thickness / size)) if sheets else 0
+    lumen = _lumen(form, sheets, layers, size)
+    mesh = _wall(form, lumen, sheets, size)
+    mesh = _with_leaflets(mesh, lumen, sheets, layers) if sheets else mesh
+    mesh = relaxed(mesh, _room(mesh, sheets, size))
+    _refuse_crossing(mesh, form.title)
     return mesh
 
 
-def leaflet_surface(root: AorticRoot, size: float) -> TriangleSurface:
+def _room(mesh: TetrahedralMesh, sheets: tuple[_Sheet, ...], size: float) -> Points:
+    """How far each vertex may move (mm)."""
+    room = np.full(len(mesh.points), np.inf)
+    room[mesh.facets] = MOVED * size
+    if sheets:
+        leaflets = mesh.cells[mesh.regions > 1]
+        room[leaflets] = min(MOVED * size, SWAYED * sheets[0].leaflet.thickness)
+    for name in ("inlet", "outlet"):
+        room[mesh.facets[mesh.facet_tags == SURFACES[name]]] = 0.0
+    return room
+
+
+def _refuse_crossing(mesh: TetrahedralMesh, title: str) -> None:
+    """Refuse meshes that fold or cut themselves."""
+    outer = outer_facets(mesh.cells)
+    if (signed_volumes(mesh.points, mesh.cells) <= 0).any():
+        problem = "tetrahedra are inverted."
+    elif len(intersecting_pairs(mesh.points, outer)):
+        problem = "leaflets cross each other or the wall."
+    else:
+        return
+    raise MeshError(
+        title, problem,
+        "Give thinner leaflets, less belly, another orifice, a thinner wall or a smaller size; "
+        "look at hinge points and commissures.",
+    )  # fmt: skip
+
+
+def leaflet_surface(root: AorticRoot | RootForm, size: float) -> TriangleSurface:
     """Middle surfaces of the three leaflets, for shells; normals to the aorta.
 
     Args:
-        root: Parameters.
+        root: Parameters, or what describes another root.
         size: Edge length (mm).
     """
-    leaflet = _leaflet(root, size)
-    points = root.middle(leaflet.u, leaflet.v)
-    n = len(points)
-    part = np.repeat(np.arange(1, 4), len(leaflet.triangles))
+    form = root.form() if isinstance(root, AorticRoot) else root
+    sheets = [_sheet(leaflet, size) for leaflet in form.leaflets]
+    points = [sheet.leaflet.middle(sheet.u, sheet.v) for sheet in sheets]
+    first = np.cumsum([0, *(len(part) for part in points[:-1])])
+    part = np.repeat(np.arange(1, len(sheets) + 1), [len(sheet.triangles) for sheet in sheets])
     return TriangleSurface(
-        np.concatenate([_turned(points, k) for k in range(3)]),
-        np.concatenate([leaflet.triangles + k * n for k in range(3)]),
+        np.concatenate(points),
+        np.concatenate([sheet.triangles + k for sheet, k in zip(sheets, first, strict=True)]),
         triangle_values={"part": part},
-        names={f"leaflet_{name}": k for k, name in enumerate(CUSPS, 1)},
+        names={f"leaflet_{sheet.leaflet.name}": k for k, sheet in enumerate(sheets, 1)},
     )
 
 
-def _leaflet(root: AorticRoot, size: float) -> _Leaflet:
+def _sheet(leaflet: Leaflet, size: float) -> _Sheet:
     """Triangles between foot and free edge, made in a plane that is about as wide and high."""
-    foot = _even(lambda u: root.on_wall(*root.attachment(u)), size)
-    edge = _even(root.free_edge, size)
-    width = root.free_edge(np.ones(1))[0, 1]
-    centre = root.middle(np.zeros(50), np.linspace(0.0, 1.0, 50))
+    foot = _even(leaflet.foot, min(size, SLENDER * leaflet.thickness))
+    edge = _even(leaflet.free_edge, size)
+    ends = leaflet.foot(np.array([-1.0, 1.0]))
+    width = 0.5 * float(np.linalg.norm(ends[1] - ends[0]))
+    centre = leaflet.middle(np.zeros(50), np.linspace(0.0, 1.0, 50))
     height = float(np.linalg.norm(np.diff(centre, axis=0), axis=1).sum())
     outline = np.concatenate([
         np.stack([width * foot, height * (foot**2 - 1.0)], axis=1),
@@ -118,38 +159,51 @@ def _leaflet(root: AorticRoot, size: float) -> _Leaflet:
     n = len(foot)
     v[:n], v[n : len(outline)] = 0.0, 1.0
     ring = np.concatenate([np.arange(n - 1, len(outline)), [0]])
-    return _Leaflet(u, v, triangles, n, np.stack([ring[:-1], ring[1:]], axis=1))
+    return _Sheet(leaflet, u, v, triangles, n, np.stack([ring[:-1], ring[1:]], axis=1))
 
 
-def _sector(root: AorticRoot, leaflet: _Leaflet | None, layers: int, size: float) -> _Sector:
-    """Triangles of the lumen in one sinus."""
-    scale = float(root.radius(np.linspace(-1, 1, 21), np.full(21, 0.5 * root.height)).mean())
-    side, low, high = scale * np.pi / 3, -root.below, root.height + root.above
-    nx, nz = (max(2, round(x / size)) for x in (2 * side, high - low))
-    x, z = np.linspace(-side, side, nx + 1), np.linspace(low, high, nz + 1)
+def _lumen(form: RootForm, sheets: tuple[_Sheet, ...], layers: int, size: float) -> _Lumen:
+    """Triangles of the lumen, closed at the seam."""
+    scale = form.radius
+    nx, nz = (max(3, round(x / size)) for x in (2 * np.pi * scale, form.high - form.low))
+    x = np.linspace(form.seam, form.seam + 2 * np.pi, nx + 1) * scale
+    z = np.linspace(form.low, form.high, nz + 1)
     outline = np.concatenate([
-        np.stack([x[:-1], np.full(nx, low)], axis=1), np.stack([np.full(nz, side), z[:-1]], axis=1),
-        np.stack([x[:0:-1], np.full(nx, high)], axis=1),
-        np.stack([np.full(nz, -side), z[:0:-1]], axis=1),
+        np.stack([x[:-1], np.full(nx, z[0])], axis=1),
+        np.stack([np.full(nz, x[-1]), z[:-1]], axis=1),
+        np.stack([x[:0:-1], np.full(nx, z[-1])], axis=1),
+        np.stack([np.full(nz, x[0]), z[:0:-1]], axis=1),
     ])  # fmt: skip
     left = np.concatenate([[0], np.arange(2 * nx + 2 * nz - 1, 2 * nx + nz - 1, -1)])
     right = np.arange(nx, nx + nz + 1)
-    none = np.empty((0, 0), np.int64)
-    if leaflet is None:
-        plane, triangles = _triangulated([outline], size)
-        return _Sector(plane[:, 0] / scale, plane[:, 1], triangles, none[:0], none, left, right)
-    ways = root.leaflet * (np.arange(layers + 1) / layers - 0.5)
-    lines = [np.stack(root.across(leaflet.u[: leaflet.foot], w), axis=1) for w in ways]
-    strip = np.stack([line * [scale, 1.0] for line in lines])
-    hole = np.concatenate([strip[0], strip[1:-1, -1], strip[-1, ::-1], strip[-2:0:-1, 0]])
-    plane, triangles = _triangulated([outline, hole], size)
-    inside = strip[1:-1, 1:-1].reshape(-1, 2)
-    plane = np.concatenate([plane, inside])
-    nodes = cKDTree(plane).query(strip.reshape(-1, 2))[1].reshape(strip.shape[:2])
-    return _Sector(
-        plane[:, 0] / scale, plane[:, 1], triangles, _strip(nodes, len(leaflet.u)), nodes,
-        left, right,
+    strips = [_strip_places(sheet, layers) * [scale, 1.0] for sheet in sheets]
+    holes = [
+        np.concatenate([strip[0], strip[1:-1, -1], strip[-1, ::-1], strip[-2:0:-1, 0]])
+        for strip in strips
+    ]
+    plane, triangles = _triangulated([outline, *holes], size)
+    plane = np.concatenate([plane, *(strip[1:-1, 1:-1].reshape(-1, 2) for strip in strips)])
+    tree = cKDTree(plane)
+    nodes = [tree.query(strip.reshape(-1, 2))[1].reshape(strip.shape[:2]) for strip in strips]
+    under = [
+        _anticlockwise(plane, _strip(own, len(sheet.u)))
+        for own, sheet in zip(nodes, sheets, strict=True)
+    ]
+    kept = np.delete(np.arange(len(plane)), right)
+    number = np.full(len(plane), -1)
+    number[kept] = np.arange(len(kept))
+    number[right] = number[left]
+    return _Lumen(
+        plane[kept, 0] / scale, plane[kept, 1], number[triangles],
+        tuple(number[part] for part in under), tuple(number[own] for own in nodes),
     )  # fmt: skip
+
+
+def _strip_places(sheet: _Sheet, layers: int) -> Points:
+    """Angle and height of the strip under a leaflet, (layers + 1, vertices of the foot, 2)."""
+    ways = sheet.leaflet.thickness * (np.arange(layers + 1) / layers - 0.5)
+    foot = sheet.u[: sheet.foot]
+    return np.stack([np.stack(sheet.leaflet.across(foot, way), axis=1) for way in ways])
 
 
 def _strip(nodes: Index, vertices: int) -> Index:
@@ -166,78 +220,52 @@ def _strip(nodes: Index, vertices: int) -> Index:
     return np.asarray(number[np.concatenate(squares)])
 
 
-@dataclass(frozen=True)
-class _Wall:
-    """Mesh of the wall, and the number of each vertex of each sector in it, (3, n)."""
-
-    mesh: TetrahedralMesh
-    number: Index
-
-
-def _wall(root: AorticRoot, sector: _Sector, size: float) -> _Wall:
-    n = len(sector.angle)
-    owner = np.arange(3 * n).reshape(3, n)
-    for k in range(3):
-        owner[k, sector.left] = owner[k - 1, sector.right]
-    kept, flat = np.unique(owner, return_inverse=True)
-    number = flat.reshape(3, n)
-    angle = (sector.angle + 2 * np.pi / 3 * np.arange(3)[:, None]).ravel()[kept]
-    z = np.tile(sector.z, 3)[kept]
-    layers = max(2, round(root.wall / size))
-    points = np.concatenate(
-        [root.on_wall(angle, z, root.wall * k / layers) for k in range(layers + 1)]
-    )
-    free = np.concatenate([number[k][sector.triangles] for k in range(3)])
-    strips = [number[k][sector.strip] for k in range(3)] if len(sector.strip) else []
-    everything = np.concatenate([free, *strips])
-    everything = _facing(root.on_wall(angle, z), everything)
-    m = len(kept)
+def _wall(
+    form: RootForm, lumen: _Lumen, sheets: tuple[_Sheet, ...], size: float
+) -> TetrahedralMesh:
+    """Layers of prisms on the lumen, with all names of surfaces."""
+    layers = max(2, round(form.wall / size))
+    points = [form.place(lumen.angle, lumen.z, form.wall * k / layers) for k in range(layers + 1)]
+    everything = np.concatenate([lumen.triangles, *lumen.strips])
+    m = len(lumen.angle)
     cells = np.concatenate(
         [split_prisms(everything + k * m, everything + (k + 1) * m) for k in range(layers)]
     )
-    facets = [free, everything + layers * m]
-    names = ["inner", "outer"]
-    for name, level in (("inlet", z.min()), ("outlet", z.max())):
-        rim = _edges_at(everything, np.abs(z - level) < 1e-9)
+    parts = {"inner": lumen.triangles, "outer": everything + layers * m}
+    for name, level in (("inlet", form.low), ("outlet", form.high)):
+        rim = _edges_at(everything, np.abs(lumen.z - level) < 1e-9)
         squares = [split_squares(rim + k * m, rim + (k + 1) * m) for k in range(layers)]
-        facets.append(np.concatenate(squares))
-        names.append(name)
-    surfaces = dict(SURFACES) if strips else {name: SURFACES[name] for name in names}
-    for k, strip in enumerate(strips):
-        surfaces[f"leaflet_{CUSPS[k]}-wall"] = 18 + k
-        facets.append(strip)
-        names.append(f"leaflet_{CUSPS[k]}-wall")
-    tags = np.repeat([surfaces[name] for name in names], [len(part) for part in facets])
-    mesh = TetrahedralMesh(
-        points, cells, np.ones(len(cells), np.int64), {"wall": 1}, np.concatenate(facets), tags,
-        surfaces,
+        parts[name] = np.concatenate(squares)
+    surfaces = dict(SURFACES) if sheets else {name: SURFACES[name] for name in parts}
+    for k, (sheet, strip) in enumerate(zip(sheets, lumen.strips, strict=True)):
+        name = f"leaflet_{sheet.leaflet.name}-wall"
+        surfaces[name], parts[name] = 18 + k, strip
+    tags = np.repeat([surfaces[name] for name in parts], [len(part) for part in parts.values()])
+    return TetrahedralMesh(
+        np.concatenate(points), cells, np.ones(len(cells), np.int64), {"wall": 1},
+        np.concatenate(list(parts.values())), tags, surfaces,
     )  # fmt: skip
-    return _Wall(mesh, number)
 
 
 def _with_leaflets(
-    root: AorticRoot, wall: _Wall, sector: _Sector, leaflet: _Leaflet, layers: int
+    mesh: TetrahedralMesh, lumen: _Lumen, sheets: tuple[_Sheet, ...], layers: int
 ) -> TetrahedralMesh:
-    n, foot = len(leaflet.u), leaflet.foot
-    levels = _offset(root, leaflet, layers)
-    triangles = leaflet.triangles
-    local = np.concatenate(
-        [split_prisms(triangles + k * n, triangles + (k + 1) * n) for k in range(layers)]
-    )
-    edge = [split_squares(leaflet.edge + k * n, leaflet.edge + (k + 1) * n) for k in range(layers)]
-    mesh = wall.mesh
     points, cells, regions = [mesh.points], [mesh.cells], [mesh.regions]
     facets, tags, names = [mesh.facets], [mesh.facet_tags], dict(mesh.region_names)
     count = len(mesh.points)
-    for k, cusp in enumerate(CUSPS):
+    for k, (sheet, nodes) in enumerate(zip(sheets, lumen.nodes, strict=True)):
+        n, foot, triangles = len(sheet.u), sheet.foot, sheet.triangles
+        steps = range(layers)
+        local = [split_prisms(triangles + j * n, triangles + (j + 1) * n) for j in steps]
+        edge = [split_squares(sheet.edge + j * n, sheet.edge + (j + 1) * n) for j in steps]
         number = np.empty((layers + 1, n), np.int64)
-        number[:, :foot] = wall.number[k][sector.strip_nodes]
+        number[:, :foot] = nodes
         number[:, foot:] = count + np.arange((layers + 1) * (n - foot)).reshape(layers + 1, -1)
         count += (layers + 1) * (n - foot)
-        points.append(_turned(levels[:, foot:].reshape(-1, 3), k))
-        cells.append(number.ravel()[local])
-        names[f"leaflet_{cusp}"] = k + 2
-        regions.append(np.full(len(local), k + 2))
+        points.append(_offset(sheet, layers)[:, foot:].reshape(-1, 3))
+        cells.append(number.ravel()[np.concatenate(local)])
+        names[f"leaflet_{sheet.leaflet.name}"] = k + 2
+        regions.append(np.full(len(cells[-1]), k + 2))
         for name, part in (
             ("ventricular", number[0][triangles]), ("aortic", number[-1][triangles]),
             ("free_edge", number.ravel()[np.concatenate(edge)]),
@@ -250,15 +278,16 @@ def _with_leaflets(
     )  # fmt: skip
 
 
-def _offset(root: AorticRoot, leaflet: _Leaflet, layers: int) -> Points:
-    """Vertices of each level of the leaflet at x > 0, (layers + 1, n, 3)."""
-    middle = root.middle(leaflet.u, leaflet.v)
-    up = [root.on_wall(*root.across(leaflet.u, s)) for s in (-1e-3, 1e-3)]
+def _offset(sheet: _Sheet, layers: int) -> Points:
+    """Vertices of each level of a leaflet, (layers + 1, n, 3)."""
+    leaflet = sheet.leaflet
+    middle = leaflet.middle(sheet.u, sheet.v)
+    up = [leaflet.place(*leaflet.across(sheet.u, s)) for s in (-1e-3, 1e-3)]
     in_wall = unit(up[1] - up[0])
-    normal = unit(vertex_normals(middle, leaflet.triangles))
-    near = ((1.0 - leaflet.v) ** 3)[:, None]
+    normal = unit(vertex_normals(middle, sheet.triangles))
+    near = ((1.0 - sheet.v) ** 3)[:, None]
     direction = unit(near * in_wall + (1.0 - near) * normal)
-    ways = root.leaflet * (np.arange(layers + 1) / layers - 0.5)
+    ways = leaflet.thickness * (np.arange(layers + 1) / layers - 0.5)
     return np.asarray(middle + ways[:, None, None] * direction)
 
 
@@ -299,26 +328,16 @@ def _triangulated(loops: list[Points], size: float) -> tuple[Points, Index]:
     number[tags[order].astype(np.int64)] = np.arange(len(tags))
     points = coordinates.reshape(-1, 3)[order, :2]
     triangles = number[nodes].reshape(-1, 3)
-    (ax, ay), (bx, by) = ((points[triangles[:, k]] - points[triangles[:, 0]]).T for k in (1, 2))
-    turned = ax * by < ay * bx
-    triangles[turned] = triangles[turned][:, ::-1]
-    return points, triangles
+    return points, _anticlockwise(points, triangles)
 
 
-def _facing(points: Points, triangles: Index) -> Index:
-    """Triangles whose normals point away from the z axis."""
-    a, b, c = (points[triangles[:, k]] for k in range(3))
-    middle = (a + b + c) * [1.0, 1.0, 0.0]
-    inward = np.einsum("ij,ij->i", np.cross(b - a, c - a), middle) < 0
-    return np.where(inward[:, None], triangles[:, ::-1], triangles)
+def _anticlockwise(plane: Points, triangles: Index) -> Index:
+    """Triangles of a plane, all turning to the left."""
+    (ax, ay), (bx, by) = ((plane[triangles[:, k]] - plane[triangles[:, 0]]).T for k in (1, 2))
+    return np.where((ax * by < ay * bx)[:, None], triangles[:, ::-1], triangles)
 
 
 def _edges_at(triangles: Index, chosen: NDArray[np.bool_]) -> Index:
     """Edges of triangles with both ends chosen."""
     edges = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
     return np.asarray(edges[chosen[edges].all(axis=1)])
-
-
-def _turned(points: Points, k: int) -> Points:
-    c, s = np.cos(2 * np.pi / 3 * k), np.sin(2 * np.pi / 3 * k)
-    return np.asarray(points @ np.array([[c, s, 0.0], [-s, c, 0.0], [0.0, 0.0, 1.0]]))
