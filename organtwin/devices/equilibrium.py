@@ -1,9 +1,10 @@
-"""Equilibrium of frames: forces, contact and Newton's method."""
+"""Equilibrium of frames: forces, contact, and what Newton's method needs of them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -13,25 +14,12 @@ from scipy.sparse.linalg import SuperLU, splu
 
 from organtwin.devices import rotations as rot
 from organtwin.devices.beam import BeamMesh, Elements, Kinematics
+from organtwin.devices.newton import Attempt, Place, Touching, find_equilibrium
 from organtwin.devices.section import History, Section
 from organtwin.devices.supports import Supports
 from organtwin.errors import InputError
 
 Array = NDArray[np.float64]
-Touching = NDArray[np.bool_]
-
-#: A Newton correction may turn a node by this much (rad), or a chord relative to its length.
-REACH = 1.0
-#: What a correction may leave, as the next one by the same factors, over its own size. Below 1 it
-#: would be monotone; corners of metals and contact need some room (tried: 1, 4, 30; 4 was best).
-GROWTH = 4.0
-#: Most iterations, halvings of a correction, and size of a correction that ends the iteration.
-ITERATIONS, HALVINGS, TOLERANCE = 18, 5, 1e-9
-#: Most times that the contact of a correction is guessed; at first for all nodes at once, then for
-#: one after the other.
-ROUNDS, ALL_AT_ONCE = 14, 5
-#: Size of a correction below which the next one may be judged by the same factors.
-NEAR = 1e-2
 
 
 class Action(Protocol):
@@ -51,21 +39,6 @@ class Action(Protocol):
 
 
 @dataclass(frozen=True)
-class Attempt:
-    """How a solve ended.
-
-    Attributes:
-        converged: Whether it is an equilibrium.
-        iterations: Newton corrections.
-        reason: Why it is not; empty if it is.
-    """
-
-    converged: bool
-    iterations: int
-    reason: str = ""
-
-
-@dataclass(frozen=True)
 class State:
     """All that is needed to come back: positions, rotations, histories of the sections."""
 
@@ -75,7 +48,7 @@ class State:
 
 
 @dataclass(frozen=True)
-class _Beams:
+class Beams:
     """Beams at a state.
 
     Attributes:
@@ -93,6 +66,25 @@ class _Beams:
     slope: Array
 
 
+@dataclass(frozen=True)
+class _Factors:
+    """Tangent of the free components by all of them, and the factors of that by the free ones."""
+
+    matrix: csc_array
+    factors: SuperLU
+    free: NDArray[np.int64]
+
+    def step(self, residual: Array) -> Array:
+        """−A⁻¹ r, zero where held."""
+        step = np.zeros(self.matrix.shape[1])
+        step[self.free] = self.factors.solve(-residual)
+        return step
+
+    def lifted(self, motion: Array) -> Array:
+        """A times the motion."""
+        return np.asarray(self.matrix @ motion)
+
+
 class BeamProblem:
     """Beams with sections, supports, dead loads and contact.
 
@@ -107,6 +99,9 @@ class BeamProblem:
         load: Dead forces (mN) and moments about fixed axes (mN mm) on the nodes, (n, 6).
         x: Positions (mm), (n, 3).
         q: Rotations of the nodes since rest, quaternions (n, 4).
+        free: Components that are not held, counted from 0 to 6n.
+        parts: Sections, and which elements have them.
+        turn: Block-diagonal matrix from fixed axes to those of the supports, (6n, 6n).
     """
 
     def __init__(
@@ -123,17 +118,16 @@ class BeamProblem:
         kinds = np.zeros(count, np.int64) if kind is None else kind
         if len(kinds) != count or kinds.min() < 0 or kinds.max() >= len(sections):
             raise InputError("BeamProblem", "kinds do not fit the elements and sections.")
-        self._parts = [(s, np.flatnonzero(kinds == i)) for i, s in enumerate(sections)]
+        self.parts = [(s, np.flatnonzero(kinds == i)) for i, s in enumerate(sections)]
         self.supports = supports or Supports.none(nodes)
         self.actions = list(actions)
         self.load = np.zeros((nodes, 6))
         self.x, self.q = mesh.points.copy(), np.tile([1.0, 0.0, 0.0, 0.0], (nodes, 1))
-        self._histories: tuple[History, ...] = tuple(s.start(len(e)) for s, e in self._parts)
+        self._histories: tuple[History, ...] = tuple(s.start(len(e)) for s, e in self.parts)
         self._trial = self._histories
         self._contact: list[Touching] = []
-        self._length = float(np.median(self.elements.lengths))
-        self._free = np.flatnonzero(~self.supports.held.ravel())
-        self._turn = self._rotation()
+        self.free = np.flatnonzero(~self.supports.held.ravel())
+        self.turn = self._rotation()
 
     # --- forces ---------------------------------------------------------------------------------
 
@@ -157,7 +151,7 @@ class BeamProblem:
         """Resultants and their derivatives, from the accepted histories; keeps the new ones."""
         resultants, C = np.empty((len(k.phi), 6)), np.empty((len(k.phi), 6, 6))
         trial = []
-        for (section, part), history in zip(self._parts, self._histories, strict=True):
+        for (section, part), history in zip(self.parts, self._histories, strict=True):
             step = section.step(k.strain[part], history)
             resultants[part], C[part] = step.resultants, step.tangent
             trial.append(step.history)
@@ -174,7 +168,7 @@ class BeamProblem:
         rows, columns = np.repeat(el.dofs, 12, axis=1).ravel(), np.tile(el.dofs, (1, 12)).ravel()
         return csc_array(coo_array((K.ravel(), (rows, columns)), shape=(el.size, el.size)))
 
-    def _beams(self, foreseen: Array | None = None) -> _Beams:
+    def _beams(self, foreseen: Array | None = None) -> Beams:
         """What the beams do at the present state.
 
         Args:
@@ -187,31 +181,15 @@ class BeamProblem:
         tangent = self._assembled(self.elements.stiffness(k, B, D_phi, D_m, expected, C))
         forces = self._summed(B, resultants) - self.load
         mixed = self._summed(B, expected) - self.load
-        return _Beams(forces, mixed, tangent, resultants, C @ B)
+        return Beams(forces, mixed, tangent, resultants, C @ B)
 
-    def _pressed(self, touching: Sequence[Touching] | None) -> tuple[Array, Array]:
+    def _pressed(self, touching: Sequence[Touching]) -> tuple[Array, Array]:
         """Forces of all contact (n, 3) and their derivatives (n, 3, 3)."""
         push, blocks = np.zeros((len(self.x), 3)), np.zeros((len(self.x), 3, 3))
-        sets: Sequence[Touching | None] = touching or [None] * len(self.actions)
-        for action, on in zip(self.actions, sets, strict=True):
+        for action, on in zip(self.actions, touching, strict=True):
             force, stiffness = action.push(self.x, on)
             push, blocks = push + force, blocks + stiffness
         return push, blocks
-
-    def _residual(self, forces: Array, push: Array) -> Array:
-        """Of the free components, along the axes of the supports."""
-        left = forces.copy()
-        left[:, :3] -= push
-        return np.asarray((self._turn @ left.ravel())[self._free])
-
-    def _matrix(self, tangent: csc_array, blocks: Array) -> csc_array:
-        """Derivatives of the free components by all, along the axes of the supports."""
-        if self.actions:
-            node = 6 * np.arange(len(self.x))[:, None, None]
-            i, j = np.broadcast_arrays(node + np.arange(3)[:, None], node + np.arange(3))
-            contact = coo_array((blocks.ravel(), (i.ravel(), j.ravel())), shape=tangent.shape)
-            tangent = tangent - csc_array(contact)
-        return csc_array(self._turn @ tangent @ self._turn.T)[self._free]
 
     def _rotation(self) -> csc_array:
         """Block-diagonal matrix from fixed axes to those of the supports."""
@@ -234,7 +212,7 @@ class BeamProblem:
     def fibre_strains(self) -> list[Array]:
         """Strains along the fibres of the elements of each section, [(m, f), …]."""
         strains = self.strains()
-        return [section.fibre_strains(strains[part]) for section, part in self._parts]
+        return [section.fibre_strains(strains[part]) for section, part in self.parts]
 
     def histories(self) -> tuple[History, ...]:
         """Accepted histories, one for each section."""
@@ -244,7 +222,7 @@ class BeamProblem:
         """Elastic energy, and work on the beams that is not elastic (µJ), as accepted."""
         strains, volume = self.strains(), self.elements.lengths * self.mesh.share
         elastic = other = 0.0
-        for (section, part), history in zip(self._parts, self._histories, strict=True):
+        for (section, part), history in zip(self.parts, self._histories, strict=True):
             e, o = section.energies(strains[part], history)
             elastic, other = elastic + float(e @ volume[part]), other + float(o @ volume[part])
         return elastic, other
@@ -252,6 +230,15 @@ class BeamProblem:
     def state(self) -> State:
         """Accepted state."""
         return State(self.x.copy(), self.q.copy(), self._histories)
+
+    @property
+    def beams(self) -> BeamProblem:
+        """Itself: see `load_path.Loaded`."""
+        return self
+
+    def keep(self) -> Callable[[], None]:
+        """What brings the beams back to the accepted state."""
+        return partial(self.restore, self.state())
 
     def restore(self, state: State) -> None:
         """Go back to a state."""
@@ -265,147 +252,117 @@ class BeamProblem:
             action.commit(self.x)
         self._contact = [action.foresee(self.x, 0 * self.x) for action in self.actions]
 
-    def _touched(self) -> list[Touching]:
-        """Nodes in contact at the last accepted state; none for actions that came later."""
-        none = np.zeros(len(self.x), bool)
-        later = len(self.actions) - len(self._contact)
-        return [*self._contact[: len(self.actions)], *[none] * max(later, 0)]
-
-    # --- Newton's method ------------------------------------------------------------------------
+    # --- newton.System ----------------------------------------------------------------------------
 
     def solve(self, prescribed: Array | None = None) -> Attempt:
-        """Find equilibrium from the present state, which is kept if there is none.
-
-        Newton's method in which the geometric part of the tangent takes the resultants that the
-        last correction led to expect, not those at the state that it led to: finite rotations by a
-        straight correction stretch slender beams, and the forces of that spurious stretch spoil the
-        tangent. The equations are the same, but steps may be many times longer. A correction is
-        halved until the residual with the expected resultants, divided by the same factors, is not
-        much longer than the correction (a lenient natural monotonicity test).
+        """Find equilibrium from the present state (`find_equilibrium`), kept if there is none.
 
         Args:
             prescribed: Motion of the held components in this step, along the axes of the supports:
                 mm and rad, (n, 6); zero if None.
-
-        Source:
-            Magisano, Leonetti & Garcea (2017), Comput. Methods Appl. Mech. Eng. 313:986–1005 (as
-            remembered), for the tangent; Deuflhard (2011), Newton Methods for Nonlinear Problems,
-            section 3.3, for the test.
         """
-        before = self.x.copy(), self.q.copy()
-        attempt = self._iterate(prescribed)
-        if not attempt.converged:
-            self.x, self.q = before
-        return attempt
+        return find_equilibrium(self, prescribed)
 
-    def _iterate(self, prescribed: Array | None) -> Attempt:
-        here = self._beams()
-        touching: list[Touching] = [
-            action.foresee(self.x, 0 * self.x) | before
-            for action, before in zip(self.actions, self._touched(), strict=True)
-        ]
-        for iteration in range(1, ITERATIONS + 1):
-            moves = prescribed is not None and iteration == 1
-            found = self._correction(here, prescribed if moves else None, touching)
-            if found is None:
-                return Attempt(False, iteration, "The tangent is singular: something is loose.")
-            step, factors, touching = found
-            size = self._size(step)
-            if not np.isfinite(size):
-                return Attempt(False, iteration, "The correction is not finite.")
-            moved = self._search(here, step, factors, touching, whole=moves)
-            if moved is None:
-                return Attempt(False, iteration, "No part of the correction leads on.")
-            here, rest = moved
-            if rest < TOLERANCE and size < NEAR:
-                return Attempt(True, iteration)
-        return Attempt(False, ITERATIONS, f"No equilibrium after {ITERATIONS} corrections.")
+    def respond(
+        self, before: Beams | None = None, step: Array | None = None, share: float = 1.0
+    ) -> Beams:
+        """What the beams do at the present state, with the resultants that a step led to expect."""
+        if before is None or step is None:
+            return self._beams()
+        fixed = self.fixed(step).reshape(-1)[self.elements.dofs]
+        change = np.einsum("eij,ej->ei", before.slope, fixed)
+        return self._beams(before.resultants + share * change)
 
-    def _correction(
-        self, here: _Beams, prescribed: Array | None, guess: list[Touching]
-    ) -> tuple[Array, SuperLU, list[Touching]] | None:
-        """Correction whose contact is what it brings about, its factors and its contact.
+    def residual(
+        self, here: Beams, touching: Sequence[Touching], *, expected: bool = False
+    ) -> Array:
+        """Forces that are left over on the free components, along the axes of the supports."""
+        forces = here.mixed if expected else here.forces
+        return self.free_part(self.unbalanced(forces, touching))
 
-        The linearised contact is solved before anything moves: nodes that penetrate are not all
-        pressed back at once, which may ask for forces many times the true ones. When guesses go
-        round in a circle, the first wrong node alone is changed, which comes to an end where the
-        tangent is symmetric and positive.
+    def linearise(self, here: Beams, touching: Sequence[Touching]) -> _Factors | None:
+        """Factors of the tangent of the free components."""
+        matrix = self.matrix(here, touching)
+        try:
+            factors = splu(csc_array(matrix[:, self.free]))
+        except RuntimeError:  # exactly singular
+            return None
+        return _Factors(matrix, factors, self.free)
 
-        Source:
-            Murty (1974), Opsearch 11:123–130, for the rule of the first wrong one.
-        """
-        start = np.zeros(self.elements.size)
-        if prescribed is not None:
-            start[self.supports.held.ravel()] = prescribed[self.supports.held]
-        for round_ in range(ROUNDS):
-            push, blocks = self._pressed(guess)
-            matrix = self._matrix(here.tangent, blocks)
-            try:
-                factors = splu(csc_array(matrix[:, self._free]))
-            except RuntimeError:  # exactly singular
-                return None
-            step = start.copy()
-            step[self._free] = factors.solve(-self._residual(here.forces, push) - matrix @ start)
-            dx = (self._turn.T @ step).reshape(-1, 6)[:, :3]
-            found = [action.foresee(self.x, dx) for action in self.actions]
-            if all(np.array_equal(a, b) for a, b in zip(guess, found, strict=True)):
-                break
-            if round_ < ROUNDS - 1:
-                guess = found if round_ < ALL_AT_ONCE else _one_changed(guess, found)
-        return step, factors, guess
+    def touched(self) -> list[Touching]:
+        """Nodes in contact now, or at the last accepted state."""
+        none = np.zeros(len(self.x), bool)
+        later = len(self.actions) - len(self._contact)
+        before = [*self._contact[: len(self.actions)], *[none] * max(later, 0)]
+        now = self.foresee(np.zeros(self.elements.size))
+        return [a | b for a, b in zip(now, before, strict=True)]
 
-    def _search(
-        self, here: _Beams, step: Array, factors: SuperLU, touching: list[Touching], *, whole: bool
-    ) -> tuple[_Beams, float] | None:
-        """Move by the step or a part of it; the beams there, and size of what would follow."""
-        x, q, size = self.x, self.q, self._size(step)
-        fixed = (self._turn.T @ step)[self.elements.dofs]
-        change = np.einsum("eij,ej->ei", here.slope, fixed)
-        share = 1.0 if whole else min(1.0, REACH / max(self._largest(step), 1e-300))
-        for _ in range(HALVINGS + 1):
-            self.x, self.q = x, q
-            self._move(share * step)
-            there, push = self._beams(here.resultants + share * change), self._pressed(touching)[0]
-            mixed = self._following(factors, self._residual(there.mixed, push))
-            if whole or mixed <= max(GROWTH * size, TOLERANCE):
-                return there, self._following(factors, self._residual(there.forces, push))
-            share *= 0.5
-        return None
+    def foresee(self, step: Array) -> list[Touching]:
+        """Nodes that a straight step brings or leaves in contact."""
+        dx = self.fixed(step)[:, :3]
+        return [action.foresee(self.x, dx) for action in self.actions]
 
-    def _following(self, factors: SuperLU, residual: Array) -> float:
-        """Size of the correction for a residual by given factors."""
+    def held(self, motion: Array) -> Array:
+        """Step that moves the held components alone."""
         step = np.zeros(self.elements.size)
-        step[self._free] = factors.solve(-residual)
-        return self._size(step)
+        step[self.supports.held.ravel()] = motion[self.supports.held]
+        return step
 
-    def _move(self, step: Array) -> None:
-        turned = (self._turn.T @ step).reshape(-1, 6)
+    def place(self) -> Place:
+        """Positions and rotations."""
+        return self.x, self.q
+
+    def put(self, place: Place) -> None:
+        """Go back to positions and rotations."""
+        self.x, self.q = place
+
+    def move(self, step: Array) -> None:
+        """Translations and spins along the axes of the supports, (6n,)."""
+        turned = self.fixed(step)
         self.x = self.x + turned[:, :3]
         self.q = rot.turned(self.q, turned[:, 3:])
+
+    def size(self, step: Array) -> float:
+        """Root-mean-square of a correction, in element lengths and rad."""
+        chords, turns = self._scaled(step)
+        return float(np.sqrt(np.mean(chords**2) + np.mean(turns**2)))
+
+    def largest(self, step: Array) -> float:
+        """Largest change of a chord in element lengths, or turn of a node in rad."""
+        return float(max(np.abs(part).max(initial=0.0) for part in self._scaled(step)))
+
+    # --- for what is coupled with the beams -------------------------------------------------------
+
+    def fixed(self, step: Array) -> Array:
+        """A step along fixed axes, (n, 6)."""
+        return np.asarray((self.turn.T @ step).reshape(-1, 6))
+
+    def free_part(self, forces: Array) -> Array:
+        """Free components, along the axes of the supports, of forces (n, 6) along fixed axes."""
+        return np.asarray((self.turn @ forces.ravel())[self.free])
+
+    def unbalanced(self, forces: Array, touching: Sequence[Touching]) -> Array:
+        """Forces of the beams on their nodes less those of the tools, (n, 6)."""
+        left = forces.copy()
+        left[:, :3] -= self._pressed(touching)[0]
+        return left
+
+    def matrix(self, here: Beams, touching: Sequence[Touching]) -> csc_array:
+        """Derivatives of the free components by all, along the axes of the supports."""
+        tangent = here.tangent
+        if self.actions:
+            blocks = self._pressed(touching)[1]
+            node = 6 * np.arange(len(self.x))[:, None, None]
+            i, j = np.broadcast_arrays(node + np.arange(3)[:, None], node + np.arange(3))
+            contact = coo_array((blocks.ravel(), (i.ravel(), j.ravel())), shape=tangent.shape)
+            tangent = tangent - csc_array(contact)
+        return csc_array(self.turn @ tangent @ self.turn.T)[self.free]
 
     def _scaled(self, step: Array) -> tuple[Array, Array]:
         """Change of the chords in element lengths (m, 3), turns of the nodes in rad (n, 3).
 
         The turns of the supports' axes don't matter: the lengths of vectors are the same.
         """
-        turned = (self._turn.T @ step).reshape(-1, 6)
+        turned = self.fixed(step)
         chords = np.diff(turned[self.mesh.ends, :3], axis=1)[:, 0]
         return chords / self.elements.lengths[:, None], turned[:, 3:]
-
-    def _size(self, step: Array) -> float:
-        """Root-mean-square of a correction, in element lengths and rad."""
-        chords, turns = self._scaled(step)
-        return float(np.sqrt(np.mean(chords**2) + np.mean(turns**2)))
-
-    def _largest(self, step: Array) -> float:
-        return float(max(np.abs(part).max(initial=0.0) for part in self._scaled(step)))
-
-
-def _one_changed(guess: list[Touching], found: list[Touching]) -> list[Touching]:
-    """The guess with its first wrong entry changed."""
-    flat, wrong = (
-        np.concatenate(guess),
-        np.flatnonzero(np.concatenate(guess) != np.concatenate(found)),
-    )
-    flat[wrong[0]] = ~flat[wrong[0]]
-    return list(np.split(flat, np.cumsum([len(part) for part in guess])[:-1]))

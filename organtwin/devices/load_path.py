@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from organtwin.devices.equilibrium import BeamProblem, Touching
+from organtwin.devices.equilibrium import BeamProblem
+from organtwin.devices.newton import Attempt, Touching
 from organtwin.errors import SolverError
 
 Array = NDArray[np.float64]
@@ -41,6 +43,27 @@ class Path:
     dragged: float = 0.0
 
 
+class Loaded(Protocol):
+    """A frame, alone or with what surrounds it."""
+
+    @property
+    def beams(self) -> BeamProblem:
+        """The frame."""
+        ...
+
+    def solve(self, prescribed: Array | None = None) -> Attempt:
+        """Find equilibrium, as `BeamProblem.solve` does."""
+        ...
+
+    def commit(self) -> None:
+        """Accept the present state."""
+        ...
+
+    def keep(self) -> Callable[[], None]:
+        """What brings everything back to the accepted state."""
+        ...
+
+
 class Drag:
     """Forces against the motion of the nodes in a step, −k (x − x_before).
 
@@ -68,7 +91,7 @@ class Drag:
         self._before = x.copy()
 
 
-def settle(problem: BeamProblem) -> tuple[bool, float]:
+def settle(problem: Loaded) -> tuple[bool, float]:
     """Let a frame go slowly to an equilibrium that it can't reach at once: it snaps there.
 
     Steps at a constant load, each with a drag on the nodes that fades, until nothing moves.
@@ -76,16 +99,17 @@ def settle(problem: BeamProblem) -> tuple[bool, float]:
     Returns:
         Whether it arrived, and the energy (µJ) that the drag took. If not, the state is not good.
     """
-    stiffness = problem.tangent().diagonal().reshape(-1, 6)[:, :3].mean(axis=1)
-    length = float(np.median(problem.elements.lengths))
-    share, drag = DRAG, Drag(stiffness, problem.x)
-    problem.actions.append(drag)
+    beams = problem.beams
+    stiffness = beams.tangent().diagonal().reshape(-1, 6)[:, :3].mean(axis=1)
+    length = float(np.median(beams.elements.lengths))
+    share, drag = DRAG, Drag(stiffness, beams.x)
+    beams.actions.append(drag)
     try:
         for _ in range(SETTLING):
-            drag.stiffness, before = share * stiffness, problem.x
+            drag.stiffness, before = share * stiffness, beams.x
             if problem.solve().converged:
                 problem.commit()
-                moved = float(np.abs(problem.x - before).max()) / length
+                moved = float(np.abs(beams.x - before).max()) / length
                 if moved < STILL and share < DRAG:
                     break
                 share *= LOOSEN
@@ -94,12 +118,12 @@ def settle(problem: BeamProblem) -> tuple[bool, float]:
             else:
                 share *= TIGHTEN
     finally:
-        problem.actions.remove(drag)
+        beams.actions.remove(drag)
     return problem.solve().converged, drag.taken
 
 
 def follow(
-    problem: BeamProblem,
+    problem: Loaded,
     apply: Callable[[float], Array | None],
     *,
     first: float = 0.1,
@@ -124,7 +148,7 @@ def follow(
     Raises:
         SolverError: no equilibrium is found; the problem is at the last good one.
     """
-    factor, size, good = 0.0, min(first, largest), problem.state()
+    factor, size, good = 0.0, min(first, largest), problem.keep()
     moved = apply(0.0)
     steps = retries = iterations = snaps = 0
     dragged, ceiling = 0.0, largest
@@ -137,13 +161,13 @@ def follow(
         if not attempt.converged:
             retries += 1
             if end - factor > smallest:
-                problem.restore(good)
+                good()
                 apply(factor)
                 ceiling, size = 0.7 * (end - factor), 0.5 * (end - factor)
                 continue
             arrived, taken = settle(problem) if change is None else (False, 0.0)
             if not arrived:
-                problem.restore(good)
+                good()
                 apply(factor)
                 raise SolverError(
                     "frame", f"stopped at load factor {factor:.4g}: {attempt.reason}",
@@ -151,7 +175,7 @@ def follow(
                 )  # fmt: skip
             snaps, dragged, size = snaps + 1, dragged + taken, 0.1 * largest
         problem.commit()
-        good, factor, moved = problem.state(), end, target
+        good, factor, moved = problem.keep(), end, target
         steps += 1
         size = min(ceiling, size * (1.6 if attempt.iterations <= GOOD else 1.0))
         ceiling = min(largest, RECOVERY * ceiling)  # what failed is not tried again at once

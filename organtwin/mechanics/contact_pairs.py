@@ -259,7 +259,8 @@ class Body:
         value, first, second = self.facets.element.derivatives(found.xi)
         bend = np.einsum("nabk,nkd,nd->nab", second, nodes, found.normal)
         tangent = np.einsum("nak,nkd->nad", first, nodes)
-        return BodyPairs(found, value, first, self.facets.rows[found.facet], tangent, bend)
+        shape, slope = self.facets.reduced(value), self.facets.reduced(first)
+        return BodyPairs(found, shape, slope, self.facets.rows[found.facet], tangent, bend)
 
     def follow(self, anchors: Floats) -> Floats:
         """Where those points of the surface are now (mm)."""

@@ -61,6 +61,75 @@ def blank(domain: Domain, name: str, degree: int) -> Memory:
     return Memory(np.zeros(n), np.zeros((n, 3)), np.zeros((n, 4)), np.full(n, -1.0), np.zeros(n))
 
 
+@dataclass(frozen=True)
+class Rub:
+    """Friction at points in contact, all arrays with one entry for each.
+
+    Attributes:
+        friction: μ.
+        eps, eps_t: Normal and tangential penalty.
+        p: Normal traction or force.
+        pull: Trial before it is projected on the tangent plane, (n, 3).
+        trial, slides, tau: As `returned` gives them.
+        known: Whether the point was in contact at the last accepted step.
+    """
+
+    friction: float
+    eps: Floats
+    eps_t: Floats
+    p: Floats
+    pull: Floats
+    trial: Floats
+    slides: NDArray[np.bool_]
+    tau: Floats
+    known: NDArray[np.bool_]
+
+    def tangent(self, pairs: Pairs, on: NDArray[np.int64], N: Floats) -> Floats:
+        """Derivative of τ·δs by the dofs of both sides, with dp = −ε n·ds, ds = N du − M du_other.
+
+        Args:
+            pairs: Points and what they meet.
+            on: Pairs in contact, those of the arrays.
+            N: Shape functions of the points' own body, shape (n, nodes).
+        """
+        n, c = pairs.normal[on], np.concatenate([N, -pairs.shape[on]], axis=1)
+        L = 3 * c.shape[1]
+        ds = np.einsum("na,ij->niaj", c, np.eye(3)).reshape(len(on), 3, L)
+        dn = pairs.normal_variation(on, N)
+        d = self.eps_t[:, None, None] * ds
+        across_n = np.einsum("ni,nij->nj", n, d) + np.einsum("ni,nij->nj", self.pull, dn)
+        d -= n[:, :, None] * across_n[:, None]
+        d -= np.einsum("ni,ni->n", n, self.pull)[:, None, None] * dn
+        size = np.linalg.norm(self.trial, axis=1)
+        size = np.where(size > 0, size, 1.0)
+        e = self.trial / size[:, None]
+        across = d - e[:, :, None] * np.einsum("ni,nij->nj", e, d)[:, None]
+        across *= np.where(self.slides, self.friction * self.p / size, 0.0)[:, None, None]
+        dp = -self.eps[:, None] * np.einsum("ni,nij->nj", n, ds)
+        along = self.friction * e[:, :, None] * dp[:, None]
+        d = np.where(self.slides[:, None, None], across + along, d)
+        d[~self.known] = 0.0
+        K = np.einsum("na,nij->naij", c, d).reshape(len(on), L, L)
+        return K - pairs.drift(on, N, self.tau)
+
+
+def returned(
+    pull: Floats, normal: Floats, limit: Floats
+) -> tuple[Floats, NDArray[np.bool_], Floats]:
+    """Coulomb's return mapping: trial in the tangent plane, whether it slides, traction.
+
+    Args:
+        pull: Trial before it is projected, shape (n, 3).
+        normal: Unit normals, shape (n, 3).
+        limit: Largest tangential traction, shape (n,).
+    """
+    trial = _tangential(pull, normal)
+    size = np.linalg.norm(trial, axis=1)
+    slides = size > limit
+    shrink = np.divide(limit, size, out=np.ones_like(size), where=slides)
+    return trial, slides, trial * shrink[:, None]
+
+
 class Points:
     """One surface's quadrature points against one other side; arrays are this rank's."""
 
@@ -138,12 +207,15 @@ class Points:
             began = self.other.follow(self.memory.anchor[at[known], :3])
             slip = self.x[at[known]] - began
             self.pull[known] = self.memory.traction[at[known]] + self.eps_t[at[known], None] * slip
-        self.trial = _tangential(self.pull, pairs.normal)
-        size = np.linalg.norm(self.trial, axis=1)
-        limit = self.law.friction * self.p
-        self.slides = size > limit
-        shrink = np.divide(limit, size, out=np.ones_like(size), where=self.slides)
-        self.tau = self.trial * shrink[:, None]
+        found = returned(self.pull, pairs.normal, self.law.friction * self.p)
+        self.trial, self.slides, self.tau = found
+
+    def _rub(self, at: NDArray[np.int64], on: NDArray[np.int64]) -> Rub:
+        known = self.memory.anchor[at, 3] > 0
+        return Rub(
+            self.law.friction, self.eps[at], self.eps_t[at], self.p[on], self.pull[on],
+            self.trial[on], self.slides[on], self.tau[on], known,
+        )  # fmt: skip
 
     def add_residual(self, R: PETSc.Vec) -> None:
         """Add −p δg + τ·δs, without assembling entries of other ranks."""
@@ -167,37 +239,12 @@ class Points:
         K = self.eps[at, None, None] * B[:, :, None] * B[:, None, :]
         K -= self.p[on, None, None] * pairs.second_variation(on, N)
         if self.law.friction > 0:
-            K += self._friction_tangent(on, N, B)
+            K += self._rub(at, on).tangent(pairs, on, N)
         K *= (self.share * self.dA[at])[:, None, None]
         rows = self._rows(on).reshape(len(on), B.shape[1])
         if isinstance(self.other, Solid):
             return self._by_facet(at // len(self.xi), rows, K)
         return rows, K
-
-    def _friction_tangent(self, on: NDArray[np.int64], N: Floats, B: Floats) -> Floats:
-        """Derivative of τ·δs, with dp = −ε B and ds = N du − M du_other."""
-        pairs, at, mu = self.pairs, self.pairs.point[on], self.law.friction
-        n, c = pairs.normal[on], np.concatenate([N, -pairs.shape[on]], axis=1)
-        ds = np.einsum("na,ij->niaj", c, np.eye(3)).reshape(len(on), 3, B.shape[1])
-        dn, pull = pairs.normal_variation(on, N), self.pull[on]
-        d = self.eps_t[at, None, None] * ds
-        d -= (
-            n[:, :, None]
-            * (np.einsum("ni,nij->nj", n, d) + np.einsum("ni,nij->nj", pull, dn))[:, None]
-        )
-        d -= np.einsum("ni,ni->n", n, pull)[:, None, None] * dn
-        size = np.linalg.norm(self.trial[on], axis=1)
-        slides = self.slides[on]
-        e = self.trial[on] / np.where(size > 0, size, 1.0)[:, None]
-        across = d - e[:, :, None] * np.einsum("ni,nij->nj", e, d)[:, None]
-        across *= np.where(slides, mu * self.p[on] / np.where(size > 0, size, 1.0), 0.0)[
-            :, None, None
-        ]
-        along = -mu * self.eps[at, None, None] * e[:, :, None] * B[:, None]
-        d = np.where(slides[:, None, None], across + along, d)
-        d[self.memory.anchor[at, 3] == 0] = 0.0
-        K = np.einsum("na,nij->naij", c, d).reshape(len(on), B.shape[1], B.shape[1])
-        return K - pairs.drift(on, N, self.tau[on])
 
     def commit(self) -> None:
         """Remember tractions and places."""

@@ -320,6 +320,10 @@ class Facets:
         """Data of this rank's facets from all ranks, in the order of `x`; collective."""
         return _gathered(self._comm, part)[self._order]
 
+    def reduced(self, values: Floats) -> Floats:
+        """Shape functions of the nodes with unknowns, from those of all nodes; here the same."""
+        return values
+
     def at(self, facet: Integers, xi: Floats) -> Floats:
         """Present positions (mm) of points on the surface."""
         return np.einsum("nk,nkd->nd", self.element.values(xi), self.x[facet])
@@ -343,7 +347,8 @@ class Facets:
             held: Facet that each point was nearest to before, −1 for none; it is preferred.
             itself: Whether the points are on this very surface.
         """
-        point, facet = self.tree.near(points, self._radius(points, reach, itself))
+        radius = self._radius(points, reach, itself)
+        point, facet = self._candidates(points, normals, radius)
         xi, inside = self._parameters(points[point], facet)
         away, normal = self._offset(points[point], facet, xi)
         faces = np.einsum("nd,nd->n", normal, normals[point]) < FACING
@@ -356,6 +361,12 @@ class Facets:
         keep = faces & inside & (np.abs(gap) <= reach)
         chosen = _first_of_each(point, facet, distance, keep)
         return Projection(point[chosen], facet[chosen], xi[chosen], gap[chosen], normal[chosen])
+
+    def _candidates(
+        self, points: Floats, normals: Floats, radius: Floats
+    ) -> tuple[Integers, Integers]:
+        """Pairs (point, facet) that may be the nearest ones."""
+        return self.tree.near(points, radius)
 
     def _radius(self, points: Floats, reach: float, itself: bool) -> Floats:
         """No farther from each point has the nearest facet to be searched (mm)."""

@@ -90,6 +90,18 @@ def _ring_in_tube(comm: MPI.Comm, quick: bool) -> list[Record]:
     return ring_records(comm, quick=quick)
 
 
+def _ring_in_tissue(comm: MPI.Comm, quick: bool) -> list[Record]:
+    from organtwin.verify.tissue_rings import tissue_records
+
+    return tissue_records(comm, quick=quick)
+
+
+def _paravalvular_leak(comm: MPI.Comm, quick: bool) -> list[Record]:
+    from organtwin.verify.leaks import records
+
+    return on_root(comm, records)
+
+
 PROBLEMS = (
     Problem("fibre_frame", "fibres, sheets and normals are orthonormal", _fibre_frame),
     *ELECTROPHYSIOLOGY,
@@ -98,5 +110,7 @@ PROBLEMS = (
     Problem("beam_metals", "superelastic bar, strip and ring; energy of crimping", _beam_metals),
     Problem("delivery", "frames in moving sheaths and on balloons", _delivery),
     Problem("ring_in_tube", "rings that balance elastic tubes, and their pull-out", _ring_in_tube),
+    Problem("ring_in_tissue", "rings of beams in tubes of finite elements", _ring_in_tissue),
+    Problem("paravalvular_leak", "friction and losses in thin gaps", _paravalvular_leak),
     Problem("closed_loop", "mass balance and limit cycle of the circulation", _closed_loop),
 )

@@ -109,7 +109,7 @@ class TubeModel:
     """
 
     def __init__(self, comm: MPI.Comm, tube: Tube, cells: int, friction: float = 0.0) -> None:
-        domain = _quarter(comm, tube, cells)
+        domain = quarter_tube(comm, tube, cells)
         self._bore, self._place = Bore(tube.inner), fem.Constant(domain.mesh, np.zeros(3))
         # So stiff that penetrations stay far below the displacements.
         law = ContactLaw(stiffness=10 * tube.E, friction=friction)
@@ -280,7 +280,7 @@ def ring_records(comm: MPI.Comm, *, quick: bool) -> list[Record]:
     return records
 
 
-def _quarter(comm: MPI.Comm, tube: Tube, cells: int) -> Domain:
+def quarter_tube(comm: MPI.Comm, tube: Tube, cells: int) -> Domain:
     """Quarter of a slice with curved edges: inside, outside, y0 and x0 of symmetry, z0 and z1."""
     with shared_file(comm, "tube.msh") as file:
         on_root(comm, lambda: _write(file, tube, cells))
