@@ -121,6 +121,7 @@ class Equations:
         self._share_of_factors = self._share
         self.has_factors = self._solver.factorise()
         if not self.has_factors:
+            self._renew_solver()
             return False
         for b, column in zip(self._b, self._columns, strict=True):
             self._solver.solve(b, column)
@@ -129,6 +130,7 @@ class Equations:
     def correction(self) -> Vector:
         """Correction of the unknown by the kept factors, NaN if that failed; collective."""
         if not self._solver.solve(self._R, self._x):
+            self._renew_solver()
             self._x.set(np.nan)
         step = -self._x.array
         if self.supply is None:
@@ -169,6 +171,12 @@ class Equations:
         if self._share != self._share_of_factors:
             return False
         return not self._has_rates or abs(dt - self._dt_of_factors) <= 0.1 * dt
+
+    def tangent(self) -> PETSc.Mat:
+        """Matrix of the linear solver, assembled anew without factors; collective."""
+        self._assemble_tangent()
+        self.has_factors = False
+        return self._matrix
 
     def solver_description(self) -> str:
         """Linear solver in effect."""
@@ -315,6 +323,16 @@ class Equations:
                 matrix.destroy()
         self._K, self._free = K, free
         self._solver = self._solver_of(free)
+
+    @property
+    def _matrix(self) -> PETSc.Mat:
+        return self._A if self._free is None else self._free
+
+    def _renew_solver(self) -> None:
+        """Take a new linear solver: PETSc does not factorise again after it failed to."""
+        self._solver.release()
+        self._solver = self._solver_of(self._matrix)
+        self.has_factors = False
 
     def _solver_of(self, A: PETSc.Mat) -> LinearSolver:
         problem = self.problem

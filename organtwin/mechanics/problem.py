@@ -204,8 +204,6 @@ class Mechanics:
         solution = nonlinear.solve(self._equations, self.tolerances, fresh=fresh)
         if solution.outcome is not Outcome.CONVERGED:
             self.w.x.array[:] = start
-        if solution.outcome is Outcome.LINEAR_FAILED:
-            self._replace_solver()
         return solution
 
     def correct(self, times: int = 1) -> float:
@@ -219,10 +217,7 @@ class Mechanics:
         equations.follow_supports()
         norm = equations.evaluate()
         for _ in range(times):
-            if not np.isfinite(norm):
-                return float("nan")
-            if not equations.factorise():
-                self._replace_solver()
+            if not np.isfinite(norm) or not equations.factorise():
                 return float("nan")
             equations.set(equations.get() + equations.correction())
             norm = equations.evaluate()
@@ -250,11 +245,7 @@ class Mechanics:
         Rows and columns of prescribed displacements are those of the identity. It is the problem's
         own matrix: it changes with the next one, or with the next `solve`.
         """
-        equations = self._equations
-        equations._assemble_tangent()
-        equations.has_factors = False
-        found = equations._free
-        return equations._A if found is None else found
+        return self._equations.tangent()
 
     def solver_description(self) -> str:
         """Linear solver in effect, as PETSc tells it; collective."""
@@ -276,14 +267,6 @@ class Mechanics:
             return self.w.x.array
         share = 1 - self.levels.scheme.alpha_f
         return np.asarray(share * self.w.x.array + (1 - share) * self.w_old.x.array)
-
-    def _replace_solver(self) -> None:
-        """Take a new linear solver: PETSc does not factorise again after it failed to."""
-        equations = self._equations
-        matrix = equations._A if equations._free is None else equations._free
-        equations._solver.release()
-        equations._solver = equations._solver_of(matrix)
-        equations.has_factors = False
 
     def _fields(self, degree: int) -> Fields:
         if self.Q is None:
