@@ -120,7 +120,7 @@ class Deployment:
         """
         self._tangent_of = None
         self.tissue.move_supports()
-        self.tissue._equations.follow_supports()
+        self.tissue.follow_supports()
         kept, frame = _copies("", self.contact.state), self.beams.place()
         if self._is_apart():
             attempt = self.beams.solve(prescribed)

@@ -174,6 +174,10 @@ class Mechanics:
         if self.supports.moves:
             self.supports.move()
 
+    def follow_supports(self) -> None:
+        """Take prescribed displacements over, with what the body does then; collective."""
+        self._equations.follow_supports()
+
     def solve(
         self,
         *,
