@@ -159,6 +159,23 @@ class Grip:
     sticking: float
 
 
+@dataclass(frozen=True)
+class Pressed:
+    """Where struts press on tissue.
+
+    Attributes:
+        places: On the tissue (mm), (k, 3).
+        normal: Normal forces (mN), (k,).
+        tangential: Size of the tangential forces (mN), (k,).
+        length: Length of strut that each stands for (mm), (k,).
+    """
+
+    places: Array
+    normal: Array
+    tangential: Array
+    length: Array
+
+
 class TissueContact:
     """Contact of struts with named surfaces of a body.
 
@@ -367,11 +384,12 @@ class TissueContact:
             held / max(float(length.sum()), 1e-300),
         )  # fmt: skip
 
-    def pressed_points(self) -> tuple[Array, Array, Array]:
-        """Places (mm) on the tissue where struts press, and normal and tangential forces (mN)."""
+    def pressed(self) -> Pressed:
+        """Where struts press at the last `refresh`, the same on all ranks."""
         on = np.flatnonzero(self._p > 0)
-        place = self.facets.at(self.pairs.facet[on], self.pairs.projection.xi[on])
-        return place, self._p[on], np.linalg.norm(self._rub(on).tau, axis=1)
+        places = self.facets.at(self.pairs.facet[on], self.pairs.projection.xi[on])
+        rubbing = np.linalg.norm(self._rub(on).tau, axis=1)
+        return Pressed(places, self._p[on], rubbing, self.points.length[self.pairs.point[on]])
 
     # --- pieces
 

@@ -123,6 +123,10 @@ def test_ring_balances_the_tube_and_nothing_is_lost(formulation):
     assert found.widening == pytest.approx(u, rel=1e-3)
     assert found.force == pytest.approx(force, rel=5e-3 if formulation is PENALTY else 0.05)
     assert found.imbalance < 1e-12
+    pressed = both.contact.pressed()
+    assert 4 * pressed.normal.sum() == pytest.approx(found.force)
+    assert np.hypot(*pressed.places[:, :2].T) == pytest.approx(tube.inner + u, rel=1e-4)
+    assert pressed.length.sum() == pytest.approx(both.contact.grip().touching)
     # What the rows of the tissue and the nodes of the ring get, without supports in between.
     felt = both.contact.touched()
     both.contact._held[:] = False
