@@ -115,6 +115,14 @@ class Outline:
         slope = (np.roll(self.radii, -1) - np.roll(self.radii, 1)) / (2.0 * step)
         return replace(self, radii=self.radii + outwards * np.hypot(1.0, slope / self.radii))
 
+    def seen_from(self, middle: Vector) -> Outline:
+        """The same around another point in its plane (mm), shape (3,)."""
+        flat = (self.points - middle) @ self.axes[:2].T
+        turn = np.arctan2(flat[:, 1], flat[:, 0]) % (2.0 * np.pi)
+        order = np.argsort(turn)
+        radii = np.interp(self.angles, turn[order], np.hypot(*flat.T)[order], period=2.0 * np.pi)
+        return replace(self, centre=middle, radii=radii)
+
     def radius(self, turn: Vector) -> Vector:
         """Distance of the outline in any directions (radians) (mm)."""
         return np.asarray(np.interp(turn, self.angles, self.radii, period=2.0 * np.pi))
@@ -217,7 +225,7 @@ def outline(
         radii, kept = _smooth(edge, sure & bare, guess, order)
         found = Outline(centre, axes, radii, kept / float(np.mean(bare)))
         middle = found.centroid
-        found = _around_point(found, middle)
+        found = found.seen_from(middle)
         centre = middle
     return found
 
@@ -231,15 +239,6 @@ def _bare(centre: Vector, axes: Vector, hidden: Vector | None) -> Mask:
         off = (turn - np.arctan2(y, x) + np.pi) % (2.0 * np.pi) - np.pi
         bare &= np.abs(off) > HIDDEN
     return bare
-
-
-def _around_point(found: Outline, middle: Vector) -> Outline:
-    """The same outline seen from another point in its plane."""
-    flat = (found.points - middle) @ found.axes[:2].T
-    turn = np.arctan2(flat[:, 1], flat[:, 0]) % (2.0 * np.pi)
-    order = np.argsort(turn)
-    radii = np.interp(found.angles, turn[order], np.hypot(*flat.T)[order], period=2.0 * np.pi)
-    return replace(found, centre=middle, radii=radii)
 
 
 def _ways(axes: Vector) -> Vector:

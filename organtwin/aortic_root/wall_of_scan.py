@@ -88,7 +88,7 @@ def measured_wall(
         outlines.append(outline(own, places[k], axes[k], order))
     kept, notes = _kept(ways, outlines, labels.grid)
     gone = len(ways) - len(kept)  # there the lowest section goes on along the axis
-    radii = np.array([_about(*one) for one in zip(kept, places[gone:], axes[gone:], strict=True)])
+    radii = np.array([one.seen_from(at).radii for one, at in zip(kept, places[gone:], strict=True)])
     radii = np.concatenate([np.repeat(radii[:1], gone, axis=0), radii])
     voxel = float(np.mean(labels.spacing))
     radii, lost = _without_dents(ways, radii, max(DENT, voxel * PER_VOXEL))
@@ -282,14 +282,6 @@ def _first(axis: CubicSpline, ways: Vector, start: Vector) -> CubicSpline:
             own = unit(own - (own @ along[k]) * along[k])
             rows[k] = own
     return CubicSpline(ways, rows)
-
-
-def _about(one: Outline, middle: Vector, axes: Vector) -> Vector:
-    """Radii of an outline about another point in its directions (mm)."""
-    flat = (one.centre - middle) @ axes[:2].T + one.flat
-    turn, far = np.arctan2(flat[:, 1], flat[:, 0]) % (2.0 * np.pi), np.hypot(*flat.T)
-    order = np.argsort(turn)
-    return np.asarray(np.interp(one.angles, turn[order], far[order], period=2.0 * np.pi))
 
 
 def _without_dents(ways: Vector, radii: Vector, least: float) -> tuple[Vector, float]:

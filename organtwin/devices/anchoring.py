@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from organtwin.devices.tissue_contact import Pressed
 from organtwin.errors import InputError
 from organtwin.mesh.closest import distances
+from organtwin.mesh.surface_files import TriangleSurface
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -94,8 +95,7 @@ def pressed_region(
     Raises:
         InputError: the region has no area, or struts no width.
     """
-    a, b, c = (points[triangles[:, i]] for i in range(3))
-    area = 0.5 * float(np.linalg.norm(np.cross(b - a, c - a), axis=1).sum())
+    area = float(TriangleSurface(points, triangles).areas.sum())
     if not (area > 0.0 and width > 0.0):
         raise InputError(
             "pressed region", f"{area:g} mm², struts {width:g} mm wide.",

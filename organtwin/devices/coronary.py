@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from organtwin.aortic_root.outline import Outline
 from organtwin.errors import InputError
+from organtwin.mesh.closest import on_segments
 
 Array = NDArray[np.float64]
 
@@ -68,11 +69,8 @@ def valve_to_coronary(valve: Outline, ostium: Array) -> float:
             "valve-to-coronary distance", f"the section lies {away[2]:+.1f} mm off the ostium.",
             "Take the frame's section at the height of the ostium.",
         )  # fmt: skip
-    flat = valve.flat - away[:2]
-    ends = np.roll(flat, -1, axis=0)
-    along = ends - flat
-    share = np.clip(-np.sum(flat * along, axis=1) / np.sum(along**2, axis=1), 0.0, 1.0)
-    nearest = float(np.linalg.norm(flat + share[:, None] * along, axis=1).min())
+    sides = np.stack([valve.flat, np.roll(valve.flat, -1, axis=0)], axis=1)
+    nearest = float(np.linalg.norm(on_segments(away[:2], sides) - away[:2], axis=1).min())
     turn = np.arctan2(away[1], away[0]) % (2.0 * np.pi)
     inside = np.hypot(away[0], away[1]) < valve.radius(turn)
     return -nearest if inside else nearest

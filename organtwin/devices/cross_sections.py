@@ -82,16 +82,14 @@ def cross_section(
         )  # fmt: skip
     middle = at.mean(axis=0)
     away = at - middle
-    far, turn = np.hypot(*away.T) + half_depth, np.arctan2(away[:, 1], away[:, 0])
-    order = np.argsort(turn)
-    far, turn = far[order], turn[order]
-    if np.diff(turn, append=turn[0] + 2.0 * np.pi).max() >= np.pi:
+    away *= 1.0 + half_depth / np.hypot(*away.T)[:, None]
+    radii = _chords(away, RAYS)
+    if radii is None:
         raise InputError(
             "cross-section", f"the struts at {height:.1f} mm lie on one side.",
             "Give the frame's own axis.",
         )  # fmt: skip
-    centre = np.array([*middle, height]) @ axes
-    return Outline(centre, axes, _chords(turn, far, RAYS))
+    return Outline(np.array([*middle, height]) @ axes, axes, radii)
 
 
 def levels(
@@ -134,25 +132,25 @@ def skirt(points: Array, ends: Integers, rays: Rays, half_depth: float) -> Array
     found = []
     for height in rays.heights:
         outline = cross_section(points - rays.origin, ends, rays.axes, float(height), half_depth)
-        flat = outline.points @ rays.axes[:2].T
-        turn = np.arctan2(flat[:, 1], flat[:, 0])
-        order = np.argsort(turn)
-        turn, far = turn[order], np.hypot(*flat[order].T)
-        if np.diff(turn, append=turn[0] + 2.0 * np.pi).max() >= np.pi:
+        radii = _chords(outline.points @ rays.axes[:2].T, rays.count)
+        if radii is None:
             raise InputError(
                 "skirt", f"the axis leaves the frame at {height:.1f} mm.", "Give the frame's own."
             )
-        found.append(_chords(turn, far, rays.count))
+        found.append(radii)
     return np.array(found)
 
 
-def _chords(turn: Array, far: Array, count: int) -> Array:
-    """Distance of a polygon around the origin in even directions, shape (count,)."""
+def _chords(points: Array, count: int) -> Array | None:
+    """Distance of a polygon from the origin in even directions, (count,); None if it lies aside."""
+    turn = np.arctan2(points[:, 1], points[:, 0])
+    order = np.argsort(turn)
+    turn, corners = turn[order], points[order]
+    if np.diff(turn, append=turn[0] + 2.0 * np.pi).max() >= np.pi:
+        return None
     way = np.arange(count) * 2.0 * np.pi / count
     after = np.searchsorted(turn, (way + np.pi) % (2.0 * np.pi) - np.pi) % len(turn)
-    before = after - 1
-    corners = np.column_stack([far * np.cos(turn), far * np.sin(turn)])
-    start, along = corners[before], corners[after] - corners[before]
+    start, along = corners[after - 1], corners[after] - corners[after - 1]
     ray = np.column_stack([np.cos(way), np.sin(way)])
     return np.asarray(_crossed(start, along) / _crossed(ray, along))
 
