@@ -25,9 +25,11 @@ from organtwin import (
     cli_image,
     cli_ionic,
     cli_landmarks,
+    cli_rehearse,
     cli_root,
     cli_segment,
     cli_surface,
+    cli_tavr,
 )
 from organtwin.errors import InputError, OrgantwinError
 
@@ -107,6 +109,9 @@ def run(
 ) -> None:
     """Do everything: image, mesh, cell, solve, report.
 
+    A case file with a section `[device]` brings a transcatheter valve into an aortic root: measure,
+    root, deploy, report; see docs/tavr.md.
+
     Finished stages whose inputs did not change are reused. Examples:
 
         organtwin run case.toml
@@ -119,7 +124,10 @@ def run(
     """
     if dry_run:
         with _outcome() as comm:
-            _print_resolved(_load(case, settings, comm), comm)
+            if _is_tavr(case, comm):
+                cli_tavr.print_resolved(case, settings or [], comm)
+            else:
+                _print_resolved(_load(case, settings, comm), comm)
     else:
         _run(case, settings, out, fresh, only=None)
 
@@ -233,6 +241,7 @@ app.command("calibrate")(cli_calibrate.calibrate)
 app.command("deidentify")(cli_deidentify.deidentify)
 app.command("segment")(cli_segment.segment)
 app.command("landmarks")(cli_landmarks.find)
+app.command("rehearse")(cli_rehearse.rehearse)
 app.command("root")(cli_root.measure)
 app.command("surface")(cli_surface.surface)
 
@@ -249,6 +258,9 @@ def _run(
     path: Path, settings: list[str] | None, out: Path | None, fresh: bool, only: set[str] | None
 ) -> None:
     with _outcome() as comm:
+        if _is_tavr(path, comm):
+            cli_tavr.run(path, settings or [], out, fresh, only, comm)
+            return
         case = _load(path, settings, comm)
         from organtwin.case.pipeline import run_case
 
@@ -256,6 +268,13 @@ def _run(
         run_case(case, out=directory, fresh=fresh, only=only, comm=comm)
         if only is None or "report" in only:
             _on_first(comm, _where(directory))
+
+
+def _is_tavr(path: Path, comm: MPI.Comm) -> bool:
+    from organtwin.case.load import is_tavr_case
+    from organtwin.parallel import on_root
+
+    return on_root(comm, lambda: is_tavr_case(path))
 
 
 def _load(path: Path, settings: list[str] | None, comm: MPI.Comm) -> Case:

@@ -14,10 +14,12 @@ ORDER = (
     "errors", "units", "parallel", "prerequisites",
     "image", "mesh", "segment", "landmarks", "aortic_root", "solve", "anatomy", "process",
     "materials", "cells",
-    "electrophysiology", "mechanics", "circulation", "coupling", "devices", "run", "calibrate",
+    "electrophysiology", "mechanics", "circulation", "coupling", "devices", "tavr", "run",
+    "calibrate",
     "export", "case", "verify", "doctor",
     "cli_outcome", "cli_calibrate", "cli_ionic", "cli_image", "cli_deidentify", "cli_segment",
-    "cli_landmarks", "cli_root", "cli_surface", "cli", "__main__",
+    "cli_landmarks", "cli_rehearse", "cli_root", "cli_surface", "cli_tavr", "cli",
+    "__main__",
 )  # fmt: skip
 #: Reports are made from files: nothing that steps through time belongs in there.
 EXPORT_IGNORES = {"cells", "electrophysiology", "mechanics", "circulation", "coupling", "run"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,8 @@ class RootModel:
         above: Length of the ascending aorta over the junction (mm).
         commissures: Height of the commissures between annulus and junction, 0 to 1; CT doesn't
             show it.
+        outwards: How far the whole wall is moved out of the blood, along its normal (mm): half a
+            voxel either way is what the segmentation leaves open.
     """
 
     size: float = 1.5
@@ -55,6 +57,7 @@ class RootModel:
     below: float = 10.0
     above: float = 25.0
     commissures: float = 0.85
+    outwards: float = 0.0
 
     def __post_init__(self) -> None:
         place = "RootModel"
@@ -64,6 +67,7 @@ class RootModel:
         within(place, "below", self.below, 3.0, 15.0)
         within(place, "above", self.above, 5.0, 80.0)
         within(place, "commissures", self.commissures, 0.4, 0.97, "of the height")
+        within(place, "outwards", self.outwards, -2.0, 2.0)
         if self.leaflets not in {*STANDS, "none"}:
             raise InputError(place, f"no leaflets `{self.leaflets}`.", "closed, open or none.")
 
@@ -116,7 +120,8 @@ def root_anatomy(
         MeshError: leaflets cross each other or the wall.
     """
     model = model or RootModel()
-    wall = measured_wall(found, image, labels, model.below, model.above)
+    seen = measured_wall(found, image, labels, model.below, model.above)
+    wall = replace(seen, outwards=model.outwards)
     leaflets = () if model.leaflets == "none" else _leaflets(found, wall, model)
     form = RootForm(wall.place, wall.low, wall.high, model.wall, leaflets, PLACE)
     mesh = with_patches(without_flat_cells(mesh_root(form, model.size)), found)
@@ -127,7 +132,10 @@ def root_anatomy(
     lime = sum(one.measured for one in lesions) / 1000.0
     quality = mesh_quality(mesh.points, mesh.cells, volumes,
                            {**volumes, **({"calcium": lime} if lesions else {})})  # fmt: skip
-    area, notes = _annulus(found, wall)
+    area, notes = _annulus(found, seen)
+    if model.outwards:
+        area = wall.area(Plane(found.frame.origin, found.frame.axes[2]))
+        notes = (*notes, f"The wall was moved outwards by {model.outwards:g} mm.")
     notes = (*wall.notes, *notes, *told(lesions))
     return RootAnatomy(mesh, form, wall, area, quality, lesions, notes)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,6 +57,7 @@ class MeasuredWall:
         r = a_0(s) + \sum_{k=1}^{7} a_k(s) \cos k\theta + b_k(s) \sin k\theta
 
     so a depth d is across the wall to first order. All coefficients are cubic splines. Our choice.
+    A wall that was moved outwards has r farther out by the same formula.
 
     Attributes:
         axis: Axis :math:`c` with the directions :math:`e_1, e_2` across it.
@@ -63,6 +65,7 @@ class MeasuredWall:
         low: Least way along the axis (mm); 0 is where it passes the annulus.
         high: Largest one (mm).
         notes: What was carried on without being seen, one sentence each.
+        outwards: How far it was moved out of the blood, along its normal (mm).
     """
 
     axis: Axis
@@ -70,9 +73,16 @@ class MeasuredWall:
     low: float
     high: float
     notes: tuple[str, ...] = ()
+    outwards: float = 0.0
 
     def radius(self, angle: Vector, way: Vector) -> Vector:
         """Distance of the wall from the axis (mm), shape (n,)."""
+        if not self.outwards:
+            return self._seen(angle, way)
+        return self._seen(angle, way) + self.outwards * _tilt(self._seen, angle, way)
+
+    def _seen(self, angle: Vector, way: Vector) -> Vector:
+        """The same where it was seen."""
         return np.asarray(np.einsum("ij,ij->i", terms(angle), self.series(way)))
 
     def place(self, angle: Vector, way: Vector, depth: float = 0.0) -> Vector:
@@ -80,10 +90,7 @@ class MeasuredWall:
         angle, way = np.broadcast_arrays(np.asarray(angle, float), np.asarray(way, float))
         far = self.radius(angle, way)
         if depth:
-            rise = self.radius(angle, way + DELTA) - self.radius(angle, way - DELTA)
-            swell = (self.radius(angle + DELTA, way) - self.radius(angle - DELTA, way)) / far
-            tilt = np.sqrt(1.0 + (rise**2 + swell**2) / (2.0 * DELTA) ** 2)
-            far = far + depth * np.minimum(tilt, STEEP)
+            far = far + depth * _tilt(self.radius, angle, way)
         first, second, _ = self.axis.axes(way).transpose(1, 0, 2)
         out = np.cos(angle)[:, None] * first + np.sin(angle)[:, None] * second
         return np.asarray(self.axis.at(way) + far[:, None] * out)
@@ -123,6 +130,14 @@ class MeasuredWall:
         seen = cut.any(axis=1)
         found = np.arctan2(local[:, 1], local[:, 0]), way, np.hypot(local[:, 0], local[:, 1])
         return tuple(np.where(seen, one, np.nan) for one in found)  # type: ignore[return-value]
+
+
+def _tilt(radius: Callable[[Vector, Vector], Vector], angle: Vector, way: Vector) -> Vector:
+    """How much longer a step along the radius is than one across the wall, shape (n,)."""
+    rise = radius(angle, way + DELTA) - radius(angle, way - DELTA)
+    swell = (radius(angle + DELTA, way) - radius(angle - DELTA, way)) / radius(angle, way)
+    tilt = np.sqrt(1.0 + (rise**2 + swell**2) / (2.0 * DELTA) ** 2)
+    return np.minimum(tilt, STEEP)
 
 
 def terms(angle: Vector) -> Vector:

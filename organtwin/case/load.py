@@ -17,7 +17,12 @@ from organtwin.case.presets import with_presets
 from organtwin.case.quantities import Unit, marks
 from organtwin.case.schema import Case
 from organtwin.case.schema_calibration import CalibrationCase
+from organtwin.case.schema_rehearsal import RehearsalCase
+from organtwin.case.schema_tavr import TavrCase
 from organtwin.errors import InputError, suggestion
+
+#: Sections that only the case of a valve has.
+VALVE = {"device", "deployment"}
 
 type Location = tuple[int | str, ...]
 
@@ -69,6 +74,25 @@ def load_calibration_case(path: str | Path, overrides: Sequence[str] = ()) -> Ca
     return _load(Path(path), overrides, CalibrationCase)
 
 
+def load_tavr_case(path: str | Path, overrides: Sequence[str] = ()) -> TavrCase:
+    """Read and check the case file of a valve's deployment; see `load_case`."""
+    return _load(Path(path), overrides, TavrCase)
+
+
+def load_rehearsal_case(path: str | Path, overrides: Sequence[str] = ()) -> RehearsalCase:
+    """Read and check the case file of a rehearsal; see `load_case`."""
+    return _load(Path(path), overrides, RehearsalCase)
+
+
+def is_tavr_case(path: str | Path) -> bool:
+    """Whether a case file is that of a valve's deployment: it has ``[device]`` or ``[deployment]``.
+
+    Raises:
+        InputError: the file is missing or not TOML.
+    """
+    return bool(_read(Path(path)).keys() & VALVE)
+
+
 def is_organ_case(path: str | Path) -> bool:
     """Whether a case file is that of an organ's mesh: it has a section ``[source]``.
 
@@ -79,6 +103,8 @@ def is_organ_case(path: str | Path) -> bool:
     settings = _read(Path(path))
     if "source" in settings:
         return True
+    if settings.keys() & VALVE:
+        return False
     if not settings.keys() & (Case.model_fields.keys() - OrganCase.model_fields.keys()):
         meant = get_close_matches("source", settings, n=1)
         raise InputError(

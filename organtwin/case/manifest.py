@@ -23,6 +23,7 @@ import organtwin
 from organtwin.case.organ import OrganCase
 from organtwin.case.schema import Case
 from organtwin.case.schema_calibration import CalibrationCase
+from organtwin.case.schema_tavr import TavrCase
 from organtwin.case.stages import StageAccount, sha256
 from organtwin.errors import InputError
 from organtwin.export.atomic import write_text
@@ -35,7 +36,7 @@ PACKAGES = (
 )  # fmt: skip
 
 
-type AnyCase = Case | OrganCase | CalibrationCase
+type AnyCase = Case | OrganCase | CalibrationCase | TavrCase
 
 
 @dataclass

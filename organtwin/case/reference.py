@@ -13,6 +13,7 @@ from organtwin.case.organ import OrganCase
 from organtwin.case.quantities import Unit, marks
 from organtwin.case.schema import Case
 from organtwin.case.schema_calibration import CalibrationCase
+from organtwin.case.schema_tavr import TavrCase
 
 _HEAD = """# Case file
 
@@ -47,6 +48,22 @@ From measurements to parameters: `organtwin calibrate case.toml`. What it does i
 
 *This page is written from the schema by `make docs`.*
 """
+
+
+_TAVR_HEAD = """# Case file of a transcatheter valve
+
+From a contrast CT to a deployed valve: `organtwin run case.toml`. What it does is told in
+[tavr](tavr.md). Quantities are strings with a unit; `[scan] file` and `[device] name` must be
+there, every other key has the default shown here. `--set deployment.depth="5 mm"` replaces a value
+for one run, and `--dry-run` prints the case with all defaults filled in.
+
+*This page is written from the schema by `make docs`.*
+"""
+
+
+def tavr_reference() -> str:
+    """The page of valves, as Markdown."""
+    return "\n".join([_TAVR_HEAD, *_section("", TavrCase, set())]).rstrip() + "\n"
 
 
 def calibration_reference() -> str:

@@ -79,7 +79,7 @@ class PressedRegion:
 
 
 def pressed_region(
-    pressed: Pressed, width: float, points: Array, triangles: Integers
+    pressed: Pressed, width: float | Array, points: Array, triangles: Integers
 ) -> PressedRegion:
     """How hard a frame presses on a region, as that of the membranous septum.
 
@@ -88,7 +88,7 @@ def pressed_region(
 
     Args:
         pressed: Where struts press.
-        width: Of the struts, w (mm).
+        width: Of the struts, w (mm): of all, or at each place, (k,).
         points: Vertices of the region as it is now (mm), shape (n, 3).
         triangles: Its triangles, shape (k, 3).
 
@@ -96,15 +96,17 @@ def pressed_region(
         InputError: the region has no area, or struts no width.
     """
     area = float(TriangleSurface(points, triangles).areas.sum())
-    if not (area > 0.0 and width > 0.0):
+    wide = np.broadcast_to(np.asarray(width, float), pressed.normal.shape)
+    least = float(np.min(wide, initial=np.inf))
+    if not (area > 0.0 and least > 0.0):
         raise InputError(
-            "pressed region", f"{area:g} mm², struts {width:g} mm wide.",
+            "pressed region", f"{area:g} mm², struts {least:g} mm wide.",
             "Give the triangles of the region and the struts' width.",
         )  # fmt: skip
     if len(pressed.places) == 0:
         return PressedRegion(0.0, 0.0, 0.0, area)
     inside = distances(pressed.places, points, triangles) <= OFF
-    prints = pressed.length[inside] * width
+    prints = pressed.length[inside] * wide[inside]
     force = pressed.normal[inside]
     largest = float(np.max(force / prints, initial=0.0))
     return PressedRegion(float(prints.sum()) / area, largest, float(force.sum()), area)

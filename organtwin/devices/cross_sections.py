@@ -51,12 +51,13 @@ class Level:
 
 
 def cross_section(
-    points: Array, ends: Integers, axes: Array, height: float, half_depth: float
-) -> Outline:
+    points: Array, ends: Integers, axes: Array, height: float, half_depth: float, *,
+    bulging: bool = False,
+) -> Outline:  # fmt: skip
     """Outline of the struts' outer sides in a plane across an axis through the origin.
 
     Where struts cross the plane they are moved outwards by half their depth; neighbours are joined
-    by chords, as a skirt that is sewn to them would be.
+    by chords, as a taut skirt that is sewn to them would be, or by arcs.
 
     Args:
         points: Nodes of the frame (mm), shape (n, 3).
@@ -64,6 +65,8 @@ def cross_section(
         axes: Rows are the directions of angle 0 and 90° and the axis, shape (3, 3).
         height: Of the plane along the axis (mm).
         half_depth: From the middle of a strut to its outer side (mm).
+        bulging: Whether neighbours are joined by arcs around the middle of the section, whose
+            radius changes evenly with the angle.
 
     Raises:
         InputError: fewer than three struts cross the plane, or none within half a turn.
@@ -89,6 +92,11 @@ def cross_section(
             "cross-section", f"the struts at {height:.1f} mm lie on one side.",
             "Give the frame's own axis.",
         )  # fmt: skip
+    if bulging:
+        way = np.arange(RAYS) * 2.0 * np.pi / RAYS
+        turn = np.arctan2(away[:, 1], away[:, 0]) % (2.0 * np.pi)
+        order = np.argsort(turn)
+        radii = np.interp(way, turn[order], np.hypot(*away[order].T), period=2.0 * np.pi)
     return Outline(np.array([*middle, height]) @ axes, axes, radii)
 
 
@@ -115,23 +123,28 @@ def levels(
     )
 
 
-def skirt(points: Array, ends: Integers, rays: Rays, half_depth: float) -> Array:
+def skirt(
+    points: Array, ends: Integers, rays: Rays, half_depth: float, *, bulging: bool = False
+) -> Array:
     """Distance of a skirt's outer side from an axis (mm), shape (m, count).
 
-    The skirt spans the chords between the struts, as `cross_section` has them.
+    The skirt spans the chords or the arcs between the struts, as `cross_section` has them.
 
     Args:
         points: Nodes of the frame (mm), shape (n, 3).
         ends: Nodes of its elements, shape (m, 2).
         rays: Heights that have a skirt, and directions.
         half_depth: From the middle of a strut to its outer side (mm).
+        bulging: Whether it spans arcs.
 
     Raises:
         InputError: a height misses the frame, or the axis leaves it.
     """
     found = []
     for height in rays.heights:
-        outline = cross_section(points - rays.origin, ends, rays.axes, float(height), half_depth)
+        outline = cross_section(
+            points - rays.origin, ends, rays.axes, float(height), half_depth, bulging=bulging
+        )
         radii = _chords(outline.points @ rays.axes[:2].T, rays.count)
         if radii is None:
             raise InputError(

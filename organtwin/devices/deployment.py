@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -14,8 +14,14 @@ from petsc4py import PETSc
 from scipy.sparse import coo_array, csr_array, hstack, vstack
 
 from organtwin.devices.equilibrium import BeamProblem, Beams
+from organtwin.devices.foreseen import same, stops, when_done
+from organtwin.devices.frame_first import go_first
+from organtwin.devices.frame_state import copies, within
+from organtwin.devices.frame_state import frame_arrays as frame_arrays
+from organtwin.devices.frame_state import restore_frame as restore_frame
 from organtwin.devices.kept_factors import KeptFactors
-from organtwin.devices.newton import Attempt, Place, Touching, find_equilibrium
+from organtwin.devices.newton import Attempt, Correction, Guess, Place, find_equilibrium
+from organtwin.devices.placement import Placed
 from organtwin.devices.tissue_contact import Felt, TissueContact
 from organtwin.errors import InputError
 from organtwin.mechanics.problem import Mechanics
@@ -26,6 +32,14 @@ Integers = NDArray[np.int64]
 
 #: Forces left over in tissue (mN) that are no reason to move it.
 SMALL = 1e-3
+#: Most times that the contact of a correction is sought.
+ROUNDS = 4
+#: See `Deployment`.
+TOLERANCE = 1e-6
+#: Steps in a row that are given up because the frame alone finds no equilibrium.
+REFUSALS = 3
+#: Motion of the tissue over the size of facets up to which its tangent is kept.
+KEPT = 1e-3
 
 
 @dataclass(frozen=True)
@@ -56,6 +70,8 @@ class Deployment:
         tissue: The body; its loads and cavity pressures are as they were given.
         beams: The frame, with its tools as actions.
         contact: Between both.
+        tolerance: Size of what a correction leaves that ends an iteration, in lengths of elements
+            and rad; far below the penetrations over an element.
 
     Attributes:
         factors: Of the matrix, with their account.
@@ -64,7 +80,10 @@ class Deployment:
         InputError: the tissue is supported along directions that are no axes.
     """
 
-    def __init__(self, tissue: Mechanics, beams: BeamProblem, contact: TissueContact) -> None:
+    def __init__(
+        self, tissue: Mechanics, beams: BeamProblem, contact: TissueContact, *,
+        tolerance: float = TOLERANCE,
+    ) -> None:  # fmt: skip
         if tissue.supports.skew is not None:
             raise InputError(
                 "Deployment", "the tissue is held along a direction that is no axis.",
@@ -78,9 +97,11 @@ class Deployment:
         self._last = self.comm.rank == self.comm.size - 1
         self._frame = beams.elements.size
         self.factors = KeptFactors()
-        self._tangent_of: Bodies | None = None
+        self._tangent_at: Array | None = None
         self._tangent = csr_array((0, 0))
+        self._tissue_matrix: PETSc.Mat | None = None
         self._change = fem.Function(tissue.W)
+        self._refused, self._tolerance = 0, tolerance
 
     # --- state ----------------------------------------------------------------------------------
 
@@ -88,17 +109,17 @@ class Deployment:
     def state(self) -> Mapping[str, Array]:
         """Everything needed to go on from here; copies, `restore` writes them back."""
         return {
-            **_copies("tissue.", self.tissue.state), **_copies("contact.", self.contact.state),
-            **_copies("frame.", frame_arrays(self.beams)),
+            **copies("tissue.", self.tissue.state), **copies("contact.", self.contact.state),
+            **copies("frame.", frame_arrays(self.beams)),
         }  # fmt: skip
 
     def restore(self, saved: Mapping[str, Array]) -> None:
         """Go back to a saved `state`; collective."""
-        self.tissue.restore(_within("tissue.", saved))
+        self.tissue.restore(within("tissue.", saved))
         self.tissue.w.x.scatter_forward()
         for name, values in self.contact.state.items():
             values[...] = saved[f"contact.{name}"]
-        restore_frame(self.beams, _within("frame.", saved))
+        restore_frame(self.beams, within("frame.", saved))
         self.contact.refresh(self.beams.x, self.beams.q)
 
     def keep(self) -> Callable[[], None]:
@@ -118,19 +139,21 @@ class Deployment:
         Args:
             prescribed: Motion of the frame's held components, as `BeamProblem.solve` takes it.
         """
-        self._tangent_of = None
         self.tissue.move_supports()
         self.tissue.follow_supports()
-        kept, frame = _copies("", self.contact.state), self.beams.place()
+        kept, frame = copies("", self.contact.state), self.beams.place()
         if self._is_apart():
             attempt = self.beams.solve(prescribed)
             self.contact.refresh(self.beams.x, self.beams.q)
-            if not attempt.converged or not self.contact.touched().touching.any():
+            if not attempt.converged or not self.contact.touches:
                 return attempt
             self.beams.put(frame)
             self._put_back(kept)
-        attempt = find_equilibrium(self, prescribed)
+        elif prescribed is None and self._is_driven() and not self._leads():
+            return Attempt(False, 0, "The frame alone finds no equilibrium.")
+        attempt = find_equilibrium(self, prescribed, self.correction, self._tolerance)
         if not attempt.converged:
+            self.beams.put(frame)
             self._put_back(kept)
         return attempt
 
@@ -140,7 +163,31 @@ class Deployment:
         if not self.comm.allreduce(rest, op=MPI.MAX) < SMALL:  # nor where it is not finite
             return False
         self.contact.refresh(self.beams.x, self.beams.q)
-        return not self.contact.touched().touching.any()
+        return not self.contact.touches
+
+    def _is_driven(self) -> bool:
+        """Whether tools press on the frame, and none around it gives way.
+
+        A frame that is let go has more than the step's work to give: alone it runs far ahead.
+        """
+        touching = self.beams.foresee(np.zeros(self._frame))
+        pressing = [a for a, on in zip(self.beams.actions, touching, strict=True) if on.any()]
+        tools = [action.tool if isinstance(action, Placed) else action for action in pressing]
+        return bool(tools) and not any(getattr(tool, "around", False) for tool in tools)
+
+    def _leads(self) -> bool:
+        """Move the frame alone to where both may meet.
+
+        Returns:
+            False when it finds no equilibrium, unless that was so `REFUSALS` times: a shorter step
+            costs less than to learn the same of both.
+        """
+        self.contact.refresh(self.beams.x, self.beams.q)
+        if go_first(self.beams, self.contact):
+            self._refused = 0
+            return True
+        self._refused = (self._refused + 1) % (REFUSALS + 1)
+        return self._refused == 0
 
     def _put_back(self, kept: Mapping[str, Array]) -> None:
         for name, values in self.contact.state.items():
@@ -160,12 +207,10 @@ class Deployment:
             return Bodies(self.beams.respond(), tissue)
         return Bodies(self.beams.respond(before.beams, step[: self._frame], share), tissue)
 
-    def residual(
-        self, here: Bodies, touching: Sequence[Touching], *, expected: bool = False
-    ) -> Array:
+    def residual(self, here: Bodies, touching: Sequence[Guess], *, expected: bool = False) -> Array:
         """Forces left over on the frame's free components and on this rank's tissue."""
-        *tools, on, sliding = touching
-        felt = Felt(on, sliding)
+        *tools, motion = touching
+        felt = self.contact.felt(motion)
         forces = here.beams.mixed if expected else here.beams.forces
         left = self.beams.unbalanced(forces, tools)
         left[:, :3] -= self.contact.on_nodes(felt, len(self.beams.x))
@@ -175,26 +220,52 @@ class Deployment:
         np.add.at(tissue, rows[here_] - self._first, -values[here_])
         return np.concatenate([self.beams.free_part(left), tissue])
 
-    def linearise(self, here: Bodies, touching: Sequence[Touching]) -> _Together | None:
+    def linearise(self, here: Bodies, touching: Sequence[Guess]) -> _Together | None:
         """The coupled matrix, with factors of it or of one before; collective."""
-        if self._tangent_of is not here:
-            self._tangent_of, self._tangent = here, self._tissue_tangent()
+        self._keep_tangent()
         matrix, motion = self._matrix(here, touching)
         if not self.factors.take(matrix):
             return None
         return _Together(self, matrix, motion)
 
-    def touched(self) -> list[Touching]:
+    def touched(self) -> list[Guess]:
         """Contact of the tools and of the tissue."""
-        felt = self.contact.touched()
-        return [*self.beams.touched(), felt.touching, felt.sliding]
+        return [*self.beams.touched(), np.zeros((len(self.contact.points.length), 3))]
 
-    def foresee(self, step: Array) -> list[Touching]:
+    def foresee(self, step: Array) -> list[Guess]:
         """What a straight step brings or leaves in contact; collective."""
-        change = self._tissue_change(step)
-        dx = self.beams.fixed(step[: self._frame])[:, :3]
-        felt = self.contact.foresee(dx, self.contact.surface_motion(change))
-        return [*self.beams.foresee(step[: self._frame]), felt.touching, felt.sliding]
+        return [*self.beams.foresee(step[: self._frame]), self._motion(step)]
+
+    def correction(
+        self, here: Bodies, prescribed: Array | None, guess: list[Guess]
+    ) -> Correction | None:
+        """Correction whose contact is what it brings about; collective.
+
+        What touches and slides is found before anything moves, for straight motions: Newton's
+        method again, for the law of contact alone. It goes along each of its corrections as far as
+        the forces left over do work on it.
+        """
+        start = np.zeros(self._frame + self._own)
+        if prescribed is not None:
+            start = self.held(prescribed)
+        step, now, found = start, guess, None
+        for _ in range(ROUNDS):
+            linear = self.linearise(here, now)
+            if linear is None:
+                return None
+            residual = self.residual(here, now)
+            end = start + linear.step(residual + linear.lifted(start))
+            if not self._finite(end):
+                return Correction(end, linear, now)
+            then = self.foresee(end)
+            if same(self.contact, now, then):
+                return Correction(end, linear, when_done(then))
+            way = end - step
+            share = self._share(here, step, way)
+            step = step + share * way
+            now = then if share == 1.0 else self.foresee(step)
+            found = Correction(step, linear, when_done(now))
+        return found
 
     def held(self, motion: Array) -> Array:
         """Step that moves the frame's held components alone."""
@@ -232,6 +303,38 @@ class Deployment:
         most = float(self.comm.allreduce(tissue, op=MPI.MAX))
         return max(self.beams.largest(step[: self._frame]), most)
 
+    # --- contact that a correction brings about ---------------------------------------------------
+
+    def _motion(self, step: Array) -> Array:
+        """Motion of the points relative to the tissue, (points, 3); collective."""
+        dx = self.beams.fixed(step[: self._frame])[:, :3]
+        return self.contact.foresee(dx, self.contact.surface_motion(self._tissue_change(step)))
+
+    def _share(self, here: Bodies, start: Array, way: Array) -> float:
+        """How far to go on from a step, 0 to 1 times the way; collective.
+
+        Up to where the forces left over, linear but for contact, do no more work.
+        """
+        frame, own = self._frame, slice(self._frame, None)
+        b = here.beams.tangent
+        dx, dway = (self.beams.fixed(v[:frame]) for v in (start, way))
+        constant = total(self.comm, float(way[own] @ (here.tissue + self._times(start[own]))))
+        slope = total(self.comm, float(way[own] @ self._times(way[own])))
+        constant += float(dway.ravel() @ (here.beams.forces.ravel() + b @ dx.ravel()))
+        slope += float(dway.ravel() @ (b @ dway.ravel()))
+        one, motion = self._motion(start), self._motion(way)
+
+        def work(share: float) -> float:
+            moved = (dx + share * dway)[:, :3]
+            found = constant + share * slope - self.contact.work(one + share * motion, motion)
+            for action in self.beams.actions:
+                force, block = action.push(self.beams.x, action.foresee(self.beams.x, moved))
+                force = force + np.einsum("nij,nj->ni", block, moved)
+                found -= float(np.sum(force * dway[:, :3]))
+            return found
+
+        return stops(work)
+
     # --- matrices -------------------------------------------------------------------------------
 
     def _finite(self, part: Array) -> bool:
@@ -243,21 +346,43 @@ class Deployment:
         change.scatter_forward()
         return np.asarray(change.array)
 
+    def _times(self, change: Array) -> Array:
+        """The tissue's tangent times a change of this rank's unknowns; collective."""
+        assert self._tissue_matrix is not None
+        x = self._tissue_matrix.createVecRight()
+        x.array[:] = change
+        y = self._tissue_matrix.createVecLeft()
+        self._tissue_matrix.mult(x, y)
+        found = y.array.copy()
+        x.destroy()
+        y.destroy()
+        return found
+
+    def _keep_tangent(self) -> None:
+        """Assemble the tissue's tangent, unless it has hardly moved since; collective."""
+        now = self.tissue.w.x.array[: self._own]
+        if self._tangent_at is not None:
+            moved = float(np.abs(now - self._tangent_at).max(initial=0.0)) / self.contact.size
+            if self.comm.allreduce(moved, op=MPI.MAX) < KEPT:
+                return
+        self._tangent_at, self._tangent = now.copy(), self._tissue_tangent()
+
     def _tissue_tangent(self) -> csr_array:
         """This rank's rows of the tissue's tangent."""
-        indptr, indices, values = self.tissue.tangent().getValuesCSR()
+        self._tissue_matrix = self.tissue.tangent()
+        indptr, indices, values = self._tissue_matrix.getValuesCSR()
         return csr_array((values, indices, indptr), shape=(self._own, self._all))
 
     def _matrix(
-        self, here: Bodies, touching: Sequence[Touching]
+        self, here: Bodies, touching: Sequence[Guess]
     ) -> tuple[PETSc.Mat, tuple[csr_array, csr_array]]:
         """The coupled matrix, and what motions of all of the frame's components do.
 
         Returns:
             Matrix; forces by the frame's steps on its free components, and on this rank's tissue.
         """
-        *tools, on, sliding = touching
-        felt = Felt(on, sliding)
+        *tools, motion = touching
+        felt = self.contact.felt(motion)
         beams, turn, free = self.beams, self.beams.turn, self.beams.free
         tt, tf, ft, ff = self._contact_blocks(felt)
         frame = csr_array(beams.matrix(here.beams, tools)) + csr_array(turn @ ff @ turn.T)[free]
@@ -329,31 +454,3 @@ class _Together:
         frame, by_frame = self.motion
         part = motion[: self.system._frame]
         return np.concatenate([frame @ part, by_frame @ part])
-
-
-def frame_arrays(beams: BeamProblem) -> dict[str, Array]:
-    """Accepted state of a frame as named arrays."""
-    state = beams.state()
-    arrays = {"x": state.x, "q": state.q}
-    for i, history in enumerate(state.histories):
-        arrays |= {f"history{i}.{name}": values for name, values in history.items()}
-    return arrays
-
-
-def restore_frame(beams: BeamProblem, arrays: Mapping[str, Array]) -> None:
-    """Bring a frame back to the state that `frame_arrays` told."""
-    now = beams.state()
-    histories = tuple(
-        {name: arrays[f"history{i}.{name}"].copy() for name in history}
-        for i, history in enumerate(now.histories)
-    )
-    beams.restore(replace(now, x=arrays["x"], q=arrays["q"], histories=histories))
-
-
-def _copies(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
-    return {prefix + name: np.array(values) for name, values in arrays.items()}
-
-
-def _within(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
-    n = len(prefix)
-    return {name[n:]: values for name, values in arrays.items() if name.startswith(prefix)}

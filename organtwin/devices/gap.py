@@ -55,11 +55,7 @@ def lumen(points: Array, triangles: Integers, rays: Rays, comm: MPI.Comm = MPI.C
     Raises:
         InputError: a ray meets nothing.
     """
-    own = (points - rays.origin) @ rays.axes.T
-    far = np.full((len(rays.heights), rays.count), np.inf)
-    for first in range(0, len(triangles), CHUNK):
-        _nearest(own[triangles[first : first + CHUNK]], rays, far)
-    nearest = np.min(comm.allgather(far), axis=0)
+    nearest = np.min(comm.allgather(first_hit(points, triangles, rays)), axis=0)
     missed = ~np.isfinite(nearest)
     if missed.any():
         level = rays.heights[np.flatnonzero(missed.any(axis=1))[0]]
@@ -70,7 +66,27 @@ def lumen(points: Array, triangles: Integers, rays: Rays, comm: MPI.Comm = MPI.C
     return nearest
 
 
-def _nearest(corners: Array, rays: Rays, far: Array) -> None:
+def first_hit(points: Array, triangles: Integers, rays: Rays, beyond: Array | None = None) -> Array:
+    """Distance from an axis to the first triangle that a ray meets (mm), infinite without one.
+
+    Args:
+        points: Vertices (mm), shape (n, 3).
+        triangles: Shape (k, 3).
+        rays: Where to look.
+        beyond: Distance at which rays begin (mm), shape (m, count); the axis if None.
+
+    Returns:
+        Shape (m, count).
+    """
+    own = (points - rays.origin) @ rays.axes.T
+    far = np.full((len(rays.heights), rays.count), np.inf)
+    start = np.zeros_like(far) if beyond is None else beyond
+    for first in range(0, len(triangles), CHUNK):
+        _nearest(own[triangles[first : first + CHUNK]], rays, start, far)
+    return far
+
+
+def _nearest(corners: Array, rays: Rays, start: Array, far: Array) -> None:
     """Shorten the distances to where rays hit triangles, shape (k, 3, 3)."""
     a, b, c = (corners[:, i] for i in range(3))
     low, high = corners[..., 2].min(axis=1), corners[..., 2].max(axis=1)
@@ -79,6 +95,7 @@ def _nearest(corners: Array, rays: Rays, far: Array) -> None:
         if not near.any():
             continue
         hits = _hits(a[near], b[near], c[near], height, rays.turns)
+        hits[hits < start[row]] = np.inf
         far[row] = np.minimum(far[row], hits.min(axis=0))
 
 
@@ -109,21 +126,24 @@ class Gap:
         rays: Where it is known.
         skirt: Distance of the skirt's outer side from the axis (mm), shape (m, count).
         wall: Distance of the wall (mm), shape (m, count).
+        tight: Width up to which a gap is taken for closed (mm).
     """
 
     rays: Rays
     skirt: Array
     wall: Array
+    tight: float = 0.0
 
     @property
     def width(self) -> Array:
         """Between both (mm), 0 where they touch, shape (m, count)."""
-        return np.maximum(self.wall - self.skirt, 0.0)
+        between = self.wall - self.skirt
+        return np.where(between > self.tight, between, 0.0)
 
     @property
     def areas(self) -> Array:
         r"""Area of the gap at each height (mm²), :math:`\int \frac12 (r_w^2 - r_s^2)\,d\theta`."""
-        ring = np.maximum(self.wall**2 - self.skirt**2, 0.0)
+        ring = np.where(self.width > 0.0, self.wall**2 - self.skirt**2, 0.0)
         return np.asarray(0.5 * ring.sum(axis=1) * 2.0 * np.pi / self.rays.count)
 
     @property

@@ -1,22 +1,25 @@
-"""Frames brought into the anatomy by a balloon: what moves, stage by stage."""
+"""Frames brought into the anatomy by a balloon or from a sheath: what moves, stage by stage."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from organtwin.devices.balloon import BalloonSurface
-from organtwin.devices.bench import crimp_and_release, on_bench
+from organtwin.devices.balloon import Balloon, BalloonSurface
+from organtwin.devices.crimped import Crimped as Crimped
+from organtwin.devices.crimped import crimped as crimped
 from organtwin.devices.cylinder import Cylinder, Strut
 from organtwin.devices.device_files import Device
 from organtwin.devices.equilibrium import BeamProblem
 from organtwin.devices.frame import Frame, Part, build, problem
+from organtwin.devices.frame_state import restore_frame
 from organtwin.devices.load_path import Drag, Loaded, Path, follow
 from organtwin.devices.placement import Placed, Placement, put
-from organtwin.devices.unfolding import unfold
+from organtwin.devices.sheath import Capsule, Hook
+from organtwin.devices.tool_numbers import give_back, numbers
 from organtwin.errors import InputError, SolverError
 
 Array = NDArray[np.float64]
@@ -26,8 +29,19 @@ Array = NDArray[np.float64]
 HOLD = 1.0
 #: Room between a folded balloon and the frame around it (mm).
 ROOM = 0.01
-#: Largest part of a stage in one step: filling, emptying.
-FILLING, EMPTYING = 0.02, 0.2
+#: Stiffness of a capsule and of what is packed within the frame, per length of strut (mN/mm²): with
+#: skirt and leaflets between, struts that press with 500 mN/mm go in by 0.25 mm. Drag while the
+#: frame leaves it, as `HOLD`. Our choice: stiffer ones make the release jerk.
+PACKED, SLOWED = 2e3, 5.0
+#: Drag that is left when a frame was let go: 600 nodes that slip by 0.1 mm meet 0.6 mN.
+AT_REST = 1e-2
+#: Stiffness of the hook at each crown of the outflow (mN/mm): 1 N moves it by 0.05 mm. Our choice.
+HOOK = 2e4
+#: Room of the funnel around the widest place of the free frame, as part of its radius: frames lean.
+LEAN = 0.15
+#: Largest part of a stage in one step: filling, dilating again, emptying; way of a sheath in one
+#: step (mm).
+FILLING, DILATING, EMPTYING, SLIDING = 0.02, 0.1, 0.2, 1.0
 
 
 @dataclass(frozen=True)
@@ -39,16 +53,22 @@ class Implant:
         frame: Beams, in the device's own axes.
         beams: Their equilibrium, in the anatomy.
         placement: Of the device's axes in the anatomy.
-        balloon: Within it.
         drag: That holds it while nothing else does.
+        balloon: Within it, if it is delivered by one.
+        sheath: Around it, if it is delivered by one.
+        hook: That holds its outflow then.
+        start: Height at which the mouth of the sheath begins (mm).
     """
 
     device: Device
     frame: Frame
     beams: BeamProblem
     placement: Placement
-    balloon: BalloonSurface
     drag: Drag
+    balloon: BalloonSurface | None = None
+    sheath: Capsule | None = None
+    hook: Hook | None = None
+    start: float = field(default=np.nan)
 
     @property
     def felt(self) -> Strut:
@@ -64,10 +84,36 @@ class Implant:
         rho = np.hypot(*self.own()[:, :2].T) + 0.5 * self.device.struts.thickness
         return 2 * float(rho.min()), 2 * float(rho.max())
 
+    def present(self) -> Placement:
+        """Axes of the frame where it is now: from its inflow end, at height 0, to its outflow."""
+        z = self.frame.mesh.points[:, 2]
+        ends = [self.beams.x[np.abs(z - at) < 1e-6].mean(axis=0) for at in (z.min(), z.max())]
+        x, y, up = (float(v) for v in ends[1] - ends[0])
+        return Placement(centre=(float(ends[0][0]), float(ends[0][1]), float(ends[0][2])),
+                         axis=(x, y, up))  # fmt: skip
+
+    def tools_state(self) -> dict[str, float]:
+        """All numbers that tools have; see `tool_numbers.numbers`."""
+        return numbers(self.beams.actions)
+
+    def restore_tools(self, saved: Mapping[str, float]) -> None:
+        """Bring the tools back to what `tools_state` told; the frame is restored before.
+
+        Args:
+            saved: Of an implant made in the same way, with the same stages.
+
+        Raises:
+            InputError: it is of other tools.
+        """
+        give_back(self.beams.actions, saved)
+        self.beams.commit()
+        give_back(self.beams.actions, saved)  # what tools remembered, and the commit wrote over
+
 
 def on_balloon_at(
-    device: Device, placement: Placement, elements: int = 4, friction: float = 0.0
-) -> Implant:
+    device: Device, placement: Placement, elements: int = 4, friction: float = 0.0, *,
+    state: Crimped | None = None,
+) -> Implant:  # fmt: skip
     """A whole frame, crimped onto its balloon, in the anatomy.
 
     It is crimped as half a cell, which stands for all of it, and released; the balloon's middle is
@@ -78,36 +124,83 @@ def on_balloon_at(
         placement: Where.
         elements: Elements along a strut.
         friction: Coefficient between balloon and frame.
+        state: Found by `crimped` before; None crimps it now.
 
     Raises:
-        InputError: the device has no balloon.
+        InputError: the device has no balloon, or the state is of another frame.
     """
     if device.balloon is None:
         raise InputError(
             device.name, "it has no balloon.", "Give its size a table `balloon` (docs/devices.md)."
         )
-    bench = on_bench(device, elements)
-    crimp_and_release(bench)
-    frame = build(device.pattern, elements, Part.WHOLE)
-    beams = problem(frame, device.struts, [], pins=())
-    unfold(bench.frame, bench.model, frame, beams)
+    frame, beams = _whole(device, elements, state or crimped(device, elements, sheathed=False))
     z, rho = beams.x[:, 2], np.hypot(*beams.x[:, :2].T)
     folded = float(rho.min()) - 0.5 * device.struts.thickness - ROOM
     surface = BalloonSurface(
         device.struts.felt(frame.mesh), friction, radius=folded, balloon=device.balloon,
         centre=0.5 * float(z.min() + z.max()),
     )  # fmt: skip
-    return _placed(device, frame, beams, placement, surface)
+    drag = _put(beams, placement, [surface], HOLD)
+    return Implant(device, frame, beams, placement, drag, surface)
 
 
-def _placed(
-    device: Device, frame: Frame, beams: BeamProblem, placement: Placement, surface: BalloonSurface
-) -> Implant:
+def in_sheath_at(
+    device: Device, placement: Placement, elements: int = 4, friction: float = 0.0, *,
+    state: Crimped | None = None, bend: float = 8.0, slope: float = 1.0,
+) -> Implant:  # fmt: skip
+    """A whole frame, crimped into its sheath, in the anatomy.
+
+    Crimped as half a cell (`delivery.in_sheath`). The sheath is a `Capsule`; a hook holds the
+    crowns of the outflow along the axis. A core within, as wide as the crimped frame lets it be,
+    stands for shaft, skirt and leaflets: without it crowns in the sheath are levered to the axis.
+
+    Args:
+        device: What is delivered.
+        placement: Where.
+        elements: Elements along a strut.
+        friction: Coefficient between sheath and frame.
+        state: Found by `crimped` before; None crimps it now.
+        bend: Of the capsule (mm).
+        slope: Of the capsule.
+
+    Raises:
+        InputError: the state is of another frame.
+    """
+    frame, beams = _whole(device, elements, state or crimped(device, elements, sheathed=True))
+    felt, z = device.struts.felt(frame.mesh), beams.x[:, 2]
+    start, top = float(z.min()), frame.mesh.points[:, 2]
+    capsule = Capsule(
+        felt, friction, penalty=PACKED, radius=0.5 * device.crimped, mouth=start,
+        bend=bend, slope=slope,
+    )  # fmt: skip
+    within = float(np.hypot(*beams.x[:, :2].T).min()) - 0.5 * device.struts.thickness - ROOM
+    core = Cylinder(felt, penalty=PACKED, radius=within, around=False)
+    hook = Hook(np.where(top > top.max() - 1e-6, HOOK, 0.0), z.copy())
+    drag = _put(beams, placement, [capsule, core, hook], SLOWED)
+    return Implant(device, frame, beams, placement, drag, None, capsule, hook, start)
+
+
+def _whole(device: Device, elements: int, state: Crimped) -> tuple[Frame, BeamProblem]:
+    frame = build(device.pattern, elements, Part.WHOLE)
+    beams = problem(frame, device.struts, [], pins=())
+    if state.elements != elements or state.arrays["x"].shape != beams.x.shape:
+        raise InputError(
+            device.name, f"the crimped state has {state.elements} elements along a strut and "
+            f"{len(state.arrays['x'])} nodes, the frame {elements} and {len(beams.x)}.",
+            "Crimp this device with as many elements.",
+        )  # fmt: skip
+    restore_frame(beams, state.arrays)
+    return frame, beams
+
+
+def _put(
+    beams: BeamProblem, placement: Placement, tools: Sequence[Cylinder | Hook], hold: float
+) -> Drag:
     put(beams, placement)
-    drag = Drag(np.full(len(beams.x), HOLD), beams.x)
-    beams.actions[:] = [Placed(surface, placement), drag]
+    drag = Drag(np.full(len(beams.x), hold), beams.x)
+    beams.actions[:] = [*(Placed(tool, placement) for tool in tools), drag]
     beams.commit()
-    return Implant(device, frame, beams, placement, surface, drag)
+    return drag
 
 
 # --- stages -------------------------------------------------------------------------------------
@@ -149,16 +242,116 @@ def emptying(balloon: BalloonSurface, radius: float = 0.0) -> Stage:
     return Stage("emptying", _to_radius(balloon, max(radius, 1e-3)), EMPTYING)
 
 
-def letting_go(implant: Implant) -> Stage:
-    """All tools of an implant are taken away, and it comes to rest."""
+def unsheathing(implant: Implant, share: float = 1.0) -> Stage:
+    """The sheath is drawn off, along a share of its way from where it covers all of the frame.
+
+    At 1 its funnel is wider than the free frame everywhere.
+
+    Args:
+        implant: From `in_sheath_at`.
+        share: Of the way, 0 to 1.
+
+    Raises:
+        InputError: there is no sheath, or the share is beyond the way.
+    """
+    sheath, hook = implant.sheath, implant.hook
+    if sheath is None or hook is None:
+        raise InputError("unsheathing", f"{implant.device.name} has no sheath.", "Fill a balloon.")
+    if not 0 <= share <= 1:
+        raise InputError("unsheathing", f"a share of {share:g}.", "Give one from 0 to 1.")
+    pattern = implant.device.pattern
+    radius = 0.5 * max(d for _, d in pattern.profile) + implant.device.struts.thickness
+    clear = sheath.clear(float(hook.height[hook.stiffness > 0].max()), (1 + LEAN) * radius)
+    end = implant.start + share * (clear - implant.start)
 
     def start() -> Callable[[float], None]:
-        for action in implant.beams.actions:
-            if isinstance(action, Placed) and isinstance(action.tool, Cylinder):
-                action.tool.active = False
-        return lambda factor: None
+        before = sheath.mouth
 
-    return Stage("letting go", start, 0.34)
+        def to(factor: float) -> None:
+            sheath.mouth = before + factor * (end - before)
+
+        return to
+
+    step = SLIDING / max(abs(end - sheath.mouth), SLIDING)
+    return Stage("unsheathing", start, step)
+
+
+def letting_go(implant: Implant) -> Stage:
+    """All tools of an implant are taken away, and it comes to rest.
+
+    First the hook gives way, by and by, then the drag that holds the frame fades away.
+    """
+    drag = implant.drag
+
+    def start() -> Callable[[float], None]:
+        for tool in _tools(implant):
+            if isinstance(tool, Cylinder):
+                tool.active = False
+        hooks = [(tool, tool.share) for tool in _tools(implant) if isinstance(tool, Hook)]
+        before = float(drag.stiffness.max())
+
+        def to(factor: float) -> None:
+            for hook, share in hooks:
+                hook.share = share * max(1 - 2 * factor, 0.0)
+            drag.stiffness[:] = before * min(1.0, (AT_REST / before) ** (2 * factor - 1))
+
+        return to
+
+    return Stage("letting go", start, 0.125)
+
+
+def post_dilation(
+    implant: Implant, volume: float, *, balloon: Balloon | None = None,
+    height: float | None = None, friction: float = 0.0,
+) -> tuple[Stage, Stage]:  # fmt: skip
+    """Another balloon is filled in a frame that was let go, and emptied.
+
+    It lies on the axis that the frame has when the first of both stages begins.
+
+    Args:
+        implant: The frame; the balloon becomes one of its tools at once.
+        volume: That it is filled to (mm³).
+        balloon: That of the device if None.
+        height: Of its middle above the frame's inflow end (mm); if None its cylinder begins there,
+            or lies in the middle of a frame that is shorter.
+        friction: Coefficient between it and the frame.
+
+    Returns:
+        Filling, emptying.
+
+    Raises:
+        InputError: there is no balloon, or that would burst it.
+    """
+    balloon = balloon or implant.device.balloon
+    if balloon is None:
+        raise InputError(
+            "post_dilation", f"{implant.device.name} has no balloon.", "Give one by its chart."
+        )
+    tool = BalloonSurface(implant.felt, friction, active=False, radius=1e-3, balloon=balloon)
+    actions = implant.beams.actions
+    actions.append(Placed(tool, implant.placement))
+    fill, empty = filling(tool, volume), emptying(tool)
+
+    def start() -> Callable[[float], None]:
+        if not tool.active:
+            axes = implant.present()
+            at = next(i for i, a in enumerate(actions) if isinstance(a, Placed) and a.tool is tool)
+            actions[at] = Placed(tool, axes)
+            x = axes.back(implant.beams.x)
+            room = float(np.hypot(*x[:, :2].T).min()) - float(implant.felt.half_depth.max())
+            tool.radius, tool.active = max(room - ROOM, 1e-3), True
+            middle = 0.5 * min(float(np.ptp(x[:, 2])), balloon.length)
+            tool.centre = middle if height is None else height
+            implant.beams.commit()
+        return fill.start()
+
+    return replace(fill, name="post-dilation", start=start, step=DILATING), replace(
+        empty, name="post-dilation, emptying"
+    )
+
+
+def _tools(implant: Implant) -> list[object]:
+    return [action.tool for action in implant.beams.actions if isinstance(action, Placed)]
 
 
 def _to_radius(tool: Cylinder, radius: float) -> Callable[[], Callable[[float], None]]:

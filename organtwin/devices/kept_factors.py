@@ -14,7 +14,7 @@ Array = NDArray[np.float64]
 #: entries for each: by memory, a solve costs far more than its flops (tried: about so in time).
 IMPATIENT, PATIENT, WORTH = 4, 30, 40.0
 #: Reduction of the preconditioned residual.
-ACCURACY = 1e-8
+ACCURACY = 1e-5
 #: Room for pivoting (%) that MUMPS gets at first, and when that was too little.
 ROOM = (60, 400)
 

@@ -163,7 +163,9 @@ def follow(
             if end - factor > smallest:
                 good()
                 apply(factor)
-                ceiling, size = 0.7 * (end - factor), 0.5 * (end - factor)
+                # What was given up before any correction costs little: it may be tried again.
+                room = 0.7 if attempt.iterations else 1.0
+                ceiling, size = room * (end - factor), 0.5 * (end - factor)
                 continue
             arrived, taken = settle(problem) if change is None else (False, 0.0)
             if not arrived:

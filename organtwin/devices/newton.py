@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Touching = NDArray[np.bool_]
+#: What a correction takes contact of one kind to be: which points touch, or what else a system
+#: tells it by.
+Guess = NDArray[Any]
 #: Where a system is: what `System.put` takes to bring it back there.
 Place = tuple[Array, ...]
 
@@ -26,6 +30,8 @@ ITERATIONS, HALVINGS, TOLERANCE = 18, 5, 1e-9
 ROUNDS, ALL_AT_ONCE = 14, 5
 #: Corrections after which one that is `REACH` on the average tells that the iteration runs away.
 EARLY = 3
+#: Growth of a correction over the smallest one so far that tells the same.
+RUNAWAY = 10.0
 #: Size of a correction below which the next one may be judged by the same factors.
 NEAR = 1e-2
 
@@ -73,20 +79,20 @@ class System[Response](Protocol):
         ...
 
     def residual(
-        self, here: Response, touching: Sequence[Touching], *, expected: bool = False
+        self, here: Response, touching: Sequence[Guess], *, expected: bool = False
     ) -> Array:
         """Of the free components, with the contact given; from foreseen forces if ``expected``."""
         ...
 
-    def linearise(self, here: Response, touching: Sequence[Touching]) -> Linear | None:
+    def linearise(self, here: Response, touching: Sequence[Guess]) -> Linear | None:
         """Factors at the present place; None if they are singular."""
         ...
 
-    def touched(self) -> list[Touching]:
+    def touched(self) -> list[Guess]:
         """What is or was in contact when a solve begins, for each kind of contact."""
         ...
 
-    def foresee(self, step: Array) -> list[Touching]:
+    def foresee(self, step: Array) -> list[Guess]:
         """What a straight step would bring or leave in contact."""
         ...
 
@@ -115,7 +121,27 @@ class System[Response](Protocol):
         ...
 
 
-def find_equilibrium[R](system: System[R], prescribed: Array | None = None) -> Attempt:
+@dataclass(frozen=True)
+class Correction:
+    """A step that leads on.
+
+    Attributes:
+        step: As the system moves by it.
+        linear: Equations that it solves.
+        touching: Contact when it is done.
+    """
+
+    step: Array
+    linear: Linear
+    touching: list[Guess]
+
+
+def find_equilibrium[R](
+    system: System[R],
+    prescribed: Array | None = None,
+    correct: Correcting[R] | None = None,
+    tolerance: float = TOLERANCE,
+) -> Attempt:
     """Find equilibrium from the present place, which is kept if there is none.
 
     Newton's method in which the geometric part of the tangent takes the resultants that the
@@ -128,6 +154,8 @@ def find_equilibrium[R](system: System[R], prescribed: Array | None = None) -> A
     Args:
         system: Equations.
         prescribed: Motion of the held components, as the system's `held` takes it.
+        correct: What finds a correction, if the system has its own way.
+        tolerance: Size of what a correction leaves that ends the iteration.
 
     Source:
         Magisano, Leonetti & Garcea (2017), Comput. Methods Appl. Mech. Eng. 313:986–1005 (as
@@ -135,37 +163,47 @@ def find_equilibrium[R](system: System[R], prescribed: Array | None = None) -> A
         section 3.3, for the test.
     """
     before = system.place()
-    attempt = _iterated(system, prescribed)
+    correct = correct or partial(_correction, system)
+    attempt = _iterated(system, prescribed, correct, tolerance)
     if not attempt.converged:
         system.put(before)
     return attempt
 
 
-def _iterated[R](system: System[R], prescribed: Array | None) -> Attempt:
+#: Finds a correction from what the bodies do, the motion of held components and a first guess of
+#: the contact; None if the equations are singular.
+type Correcting[R] = Callable[[R, Array | None, list[Guess]], Correction | None]
+
+
+def _iterated[R](
+    system: System[R], prescribed: Array | None, correct: Correcting[R], tolerance: float
+) -> Attempt:
     here, touching = system.respond(), system.touched()
+    smallest = np.inf
     for iteration in range(1, ITERATIONS + 1):
         moves = prescribed is not None and iteration == 1
-        found = _correction(system, here, prescribed if moves else None, touching)
+        found = correct(here, prescribed if moves else None, touching)
         if found is None:
             return Attempt(False, iteration, "The tangent is singular: something is loose.")
-        step, linear, touching = found
+        step, touching = found.step, found.touching
         size = system.size(step)
         if not np.isfinite(size):
             return Attempt(False, iteration, "The correction is not finite.")
-        if iteration > EARLY and size > REACH:
+        if iteration > EARLY and size > min(REACH, max(RUNAWAY * smallest, NEAR)):
             return Attempt(False, iteration, "The corrections grow.")
-        moved = _searched(system, here, step, linear, touching, whole=moves)
+        smallest = min(size, smallest)
+        moved = _searched(system, here, step, found.linear, touching, whole=moves)
         if moved is None:
             return Attempt(False, iteration, "No part of the correction leads on.")
         here, rest = moved
-        if rest < TOLERANCE and size < NEAR:
+        if rest < tolerance and size < NEAR:
             return Attempt(True, iteration)
     return Attempt(False, ITERATIONS, f"No equilibrium after {ITERATIONS} corrections.")
 
 
 def _correction[R](
-    system: System[R], here: R, prescribed: Array | None, guess: list[Touching]
-) -> tuple[Array, Linear, list[Touching]] | None:
+    system: System[R], here: R, prescribed: Array | None, guess: list[Guess]
+) -> Correction | None:
     """Correction whose contact is what it brings about, its factors and its contact.
 
     The linearised contact is solved before anything moves: points that penetrate are not all
@@ -191,24 +229,30 @@ def _correction[R](
         found = system.foresee(step)
         same = all(np.array_equal(a, b) for a, b in zip(guess, found, strict=True))
         if same or round_ == ROUNDS:
-            return step, linear, guess
+            return Correction(step, linear, guess)
         guess = found if round_ <= ALL_AT_ONCE else _one_changed(guess, found)
 
 
 def _searched[R](
-    system: System[R], here: R, step: Array, linear: Linear, touching: list[Touching], *,
+    system: System[R], here: R, step: Array, linear: Linear, touching: list[Guess], *,
     whole: bool,
 ) -> tuple[R, float] | None:  # fmt: skip
     """Move by the step or a part of it; the answer there, and size of what would follow."""
     start, size = system.place(), system.size(step)
+    enough, at_start = max(GROWTH * size, TOLERANCE), system.residual(here, touching)
     share = 1.0 if whole else min(1.0, REACH / max(system.largest(step), 1e-300))
-    for _ in range(HALVINGS + 1):
+    for halved in range(HALVINGS + 1):
         system.put(start)
         system.move(share * step)
         there = system.respond(here, step, share)
-        mixed = _following(system, linear, system.residual(there, touching, expected=True))
-        if whole or mixed <= max(GROWTH * size, TOLERANCE):
-            return there, _following(system, linear, system.residual(there, touching))
+        rest = _following(system, linear, system.residual(there, touching))
+        if whole or rest <= enough:
+            return there, rest
+        if halved == 0:
+            # What presses now and will not would go on to press.
+            enough = max(enough, GROWTH * _following(system, linear, at_start))
+        if _following(system, linear, system.residual(there, touching, expected=True)) <= enough:
+            return there, rest
         share *= 0.5
     return None
 
@@ -218,7 +262,7 @@ def _following[R](system: System[R], linear: Linear, residual: Array) -> float:
     return system.size(linear.step(residual))
 
 
-def _one_changed(guess: list[Touching], found: list[Touching]) -> list[Touching]:
+def _one_changed(guess: list[Guess], found: list[Guess]) -> list[Guess]:
     """The guess with its first wrong entry changed."""
     flat, wrong = (
         np.concatenate(guess),

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from organtwin.devices import rotations as rot
 from organtwin.devices.beam import BeamMesh
-from organtwin.devices.newton import Touching
 from organtwin.errors import InputError
 from organtwin.mechanics.contact_pairs import Body, BodyPairs
 from organtwin.mechanics.contact_points import CHATTER, Memory, Rub, returned
@@ -20,9 +19,6 @@ from organtwin.mechanics.problem import Mechanics
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
-
-#: Trial force (mN) of points that slide along a given direction: so large that it does not turn.
-FAR = 1e30
 
 
 @dataclass(frozen=True)
@@ -116,7 +112,7 @@ class StrutLaw:
 
     penalty: float
     friction: float = 0.0
-    tangential: float = 0.5
+    tangential: float = 0.1
 
     def __post_init__(self) -> None:
         if not (self.penalty > 0 and self.friction >= 0 and self.tangential > 0):
@@ -130,10 +126,21 @@ class StrutLaw:
 
 @dataclass(frozen=True)
 class Felt:
-    """Which points are taken to touch tissue, and which of those to slide on it, (k,) each."""
+    """Contact as a straight motion would leave it; arrays have one entry per pair that it presses.
 
-    touching: Touching
-    sliding: Touching
+    Attributes:
+        on: Which pairs, (k,).
+        p: Normal forces (mN), (k,).
+        rub: Friction.
+        force: Forces (mN) that push the points off the tissue, (k, 3).
+        origin: What the law, linearised there, gives without the motion (mN), (k, 3).
+    """
+
+    on: Integers
+    p: Array
+    rub: Rub
+    force: Array
+    origin: Array
 
 
 @dataclass(frozen=True)
@@ -212,20 +219,16 @@ class TissueContact:
         self._memory = Memory(
             np.zeros(k), np.zeros((k, 3)), np.zeros((k, 4)), np.full(k, -1.0), np.zeros(k)
         )
-        self._accepted = np.zeros(k)
         none = np.zeros((0, 3))
         self.pairs: BodyPairs = self._body.pair(none, none, np.zeros(0, np.int64))
         self._p, self._pull = np.zeros(0), none
-        #: Where points were foreseen to slide to, and where they were last made to: unit vectors,
-        #: zero for points that don't.
-        self._along, self._made = np.zeros((k, 3)), np.zeros((k, 3))
 
     # --- state
 
     @property
     def state(self) -> Mapping[str, Array]:
         """What the points remember, and the surface's rounding."""
-        state = {**vars(self._memory), "accepted": self._accepted}
+        state = dict(vars(self._memory))
         if isinstance(self.facets, RoundedFacets):
             state["rounding"] = self.facets.offsets
         return state
@@ -259,12 +262,10 @@ class TissueContact:
     def commit(self) -> None:
         """Take forces and places of contact as the start of the next step, and round anew."""
         memory, at = self._memory, self.pairs.point
-        on = self._p > 0
+        felt = self.felt()
         memory.traction[:], memory.anchor[:], memory.changes[:] = 0.0, 0.0, 0.0
-        memory.traction[at[on]] = self._rub(np.flatnonzero(on)).tau
+        memory.traction[at[felt.on]] = felt.rub.tau
         memory.anchor[at, :3], memory.anchor[at, 3] = self.pairs.anchor, 1.0
-        self._accepted[:] = 0.0
-        self._accepted[at[on]] = 1.0
         if isinstance(self.facets, RoundedFacets):
             self.facets.round_off()
 
@@ -280,40 +281,53 @@ class TissueContact:
 
     # --- contact as Newton's method takes it
 
-    def touched(self) -> Felt:
-        """Points in contact now, or at the last accepted step; those that slide now."""
-        found = self._pressed() | (self._accepted > 0)
-        on = np.flatnonzero(found[self.pairs.point])
-        slides, rub = np.zeros_like(found), self._rub(on)
-        slides[self.pairs.point[on]] = rub.slides
-        self._along[self.pairs.point[on]] = _unit(rub.trial)
-        return Felt(found, slides)
+    @property
+    def touches(self) -> bool:
+        """Whether anything is pressed at the last `refresh`."""
+        return bool((self._p > 0).any())
 
-    def foresee(self, dx: Array, du: Array) -> Felt:
-        """Points that straight motions bring or leave in contact, and those that then slide.
-
-        What was made to slide one way and would go the other sticks, to begin with.
+    def foresee(self, dx: Array, du: Array) -> Array:
+        """Straight motions of the points relative to the tissue (mm), (points, 3).
 
         Args:
             dx: Of the beams' nodes (mm), (n, 3).
             du: Of the nodes of all facets (mm), (facets, nodes, 3), as `surface_motion` has it.
         """
-        pairs, at, law = self.pairs, self.pairs.point, self.law
-        move = np.einsum("ka,kai->ki", self.points.share[at], dx[self.points.nodes[at]])
-        move -= np.einsum("ka,kai->ki", pairs.shape, du[pairs.facet])
+        pairs, at = self.pairs, self.pairs.point
+        found = np.zeros((len(self.points.length), 3))
+        found[at] = np.einsum("ka,kai->ki", self.points.share[at], dx[self.points.nodes[at]])
+        found[at] -= np.einsum("ka,kai->ki", pairs.shape, du[pairs.facet])
+        return found
+
+    def felt(self, motion: Array | None = None) -> Felt:
+        """Contact after a straight motion of the points, as `foresee` has it; as it is if None."""
+        pairs, law, at = self.pairs, self.law, self.pairs.point
         eps = law.penalty * self.points.length[at]
+        move = np.zeros((len(at), 3)) if motion is None else motion[at]
         p = self._p - eps * np.einsum("ki,ki->k", pairs.normal, move)
-        found, slides = np.zeros((2, len(self.points.length)), bool)
-        found[at] = p > 0
-        if law.friction > 0:
-            pull = self._pull + law.tangential * eps[:, None] * move
-            limit = law.friction * np.maximum(p, 0.0)
-            trial, beyond, _ = returned(pull, pairs.normal, limit)
-            along = _unit(trial)
-            back = np.einsum("ki,ki->k", along, self._made[at]) < 0
-            slides[at] = beyond & ~back & (p > 0) & (self._memory.anchor[at, 3] > 0)
-            self._along[at] = along
-        return Felt(found, slides)
+        on = np.flatnonzero(p > 0)
+        n, m, p, eps, start = pairs.normal[on], move[on], p[on], eps[on], self._p[on]
+        known = self._memory.anchor[at[on], 3] > 0
+        known &= law.friction > 0
+        eps_t = law.tangential * eps
+        pull = np.where(known[:, None], self._pull[on] + eps_t[:, None] * m, 0.0)
+        trial, slides, tau = returned(pull, n, law.friction * p)
+        rub = Rub(law.friction, eps, eps_t, p, self._pull[on], trial, slides, tau, known)
+        change = eps_t[:, None] * (m - np.einsum("ki,ki->k", n, m)[:, None] * n)
+        size = np.linalg.norm(trial, axis=1)
+        size = np.where(size > 0, size, 1.0)
+        e = trial / size[:, None]
+        turned = change - np.einsum("ki,ki->k", e, change)[:, None] * e
+        pressed = law.friction * (p - start)
+        slid = (law.friction * p / size)[:, None] * turned + pressed[:, None] * e
+        change = np.where(slides[:, None], slid, change)
+        change[~known] = 0.0
+        return Felt(on, p, rub, p[:, None] * n - tau, start[:, None] * n - tau + change)
+
+    def work(self, motion: Array, way: Array) -> float:
+        """Of the forces on the points along ``way`` (µJ), after a motion; as `foresee` has both."""
+        felt = self.felt(motion)
+        return float(np.sum(felt.force * way[self.pairs.point[felt.on]]))
 
     def surface_motion(self, change: Array) -> Array:
         """Motion (mm) of the nodes of all facets for a change of the tissue's unknown; collective.
@@ -323,25 +337,19 @@ class TissueContact:
         """
         return self.facets.gathered(change[self._dofs])
 
-    def forces(self, felt: Felt) -> tuple[Integers, Array]:
-        """Pairs in contact, and the forces (mN) that push their points off the tissue, (k, 3)."""
-        on = np.flatnonzero(felt.touching[self.pairs.point])
-        return on, self._p[on, None] * self.pairs.normal[on] - self._rub(on, felt).tau
-
     def on_nodes(self, felt: Felt, nodes: int) -> Array:
-        """Forces on the beams' nodes (mN), (n, 3)."""
-        on, force = self.forces(felt)
-        at = self.pairs.point[on]
+        """Forces on the beams' nodes (mN), without the motion, (n, 3)."""
+        at = self.pairs.point[felt.on]
         found = np.zeros((nodes, 3))
-        np.add.at(found, self.points.nodes[at], self.points.share[at][:, :, None] * force[:, None])
+        values = self.points.share[at][:, :, None] * felt.origin[:, None]
+        np.add.at(found, self.points.nodes[at], values)
         return found
 
     def on_rows(self, felt: Felt) -> tuple[Integers, Array]:
         """Global rows of the tissue and forces on them (mN), supported ones left out."""
-        on, force = self.forces(felt)
-        values = -self.pairs.shape[on][:, :, None] * force[:, None]
-        free = ~self._held[self.pairs.facet[on]]
-        return self.pairs.rows[on][free], values[free]
+        values = -self.pairs.shape[felt.on][:, :, None] * felt.origin[:, None]
+        free = ~self._held[self.pairs.facet[felt.on]]
+        return self.pairs.rows[felt.on][free], values[free]
 
     def blocks(self, felt: Felt) -> tuple[Integers, Integers, Array, NDArray[np.bool_]]:
         """Derivatives of minus the forces on points and tissue by both.
@@ -351,17 +359,17 @@ class TissueContact:
             L = 6 + 3m whose first six are translations of the beams' nodes, and which of the L are
             not held by supports of the tissue.
         """
-        on = np.flatnonzero(felt.touching[self.pairs.point])
-        pairs, at = self.pairs, self.pairs.point[on]
+        on, pairs, at = felt.on, self.pairs, self.pairs.point[felt.on]
         N = self.points.share[at]
         c = np.concatenate([N, -pairs.shape[on]], axis=1)
         L = 3 * c.shape[1]
         B = (c[:, :, None] * pairs.normal[on][:, None]).reshape(len(on), L)
-        stiffness = self.law.penalty * self.points.length[at]
-        K = stiffness[:, None, None] * B[:, :, None] * B[:, None]
-        K -= self._p[on, None, None] * pairs.second_variation(on, N)
+        K = felt.rub.eps[:, None, None] * B[:, :, None] * B[:, None]
+        # By the forces now: those foreseen may be many times what will be.
+        now = np.maximum(self._p[on], 0.0)
+        K -= now[:, None, None] * pairs.second_variation(on, N)
         if self.law.friction > 0:
-            K += self._rub(on, felt).tangent(pairs, on, N)
+            K += felt.rub.tangent(pairs, on, N)
         free = ~self._held[pairs.facet[on]].reshape(len(on), L - 6)
         free = np.concatenate([np.ones((len(on), 6), bool), free], axis=1)
         return self.points.nodes[at], pairs.rows[on], K, free
@@ -370,68 +378,25 @@ class TissueContact:
 
     def grip(self) -> Grip:
         """Resultants at the last `refresh`."""
-        felt = self._present()
-        on, force = self.forces(felt)
-        rub, at = self._rub(on), self.pairs.point[on]
+        felt = self.felt()
+        at = self.pairs.point[felt.on]
         nodes = self.on_nodes(felt, int(self.points.nodes.max()) + 1)
-        rows = -self.pairs.shape[on][:, :, None] * force[:, None]
+        rows = -self.pairs.shape[felt.on][:, :, None] * felt.force[:, None]
         length = self.points.length[at]
-        held = float(length[~rub.slides].sum()) if self.law.friction > 0 else 0.0
-        depth = (self.points.radius[at] - self.pairs.gap[on]).max(initial=0.0)
+        held = float(length[~felt.rub.slides].sum()) if self.law.friction > 0 else 0.0
+        depth = (self.points.radius[at] - self.pairs.gap[felt.on]).max(initial=0.0)
         return Grip(
-            rows.sum(axis=(0, 1)), nodes.sum(axis=0), float(self._p[on].sum()),
-            float(np.linalg.norm(rub.tau, axis=1).sum()), float(depth), float(length.sum()),
+            rows.sum(axis=(0, 1)), nodes.sum(axis=0), float(felt.p.sum()),
+            float(np.linalg.norm(felt.rub.tau, axis=1).sum()), float(depth), float(length.sum()),
             held / max(float(length.sum()), 1e-300),
         )  # fmt: skip
 
     def pressed(self) -> Pressed:
         """Where struts press at the last `refresh`, the same on all ranks."""
-        on = np.flatnonzero(self._p > 0)
-        places = self.facets.at(self.pairs.facet[on], self.pairs.projection.xi[on])
-        rubbing = np.linalg.norm(self._rub(on).tau, axis=1)
-        return Pressed(places, self._p[on], rubbing, self.points.length[self.pairs.point[on]])
-
-    # --- pieces
-
-    def _pressed(self) -> Touching:
-        found = np.zeros(len(self.points.length), bool)
-        found[self.pairs.point] = self._p > 0
-        return found
-
-    def _present(self) -> Felt:
-        """Contact as it is."""
-        found, slides = self._pressed(), np.zeros(len(self.points.length), bool)
-        on = np.flatnonzero(found[self.pairs.point])
-        slides[self.pairs.point[on]] = self._rub(on).slides
-        return Felt(found, slides)
-
-    def _rub(self, on: Integers, felt: Felt | None = None) -> Rub:
-        """Friction of pairs in contact, with what slides as it is or as it is given.
-
-        Points that are to slide and don't yet, or go back, are pulled to where they were foreseen
-        to go: springs that hold them would be stretched by many times what they bear.
-        """
-        at, law, pull = self.pairs.point[on], self.law, self._pull[on]
-        p = np.maximum(self._p[on], 0.0)
-        trial, slides, tau = returned(pull, self.pairs.normal[on], law.friction * p)
-        known = self._memory.anchor[at, 3] > 0
-        if felt is not None:
-            given, along = felt.sliding[at] & known, self._along[at]
-            led = given & ~(slides & (np.einsum("ki,ki->k", trial, along) > 0))
-            tau = np.where(given[:, None], tau, trial)
-            tau[led] = law.friction * p[led, None] * along[led]
-            trial, slides = np.where(led[:, None], FAR * along, trial), given
-            self._made[at] = np.where(given[:, None], _unit(trial), 0.0)
-        eps = law.penalty * self.points.length[at]
-        return Rub(
-            law.friction, eps, law.tangential * eps, p, pull, trial, slides, tau, known
-        )  # fmt: skip
-
-
-def _unit(v: Array) -> Array:
-    """Unit vectors (n, 3); zero where they are."""
-    size = np.linalg.norm(v, axis=1, keepdims=True)
-    return np.asarray(v / np.where(size > 0, size, 1.0))
+        felt = self.felt()
+        places = self.facets.at(self.pairs.facet[felt.on], self.pairs.projection.xi[felt.on])
+        rubbing = np.linalg.norm(felt.rub.tau, axis=1)
+        return Pressed(places, felt.p, rubbing, self.points.length[self.pairs.point[felt.on]])
 
 
 def _prescribed(tissue: Mechanics) -> NDArray[np.bool_]:

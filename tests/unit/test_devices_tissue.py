@@ -13,7 +13,9 @@ from organtwin.devices.bench import crimp_and_release, on_bench
 from organtwin.devices.cylinder import Cylinder
 from organtwin.devices.equilibrium import BeamProblem
 from organtwin.devices.fibre_laws import ElasticFibre, cobalt_chromium
+from organtwin.devices.foreseen import ENOUGH, LEAST, stops
 from organtwin.devices.frame import Part, build, problem
+from organtwin.devices.frame_first import go_first
 from organtwin.devices.placement import Placed, Placement, put
 from organtwin.devices.tissue_contact import StrutLaw, strut_points
 from organtwin.devices.unfolding import unfold
@@ -85,8 +87,9 @@ def test_tangent_is_the_derivative_of_the_residual(formulation, friction):
     free[both._frame :] = ~np.isin(np.arange(both._own), np.concatenate(held))
     both.move(np.where(free, 1e-4 * RANDOM.normal(size=size), 0.0))
     here, touching = both.respond(), both.touched()
-    assert touching[-2].sum() > 3
-    assert touching[-1].any() == (friction == 1e-3)
+    felt = both.contact.felt()
+    assert len(felt.on) > 3
+    assert felt.rub.slides.any() == (friction == 1e-3)
     v = np.where(free, RANDOM.normal(size=size), 0.0)
     exact, start, found = product(both, here, touching, v), both.place(), []
     h = 1e-8
@@ -110,6 +113,38 @@ def test_flat_triangles_are_rounded_to_the_circle_that_they_stand_for():
     assert surface(both.tissue, "inside").X.shape[1] == 3
 
 
+def test_the_law_of_contact_is_linearised_where_a_motion_leads():
+    both = tissue_rings.ring_within(
+        COMM, ElasticFibre(METAL), replace(SOFT, inner=9.99), 1, friction=0.2,
+        formulation=PENALTY_P1, stiff=10,
+    )  # fmt: skip
+    contact = both.contact
+    both.commit()
+    motion = 0.02 * RANDOM.normal(size=(len(contact.points.length), 3))
+    felt, h = contact.felt(motion), 1e-7
+    assert 0 < felt.rub.slides.sum() < len(felt.on) < len(contact.points.length)
+    # On the line from no motion on, that law is the one that touches the law at the motion.
+    near = contact.felt((1 + h) * motion)
+    slope = (near.force - felt.force) / h
+    assert np.allclose(felt.force - slope, felt.origin, atol=1e-4 * np.abs(felt.force).max())
+    way = RANDOM.normal(size=motion.shape)
+    work = np.sum(felt.force * way[contact.pairs.point[felt.on]])
+    assert contact.work(motion, way) == pytest.approx(work)
+
+
+def test_a_step_ends_where_forces_do_no_more_work():
+    assert stops(lambda s: s - 2.0) == 1.0
+    assert stops(lambda s: 1.0 + s) == 1.0
+    assert stops(lambda s: s - 0.02) == LEAST
+    for root in (0.2, 0.4, 0.7):
+        for work in (
+            lambda s, root=root: np.expm1(9 * (s - root)),
+            lambda s, root=root: s - root if s < root else 1e3 * (s - root),
+        ):
+            assert 0.0 < stops(work) < 1.0
+            assert abs(work(stops(work))) <= ENOUGH * abs(work(0.0))
+
+
 # --- rings in tubes -----------------------------------------------------------------------------
 
 
@@ -128,7 +163,7 @@ def test_ring_balances_the_tube_and_nothing_is_lost(formulation):
     assert np.hypot(*pressed.places[:, :2].T) == pytest.approx(tube.inner + u, rel=1e-4)
     assert pressed.length.sum() == pytest.approx(both.contact.grip().touching)
     # What the rows of the tissue and the nodes of the ring get, without supports in between.
-    felt = both.contact.touched()
+    felt = both.contact.felt()
     both.contact._held[:] = False
     rows, values = both.contact.on_rows(felt)
     assert rows.shape == values.shape
@@ -172,6 +207,51 @@ def test_a_ring_is_let_go_step_by_step_and_comes_back():
     before = both.beams.x.copy()
     assert both.solve().converged
     assert np.abs(both.beams.x - before).max() < 1e-7
+
+
+def test_a_frame_that_goes_first_meets_the_tissue_at_the_same_place():
+    places, tube = [], replace(SOFT, inner=9.99)
+    for first in (True, False):
+        both = tissue_rings.ring_within(
+            COMM, ElasticFibre(METAL), tube, 1, friction=0.2, formulation=PENALTY_P1, stiff=10,
+            crimper=9.992,
+        )  # fmt: skip
+        crimper = both.beams.actions[0]
+        for radius in (9.992, 9.994):
+            crimper.radius = radius
+            if first:
+                both.contact.refresh(both.beams.x, both.beams.q)
+                before = both.beams.x
+                assert go_first(both.beams, both.contact)
+                assert np.abs(both.beams.x - before).max() > 1e-4
+            assert both.solve().converged
+            both.commit()
+        assert both.contact.touches
+        # What the crimper lets go would run ahead.
+        assert not both._is_driven()
+        places.append(both.beams.x)
+    assert np.abs(places[0] - places[1]).max() < 1e-6
+    crimper.around, crimper.radius = False, 9.995
+    assert both._is_driven()
+    # Without an equilibrium of its own the frame stays.
+    both.beams.actions.append(Trap())
+    both.beams.actions[-1].is_set = True
+    assert not go_first(both.beams, both.contact)
+    assert np.array_equal(both.beams.x, places[1])
+
+
+def test_multipliers_take_what_a_soft_penalty_lets_through():
+    tube = replace(SOFT, inner=9.99)
+    both = tissue_rings.ring_within(
+        COMM, ElasticFibre(METAL), tube, 1, formulation=PENALTY_P1, stiff=0.1
+    )
+    depths, forces = [], []
+    for _ in range(5):
+        assert both.solve().converged
+        forces.append(tissue_rings.balance(both, tube).force)
+        depths.append(both.contact.augment())
+    assert depths[4] < 0.03 * depths[0]
+    assert forces[4] == pytest.approx(elastic_balance(tube)[1], rel=0.05)
 
 
 def opened(tool, start, end):

@@ -1,0 +1,329 @@
+"""Intervals of a deployment's indices: what is not known well is varied, one thing at a time."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel
+
+from organtwin.case.load import load_tavr_case
+from organtwin.case.quantities import Unit, marks
+from organtwin.case.schema_rehearsal import Factor, RehearsalCase, SensitivitySettings, Value
+from organtwin.case.schema_tavr import TavrCase
+from organtwin.case.tavr_members import (
+    Deploy,
+    Ensemble,
+    Member,
+    State,
+    Workers,
+    finished,
+    read_indices,
+)
+from organtwin.case.tavr_sweep import (
+    Outcome,
+    deployment_of,
+    name_of,
+    number,
+    provenance,
+)
+from organtwin.errors import InputError, suggestion
+from organtwin.export.atomic import write_text
+from organtwin.tavr.choice import found_in
+from organtwin.tavr.influence import Interval, Trial, intervals
+from organtwin.units import quantity
+
+logger = logging.getLogger(__name__)
+
+HALF_A_VOXEL = "half a voxel"
+TILT, TOWARDS = "deployment.tilt", "deployment.towards"
+
+
+@dataclass(frozen=True)
+class Variation:
+    """A member with one factor changed.
+
+    Attributes:
+        factor: Which.
+        change: How, in words.
+        member: The member.
+    """
+
+    factor: str
+    change: str
+    member: Member
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """Intervals of the indices of one deployment.
+
+    Attributes:
+        of: Its name.
+        variations: What was varied.
+        states: How far each of these is.
+        intervals: Of each index.
+    """
+
+    of: str
+    variations: tuple[Variation, ...]
+    states: tuple[State, ...]
+    intervals: tuple[Interval, ...]
+
+
+def vary(
+    case: RehearsalCase,
+    outcome: Outcome | None,
+    *,
+    out: Path,
+    of: str | None = None,
+    runs: int | None = None,
+    workers: Workers | None = None,
+    deploy: Deploy | None = None,
+) -> Sensitivity | None:
+    """Vary what is not known well around one deployment of a rehearsal; collective.
+
+    Members lie in ``sensitivity/<name>/members`` and are kept and gone on with as those of the
+    sweep.
+
+    Args:
+        case: The rehearsal.
+        outcome: What its sweep has come to (rank 0).
+        out: Its result directory.
+        of: Name of the deployment; without it as the case says.
+        runs: Runs of each factor, 1 or 2; likewise.
+        workers: Who does them; this process without it.
+        deploy: Does a member, in place of the case's own deployment.
+
+    Returns:
+        The intervals; None on other ranks than 0.
+
+    Raises:
+        InputError: the deployment is not there or not finished, or a factor is no setting.
+    """
+    own = deploy or deployment_of(case, out)
+
+    def work(run: Callable[[Ensemble], None]) -> Sensitivity:
+        assert outcome is not None
+        base = chosen(outcome, of or case.sensitivity.of)
+        variations = variations_of(case, base, runs)
+        members = [one.member for one in variations]
+        run(Ensemble(members, own, folder_of(out, base.name) / "members"))
+        found = look(outcome, base, variations, own, out)
+        write_sensitivity(case, found, out)
+        return found
+
+    return (workers or Workers()).lead(work)
+
+
+def folder_of(out: Path, name: str) -> Path:
+    """Where the variations of a deployment lie."""
+    return out / "sensitivity" / name
+
+
+def chosen(outcome: Outcome, of: str) -> Member:
+    """The deployment whose indices get intervals.
+
+    Raises:
+        InputError: there is no such one, or it is not finished.
+    """
+    if of == "best":
+        best = outcome.best
+        if best is None:
+            raise InputError(
+                "[sensitivity] of", "no member of the sweep is finished.", "Finish the sweep first."
+            )
+        return best
+    known = {one.name: one for one in outcome.members}
+    if of not in known:
+        raise InputError("[sensitivity] of", f"no member `{of}`.", suggestion(of, known))
+    if of not in outcome.indices:
+        raise InputError("[sensitivity] of", f"`{of}` is not finished.", "Finish it first.")
+    return known[of]
+
+
+def variations_of(
+    case: RehearsalCase, base: Member, runs: int | None = None
+) -> tuple[Variation, ...]:
+    """Members with one factor changed, factor by factor.
+
+    Args:
+        case: The rehearsal.
+        base: The deployment that is varied.
+        runs: Of each factor; those of the case without it.
+
+    Raises:
+        InputError: a factor is no number of the case, or changes nothing.
+    """
+    settings = Member("", {**case.settings, **base.settings})
+    whole = load_tavr_case(case.case, settings.overrides)
+    found = []
+    for name, factor in case.sensitivity.factors.items():
+        place = f'[sensitivity.factors."{name}"]'
+        changes = list(_changes(whole, factor, place))[: runs or case.sensitivity.runs]
+        for change in changes:
+            if all(_value(whole, key, place) == _as_read(whole, key, value, place)
+                   for key, value in change.items()):  # fmt: skip
+                raise InputError(place, f"{change} changes nothing.", "Give it another value.")
+            words = ", ".join(str(value) for value in change.values())
+            member = Member(
+                f"{name.replace(' ', '_')}-{name_of(change)}", {**base.settings, **change}
+            )
+            found.append(Variation(name, words, member))
+    return tuple(found)
+
+
+def look(
+    outcome: Outcome, base: Member, variations: Sequence[Variation], deploy: Deploy, out: Path
+) -> Sensitivity:
+    """Intervals from what is finished."""
+    folder = folder_of(out, base.name) / "members"
+    states = Ensemble([one.member for one in variations], deploy, folder).states()
+    known = {one.name: found_in(read_indices(folder / one.name)) for one in finished(states)}
+    trials = [Trial(one.factor, one.change, known.get(one.member.name)) for one in variations]
+    made = intervals(outcome.indices[base.name], trials)
+    return Sensitivity(base.name, tuple(variations), tuple(states), made)
+
+
+# ----------------------------------------------------------------------------------------- factors
+
+
+def _changes(case: TavrCase, factor: Factor, place: str) -> Iterator[Mapping[str, Value]]:
+    """Settings of each run of a factor."""
+    if factor.runs:
+        yield from factor.runs
+        return
+    if TILT in factor.keys and factor.change is not None:
+        yield from _tilted(case, _step(case, factor.change, _mark(TILT), place))
+        return
+    for side in (-1.0, 1.0):
+        yield {key: _moved(case, key, factor, side, place) for key in factor.keys}
+
+
+def _moved(case: TavrCase, key: str, factor: Factor, side: float, place: str) -> Value:
+    """A setting less (side −1) or more (1)."""
+    value, mark = _value(case, key, place), _mark(key)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise InputError(place, f"`{key}` is not a number.", "Give its runs instead.")
+    if factor.times is not None:
+        return _text(value * factor.times**side, mark)
+    assert factor.change is not None
+    return _text(value + side * _step(case, factor.change, mark, place), mark)
+
+
+def _step(case: TavrCase, change: str, mark: Unit | None, place: str) -> float:
+    """Width of a change in the unit of its setting."""
+    if change == HALF_A_VOXEL:
+        return half_a_voxel(case)
+    if mark is not None:
+        return quantity(change, mark.inside, f"{place} change")
+    try:
+        return float(change)
+    except ValueError:
+        raise InputError(f"{place} change", f'"{change}" is not a number.') from None
+
+
+def half_a_voxel(case: TavrCase) -> float:
+    """Of the scan, mean of the three edges (mm)."""
+    from organtwin.image.readers import read_image
+    from organtwin.image.volume import Image
+
+    image = read_image(case.scan.file, case.scan.series or None)
+    if not isinstance(image, Image):
+        raise InputError(str(case.scan.file), "the scan has phases.", "Give one of them.")
+    return 0.5 * float(np.mean(image.grid.spacing))
+
+
+def _tilted(case: TavrCase, step: float) -> Iterator[Mapping[str, Value]]:
+    """Tilted less and more in the plane of the tilt; less than not at all is to the other side."""
+    tilt, towards = case.deployment.tilt, case.deployment.towards
+    for one in (tilt - step, tilt + step):
+        side = towards if one >= 0.0 else towards + (180.0 if towards <= 180.0 else -180.0)
+        yield {TILT: f"{abs(one):.6g} deg", TOWARDS: f"{side:.6g} deg"}
+
+
+def _text(value: float, mark: Unit | None) -> Value:
+    return float(f"{value:.6g}") if mark is None else mark.text(float(f"{value:.6g}"))
+
+
+def _value(case: TavrCase, key: str, place: str) -> Any:
+    """Value of a setting.
+
+    Raises:
+        InputError: there is no such one.
+    """
+    section: Any = case
+    for name in key.split("."):
+        known = type(section).model_fields if isinstance(section, BaseModel) else {}
+        if name not in known:
+            raise InputError(place, f"no setting `{key}`.", suggestion(name, known))
+        section = getattr(section, name)
+    return section
+
+
+def _mark(key: str) -> Unit | None:
+    """Unit of a setting that is there."""
+    section, _, name = key.rpartition(".")
+    model: Any = TavrCase
+    for one in section.split("."):
+        model = model.model_fields[one].annotation
+    return next((m for m in marks(model.model_fields[name]) if isinstance(m, Unit)), None)
+
+
+def _as_read(case: TavrCase, key: str, value: Value, place: str) -> Any:
+    """A value of the case file as the case would have it."""
+    _value(case, key, place)
+    mark = _mark(key)
+    return quantity(str(value), mark.inside, place) if mark is not None else value
+
+
+# ----------------------------------------------------------------------------------------- writing
+
+
+def write_sensitivity(case: RehearsalCase, found: Sensitivity, out: Path) -> None:
+    """Write ``sensitivity.json`` and ``sensitivity.csv``."""
+    settings: SensitivitySettings = case.sensitivity
+    record: dict[str, Any] = {
+        **provenance(case),
+        "of": found.of,
+        "how": "one factor at a time; interval = value + root sum of squares of the excursions up, "
+        "- that of those down; factors independent, effects additive (our choice)",
+        "factors": {name: one.model_dump(exclude_none=True) for name, one in
+                    settings.factors.items()},
+        "runs": [
+            {"factor": one.factor, "change": one.change, **asdict(state)}
+            for one, state in zip(found.variations, found.states, strict=True)
+        ],
+        "indices": [_record(one) for one in found.intervals],
+    }  # fmt: skip
+    write_text(out / "sensitivity.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    with (out / "sensitivity.csv").open("w", newline="", encoding="utf-8") as stream:
+        rows = csv.writer(stream)
+        rows.writerow(["index", "unit", "value", "low", "high", "largest", "share",
+                       "crosses its threshold with", "missing"])  # fmt: skip
+        for one in found.intervals:
+            rows.writerow([
+                one.index.name, one.index.unit, f"{one.index.value:.6g}", f"{one.low:.6g}",
+                f"{one.high:.6g}", one.largest, f"{one.by[0].share:.3f}" if one.by else "",
+                "; ".join(one.turns), "; ".join(one.missing),
+            ])  # fmt: skip
+
+
+def _record(one: Interval) -> dict[str, Any]:
+    return {
+        "name": one.index.name, "unit": one.index.unit, "value": one.index.value,
+        "low": one.low, "high": one.high, "threshold": [one.index.low, one.index.high],
+        "sure": one.sure, "largest": one.largest, "turns": list(one.turns),
+        "missing": list(one.missing),
+        "by": [
+            {"factor": by.factor, "below": by.below, "above": by.above, "share": by.share,
+             "values": {change: number(value) for change, value in by.values.items()}}
+            for by in one.by
+        ],
+    }  # fmt: skip

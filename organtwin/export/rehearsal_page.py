@@ -1,0 +1,151 @@
+"""The page of a rehearsal, one HTML file made from the files of its result directory."""
+
+from __future__ import annotations
+
+import base64
+import logging
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from organtwin.errors import InputError
+from organtwin.export.atomic import write_text
+from organtwin.export.pages import Picture, read_json
+from organtwin.export.rehearsal_pictures import draw_ranking, draw_tornado, interval
+from organtwin.tavr.choice import shown
+
+logger = logging.getLogger(__name__)
+
+#: Page that lets one turn the deployed valves, and how many of the best are on it.
+COMPARISON, COMPARED = "comparison.html", 6
+
+
+def write_rehearsal_page(folder: Path) -> Path:
+    """Draw pictures and write ``rehearsal.html`` from ``ranking.json`` and ``sensitivity.json``.
+
+    Raises:
+        InputError: there is no ranking.
+    """
+    ranking = read_json(folder / "ranking.json")
+    if not ranking:
+        raise InputError(str(folder / "ranking.json"), "no ranking.", "Run the rehearsal first.")
+    sensitivity = read_json(folder / "sensitivity.json")
+    for one in sensitivity.get("indices", []):
+        one["interval"] = interval(one)
+    columns, rows = _table(ranking)
+    compared = _compare(folder, ranking)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("organtwin.export"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.ChainableUndefined,
+    )
+    html = environment.get_template("rehearsal.html").render(
+        ranking=ranking,
+        sensitivity=sensitivity,
+        pictures=list(_pictures(folder, ranking, sensitivity)),
+        columns=columns,
+        rows=rows,
+        unknown=sorted({name for rank in ranking["ranks"] for name in rank["unknown"]}),
+        verdict=verdict(ranking, sensitivity),
+        comparison=COMPARISON if compared else "",
+    )
+    path = folder / "rehearsal.html"
+    write_text(path, html)
+    return path
+
+
+def _compare(folder: Path, ranking: Mapping[str, Any]) -> bool:
+    """Write the page on which the best deployments are turned, if their records are there."""
+    from organtwin.export.tavr_comparison import write_comparison
+
+    names = [rank["name"] for rank in ranking["ranks"][:COMPARED]]
+    members = {name: folder / "members" / name for name in names}
+    there = {name: one for name, one in members.items() if (one / "deployed.npz").is_file()}
+    if not there:
+        return False
+    try:
+        write_comparison(there, folder / COMPARISON, title=str(ranking["title"]))
+    except InputError as error:
+        logger.warning("No comparison: %s", error)
+        return False
+    return True
+
+
+def verdict(ranking: Mapping[str, Any], sensitivity: Mapping[str, Any]) -> str:
+    """What a rehearsal has found, in a few sentences."""
+    ranks, members = ranking["ranks"], ranking["members"]
+    done, failed = (
+        sum(one["status"] == state for one in members) for state in ("finished", "failed")
+    )
+    also = f", {failed} failed" if failed else ""
+    parts = [f"{done} of {len(members)} deployments are finished{also}."]
+    if ranks and ranks[0]["advised"]:
+        parts.append(f"First is {ranks[0]['name']}: {_lowered(ranks[0]['why'])}")
+    elif ranks:
+        parts.append(f"None can be advised; {ranks[0]['name']} comes nearest.")
+    refused = sum(not rank["advised"] for rank in ranks)
+    if refused and ranks[0]["advised"]:
+        parts.append(f"{refused} {'is' if refused == 1 else 'are'} not advised.")
+    unsure = [one["name"].replace("_", " ") for one in sensitivity.get("indices", [])
+              if not one["sure"]]  # fmt: skip
+    if unsure:
+        parts.append(
+            f"Of {sensitivity['of']} the intervals of {', '.join(unsure)} lie across a threshold."
+        )
+    return " ".join(parts)
+
+
+def _lowered(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def _table(ranking: Mapping[str, Any]) -> tuple[list[str], list[dict[str, Any]]]:
+    """Indices that rules and criteria look at, deployment by deployment."""
+    patterns = [one["index"] for one in (*ranking["criteria"], *ranking["rules"])]
+    known = list(dict.fromkeys(name for rank in ranking["ranks"] for name in rank["indices"]))
+    columns = [name for name in known if any(fnmatchcase(name, one) for one in patterns)]
+    rows = [
+        {"name": rank["name"], "cells": [_cell(rank["indices"].get(name)) for name in columns]}
+        for rank in ranking["ranks"]
+    ]
+    return columns, rows
+
+
+def _cell(one: Mapping[str, Any] | None) -> str:
+    return "–" if one is None or one["value"] is None else shown(one["value"], one["unit"])
+
+
+def _pictures(
+    folder: Path, ranking: Mapping[str, Any], sensitivity: Mapping[str, Any]
+) -> Iterator[Picture]:
+    if ranking["ranks"]:
+        path = draw_ranking(ranking["ranks"], folder / "pictures" / "ranking.png")
+        caption = "The score of each deployment, and what of it each criterion brings."
+        yield _picture(path, "Ranks", caption)
+    if any(one["largest"] for one in sensitivity.get("indices", [])):
+        path = folder / "pictures" / "tornado.png"
+        draw_tornado(_first(ranking, sensitivity), path, f"What moves the indices of "
+                     f"{sensitivity['of']}")  # fmt: skip
+        caption = (
+            "Bars show how far each factor moves an index, the largest first; grey is the interval "
+            "of all together, dashed the threshold."
+        )
+        yield _picture(path, "Sensitivity", caption)
+
+
+def _first(ranking: Mapping[str, Any], sensitivity: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Intervals, first of those indices by which deployments are ranked."""
+    patterns = [one["index"] for one in ranking["criteria"]]
+    indices = list(sensitivity["indices"])
+    ranked = [one for one in indices if any(fnmatchcase(one["name"], p) for p in patterns)]
+    return [*ranked, *(one for one in indices if one not in ranked)]
+
+
+def _picture(path: Path, title: str, caption: str) -> Picture:
+    data = base64.b64encode(path.read_bytes()).decode("ascii")
+    return Picture(path.name, title, caption, f"data:image/png;base64,{data}")

@@ -1,0 +1,1 @@
+"""Rehearsal of transcatheter aortic valve replacement on a patient's root."""
