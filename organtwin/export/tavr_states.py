@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyvista as pv
@@ -86,10 +88,10 @@ def _moved(tissue: Series, index: int, points: Array) -> Array:
     return tissue.at_points(index, "displacement")[at]
 
 
-def _numbers(one: dict[str, object]) -> str:
+def _numbers(one: Mapping[str, Any]) -> str:
     """How wide the frame is, and how hard it presses."""
     try:
-        low, high = one["diameters_mm"]  # type: ignore[misc]
+        low, high = one["diameters_mm"]
         return f"{low:.1f} – {high:.1f} mm wide\npresses with {one['pressing_N']:.1f} N"
     except (KeyError, TypeError, ValueError):
         return ""
