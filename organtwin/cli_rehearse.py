@@ -36,7 +36,14 @@ def rehearse(
     max_members: Annotated[
         int | None, typer.Option("--max-members", min=0, help="Stop after so many members.")
     ] = None,
-    again: Annotated[bool, typer.Option("--again", help="Try failed members again.")] = False,
+    again: Annotated[
+        bool,
+        typer.Option(
+            "--again",
+            help="Try failed members again, and those that are said to run on another machine: "
+            "only when nothing runs there any more.",
+        ),
+    ] = False,
     sensitivity: Annotated[
         bool, typer.Option("--sensitivity", help="Then vary what is not known well.")
     ] = False,
@@ -69,7 +76,7 @@ def rehearse(
         from organtwin.case.load import load_rehearsal_case
         from organtwin.case.tavr_members import Workers
         from organtwin.case.tavr_sensitivity import vary
-        from organtwin.case.tavr_sweep import rehearse as do
+        from organtwin.case.tavr_sweep import run_rehearsal
         from organtwin.parallel import abort_on_uncaught_error, on_root
 
         comm = MPI.COMM_WORLD
@@ -81,7 +88,7 @@ def rehearse(
                 _show_status(read, folder)
             return
         force = Workers(workers, cluster, max_members, again, comm)
-        found = do(read, out=folder, workers=force)
+        found = run_rehearsal(read, out=folder, workers=force)
         varied = None
         if sensitivity:
             varied = vary(read, found, out=folder, of=of, runs=runs, workers=force)

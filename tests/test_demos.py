@@ -24,6 +24,7 @@ DEMOS = Path(__file__).parents[1] / "demos"
         ("calibration/calibration.py", "volume curve"),
         ("healthy_heart/healthy_heart.py", "ejection fraction"),
         ("cine_patient/cine_patient.py", "volume curve"),
+        ("tavr/tavr.py", "deployed valve"),
         ("load_and_rate/load_and_rate.py", "stroke volume"),
     ],
 )

@@ -244,7 +244,7 @@ class Haemodynamics(Section):
     """Of the aorta when the scan was taken, while the valve is deployed, and in diastole."""
     ventricular_pressure: Annotated[BloodPressure, Field(ge=0.0, le=10.0)] = 10 * MMHG
     """Of the left ventricle in diastole."""
-    systolic_pressure: Annotated[BloodPressure, Field(gt=0.0, le=40.0)] | None = 120 * MMHG
+    systolic_pressure: Annotated[BloodPressure, Field(gt=0.0, le=30.0)] | None = 120 * MMHG
     """Of aorta and ventricle in systole: the frame's fatigue is between this and diastole."""
     heart_rate: Annotated[Frequency, Field(gt=0.0)] = 70 / 60000
     """Beats per time."""

@@ -89,7 +89,7 @@ def deploy_valve(
     domain = read_domain(root / "mesh.msh", comm)
     tissue = root_problem(domain, place.axis, tissue_of(case))
     settings = settings_of(case)
-    implant = placed(choice.device, place.origin, place.axes, settings)
+    implant = placed(choice.device, place.record.origin, place.record.axes, settings)
     rehearsal = Rehearsal(tissue, implant, settings)
     refuse_piercing(rehearsal, place)
     under_way = _UnderWay(rehearsal, case, choice, directory, folder, key, progress)
@@ -114,7 +114,7 @@ def refuse_piercing(rehearsal: Rehearsal, place: RootPlace) -> None:
     pressing = rehearsal.both.contact.grip().pressing
     if pressing < PIERCING:
         return
-    top = float(((rehearsal.implant.beams.x - place.origin) @ place.axes[2]).max())
+    top = float(((rehearsal.implant.beams.x - place.record.origin) @ place.record.axes[2]).max())
     tilt, towards = along_lumen(place, top)
     raise InputError(
         "[deployment]", "the crimped device stands in the wall before anything is done: it is "
@@ -131,7 +131,7 @@ def along_lumen(place: RootPlace, top: float) -> tuple[float, float]:
         top: Height of the device's upper end over the annulus (mm); the line meets the axis at 0.85
             of it, our choice.
     """
-    own = (place.axis.points - place.origin) @ place.axes.T
+    own = (place.axis.points - place.record.origin) @ place.record.axes.T
     order = np.argsort(own[:, 2])
     x, y = (np.interp(0.85 * top, own[order, 2], own[order, i]) for i in (0, 1))
     tilt = np.degrees(np.arctan2(np.hypot(x, y), 0.85 * top))
@@ -280,7 +280,6 @@ class _UnderWay:
             self._show(f"{went.stage}, unfinished")
             if went.stage != SYSTOLE:
                 self._write_deployed()
-        grip = self.rehearsal.both.contact.grip()
         factors = self.rehearsal.both.factors
         record = {
             "device": self.choice.device.name,
@@ -290,7 +289,6 @@ class _UnderWay:
             "stages": [asdict(one) for one in went.passed],
             "decisions": _untold(went),
             "states": self.states,
-            "grip": {name: np.asarray(value).tolist() for name, value in asdict(grip).items()},
             "seconds": self._seconds(),
             "unknowns": {
                 "tissue": int(self.rehearsal.both.tissue.W.dofmap.index_map.size_global

@@ -96,7 +96,8 @@ class Ensemble:
         members: What is to be done.
         deploy: Does one.
         folder: Holds a folder for each.
-        again: Whether failed ones are tried again.
+        again: Whether failed ones are tried again, and those that are said to run on another
+            machine, of which it can't be seen whether they do.
     """
 
     members: Sequence[Member]
@@ -111,9 +112,14 @@ class Ensemble:
 
     def todo(self) -> list[Member]:
         """Members that are neither finished nor failed, nor running elsewhere."""
-        wanted = {"waiting", "interrupted"} | ({"failed"} if self.again else set())
         pairs = zip(self.members, self.states(), strict=True)
-        return [member for member, state in pairs if state.status in wanted]
+        return [member for member, state in pairs if self._wanted(state)]
+
+    def _wanted(self, state: State) -> bool:
+        if state.status in ("waiting", "interrupted"):
+            return True
+        elsewhere = state.status == "running" and state.host != socket.gethostname()
+        return self.again and (state.status == "failed" or elsewhere)
 
     def run(self, pool: Executor, most: int | None = None) -> list[Member]:
         """Do what is to do, on an executor; the members whose process died.
@@ -190,7 +196,7 @@ class Workers:
         processes: Of this machine; on several ranks these work instead, a member each.
         cluster: Address of a Dask scheduler; its workers see the same files.
         most: How many members at most.
-        again: Whether members that failed are tried again.
+        again: Whether members that failed, or were lost on another machine, are tried again.
         comm: Communicator.
     """
 
@@ -228,8 +234,8 @@ class Workers:
             ensemble.run_on(self.processes, self.most)
             return
         for member in ensemble.run(pool, self.most):
-            logger.warning("%s was lost with its process; it goes on at the next start.",
-                           member.name)  # fmt: skip
+            logger.warning("%s was lost with its process; it goes on at the next start, where that "
+                           "is on another machine with --again.", member.name)  # fmt: skip
 
 
 def run_member(deploy: Deploy, member: Member, out: Path) -> State:

@@ -36,6 +36,7 @@ from organtwin.parallel import on_root
 from organtwin.tavr.deployed import Deployed
 from organtwin.tavr.haemodynamics import Haemodynamics
 from organtwin.tavr.indices import assess
+from organtwin.tavr.rehearsal import SYSTOLE
 
 #: What the deployment's code is.
 SOLVERS = tuple(
@@ -188,6 +189,7 @@ class _Run:
             on_root(self.comm, lambda: rmtree(folder / STATE, ignore_errors=True))
 
         def work(folder: Path, progress: Progress) -> None:
+            on_root(self.comm, self._forget)
             deploy_valve(
                 self.case, choice, self._folder("root"), self.directory, folder,
                 self.known["deploy"].key, progress, self.comm,
@@ -201,6 +203,15 @@ class _Run:
                 self._report(f"{type(error).__name__}: {error}")
             raise
         on_root(self.comm, lambda: rmtree(folder / STATE, ignore_errors=True))
+
+    def _forget(self) -> None:
+        """Remove what another deployment left here, lest a failed one be told by it."""
+        judge = self._folder("judge")
+        for file in (
+            self._folder("deploy") / "deploy.json", judge / "judge.json", judge / "stage.json",
+            self.directory / "indices.json",
+        ):  # fmt: skip
+            file.unlink(missing_ok=True)
 
     def _judge(self, folder: Path) -> None:
         deployed = Deployed.load(self.directory / "deployed.npz")
@@ -269,11 +280,12 @@ def _results(name: str, record: dict[str, Any]) -> dict[str, tuple[float, str]]:
             "mesh_min_dihedral_angle": (quality["min_dihedral"], "degree"),
         }
     if name == "deploy":
-        low, high = record["states"][-1]["diameters_mm"]
+        last = [one for one in record["states"] if not one["name"].startswith(SYSTOLE)][-1]
+        low, high = last["diameters_mm"]
         return {
             "frame_smallest_diameter": (low, "mm"),
             "frame_largest_diameter": (high, "mm"),
-            "frame_height": (record["states"][-1]["height_mm"], "mm"),
-            "pressing": (record["states"][-1]["pressing_N"], "N"),
+            "frame_height": (last["height_mm"], "mm"),
+            "pressing": (last["pressing_N"], "N"),
         }
     return {f"index_{one['name']}": (one["value"], one["unit"]) for one in record["indices"]}

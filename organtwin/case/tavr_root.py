@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from organtwin.aortic_root.anatomy import RootModel, root_anatomy
 from organtwin.aortic_root.measurements import RootMeasures, measure_root
 from organtwin.aortic_root.measures_file import as_record
+from organtwin.aortic_root.measures_store import store_measures, stored_measures
 from organtwin.aortic_root.sizing import DeviceSize, Oversizing, refuse_too_large
 from organtwin.case.progress import Progress
 from organtwin.case.schema_tavr import Device as DeviceSection
@@ -37,9 +37,11 @@ from organtwin.tavr.root_record import RootRecord
 
 type Vector = NDArray[np.float64]
 
+#: What later stages read of the measures.
+MEASURES = "measures.npz"
 #: Files of the stage `measure`.
 MEASURED = (
-    "measures.json", "measures.pickle", "labels.seg.nrrd", "landmarks.mrk.json", "sheet.png",
+    "measures.json", MEASURES, "labels.seg.nrrd", "landmarks.mrk.json", "sheet.png",
 )  # fmt: skip
 #: Files of the stage `root`.
 MESHED = ("mesh.msh", "root.json", "mesh.png")
@@ -68,8 +70,7 @@ def measure(scan: Scan, title: str, folder: Path, progress: Progress) -> None:
     record = as_record(found, shown)
     record["decisions"] = [*told, *found.notes]
     write_json(folder / "measures.json", record)
-    # For the next stages. Their keys hold the hash of this code, which reads what it wrote.
-    (folder / "measures.pickle").write_bytes(pickle.dumps(found))
+    store_measures(found, folder / MEASURES)
     write_markups(markups_of(found.landmarks), folder / "landmarks.mrk.json")
     progress(0.8, "drawing")
     draw_root_sheet(image, found, folder / "sheet.png", title=title, devices=shown)
@@ -77,9 +78,7 @@ def measure(scan: Scan, title: str, folder: Path, progress: Progress) -> None:
 
 def read_measures(folder: Path) -> RootMeasures:
     """What the stage `measure` found."""
-    found = pickle.loads((folder / "measures.pickle").read_bytes())
-    assert isinstance(found, RootMeasures)
-    return found
+    return stored_measures(folder / MEASURES)
 
 
 def _image(scan: Scan) -> Image:
@@ -226,14 +225,10 @@ class RootPlace:
     """Where a root lies; what is told of a mesh to whoever puts something into it.
 
     Attributes:
-        origin: Middle of the annulus (LPS, mm), shape (3,).
-        axes: Rows: towards the hinge point of the right cusp, 90° on, and upwards, shape (3, 3).
         axis: Curve through the lumen.
         record: What was measured, as far as indices need it.
     """
 
-    origin: Vector
-    axes: Vector
     axis: RootAxis
     record: RootRecord
 
@@ -268,8 +263,6 @@ def mesh_root(scan: Scan, root: Root, needed: float, measured: Path, folder: Pat
     made = root_anatomy(found, image, labels, model)
     write_mesh(made.mesh, folder / "mesh.msh")
     record = {
-        "origin": found.outlines["annulus"].centroid.tolist(),
-        "axes": found.frame.axes.tolist(),
         "measured": RootRecord.of(found).as_record(),
         "axis": axis_of(made).to_dict(),
         "annulus_area": made.annulus_area,
@@ -283,10 +276,7 @@ def mesh_root(scan: Scan, root: Root, needed: float, measured: Path, folder: Pat
 def read_place(folder: Path) -> RootPlace:
     """Where the root of the stage `root` lies."""
     record = read_json(folder / "root.json")
-    return RootPlace(
-        np.array(record["origin"]), np.array(record["axes"]), RootAxis.from_dict(record["axis"]),
-        RootRecord.from_record(record["measured"]),
-    )  # fmt: skip
+    return RootPlace(RootAxis.from_dict(record["axis"]), RootRecord.from_record(record["measured"]))
 
 
 def read_json(file: Path) -> dict[str, Any]:

@@ -200,7 +200,7 @@ def _changes(case: TavrCase, factor: Factor, place: str) -> Iterator[Mapping[str
         yield from factor.runs
         return
     if TILT in factor.keys and factor.change is not None:
-        yield from _tilted(case, _step(case, factor.change, _mark(TILT), place))
+        yield from _tilted(case, _step(case, factor.change, _mark(case, TILT, place), place))
         return
     for side in (-1.0, 1.0):
         yield {key: _moved(case, key, factor, side, place) for key in factor.keys}
@@ -208,7 +208,7 @@ def _changes(case: TavrCase, factor: Factor, place: str) -> Iterator[Mapping[str
 
 def _moved(case: TavrCase, key: str, factor: Factor, side: float, place: str) -> Value:
     """A setting less (side −1) or more (1)."""
-    value, mark = _value(case, key, place), _mark(key)
+    value, mark = _value(case, key, place), _mark(case, key, place)
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise InputError(place, f"`{key}` is not a number.", "Give its runs instead.")
     if factor.times is not None:
@@ -220,6 +220,11 @@ def _moved(case: TavrCase, key: str, factor: Factor, side: float, place: str) ->
 def _step(case: TavrCase, change: str, mark: Unit | None, place: str) -> float:
     """Width of a change in the unit of its setting."""
     if change == HALF_A_VOXEL:
+        if mark is None or mark.inside != "mm":
+            raise InputError(
+                f"{place} change", f'"{HALF_A_VOXEL}" is a length, its setting is none.',
+                "Write a number, with the unit of the setting.",
+            )  # fmt: skip
         return half_a_voxel(case)
     if mark is not None:
         return quantity(change, mark.inside, f"{place} change")
@@ -267,19 +272,22 @@ def _value(case: TavrCase, key: str, place: str) -> Any:
     return section
 
 
-def _mark(key: str) -> Unit | None:
-    """Unit of a setting that is there."""
-    section, _, name = key.rpartition(".")
-    model: Any = TavrCase
-    for one in section.split("."):
-        model = model.model_fields[one].annotation
-    return next((m for m in marks(model.model_fields[name]) if isinstance(m, Unit)), None)
+def _mark(case: TavrCase, key: str, place: str) -> Unit | None:
+    """Unit of a setting, in the section that the case has: one of several laws, for example.
+
+    Raises:
+        InputError: there is no such one.
+    """
+    way, _, name = key.rpartition(".")
+    section = _value(case, way, place) if way else case
+    _value(case, key, place)
+    field = type(section).model_fields[name]
+    return next((mark for mark in marks(field) if isinstance(mark, Unit)), None)
 
 
 def _as_read(case: TavrCase, key: str, value: Value, place: str) -> Any:
     """A value of the case file as the case would have it."""
-    _value(case, key, place)
-    mark = _mark(key)
+    mark = _mark(case, key, place)
     return quantity(str(value), mark.inside, place) if mark is not None else value
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import logging
 import math
@@ -12,17 +11,18 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from mpi4py import MPI
 
-import organtwin
 from organtwin.case.load import load_tavr_case
 from organtwin.case.manifest import git_commit, machine, versions
 from organtwin.case.schema_rehearsal import ChoiceSettings, RehearsalCase, Value
 from organtwin.case.schema_tavr import TavrCase
+from organtwin.case.stages import Stage, sha256
 from organtwin.case.tavr_members import (
     Deploy,
     Ensemble,
@@ -35,7 +35,7 @@ from organtwin.case.tavr_members import (
 from organtwin.errors import InputError, OrgantwinError
 from organtwin.export.atomic import write_text
 from organtwin.export.pages import read_json
-from organtwin.tavr.choice import DEFAULT, Choice, Found, Rank, found_in
+from organtwin.tavr.choice import DEFAULT, Choice, IndexValue, Rank, found_in
 
 logger = logging.getLogger(__name__)
 
@@ -81,10 +81,18 @@ class CaseDeployment:
         return load_tavr_case(self.file, Member("", {**settings, "root.above": above}).overrides)
 
     def key(self, member: Member) -> str:
-        """Version and resolved settings; where results are written counts for nothing."""
-        content = self.case(member).model_dump(mode="json", exclude={"title", "output"})
-        text = json.dumps([organtwin.__version__, content], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        """Resolved settings, contents of the files that are read, version and code.
+
+        Where files lie and where results are written counts for nothing.
+        """
+        from organtwin.case.tavr_pipeline import inputs
+
+        case = self.case(member)
+        content = case.model_dump(exclude={"title", "output"})
+        # A device may be given by its file, whose place counts no more than that of the scan.
+        content["device"]["name"] = Path(case.device.name).stem
+        files = [_content(file) for file in inputs(case)]
+        return Stage("member", settings=(content, files), code=code_of(case)).key[:16]
 
     def measure(self) -> None:
         """Segment and measure the scan.
@@ -147,6 +155,24 @@ class CaseDeployment:
         return f"{max(needed, LEAST):.1f} mm"
 
 
+def code_of(case: TavrCase) -> tuple[str, ...]:
+    """Modules and packages that decide what a deployment comes to: those of its stages."""
+    from organtwin.case.tavr_pipeline import SOLVERS, measure_stage
+
+    return tuple(sorted({*measure_stage(case).code, "organtwin.mesh", *SOLVERS, "organtwin.tavr"}))
+
+
+def _content(file: Path) -> str:
+    """Hash of a file, which all members ask for."""
+    found = file.stat()
+    return _hashed(file, found.st_mtime_ns, found.st_size)
+
+
+@cache
+def _hashed(file: Path, changed: int, size: int) -> str:
+    return sha256(file)
+
+
 def _take_over(base: Path, out: Path) -> None:
     """Copy stages that are not there yet, and the measures if they are others."""
     stages = base / "stages"
@@ -176,7 +202,7 @@ class Outcome:
 
     members: tuple[Member, ...]
     states: tuple[State, ...]
-    indices: Mapping[str, tuple[Found, ...]]
+    indices: Mapping[str, tuple[IndexValue, ...]]
     ranks: tuple[Rank, ...]
     choice: Choice
 
@@ -187,7 +213,7 @@ class Outcome:
         return next((one for one in self.members if one.name == first), None)
 
 
-def rehearse(
+def run_rehearsal(
     case: RehearsalCase, *, out: Path, workers: Workers | None = None, deploy: Deploy | None = None
 ) -> Outcome | None:
     """Do the members of a sweep and rank them; collective.

@@ -25,24 +25,26 @@ class Crimped:
     """A whole frame as it lies on its balloon or in its sheath, in its own axes.
 
     Attributes:
+        device: Name of the device and its size.
         elements: Along a strut.
         arrays: Positions, rotations and histories, as `deployment.frame_arrays` names them.
     """
 
+    device: str
     elements: int
     arrays: Mapping[str, Array]
 
     def save(self, file: Path) -> None:
         """Write it to an ``.npz`` file."""
-        everything: dict[str, Any] = {"elements": self.elements, **self.arrays}
-        np.savez_compressed(file, **everything)
+        content: dict[str, Any] = {"device": self.device, "elements": self.elements}
+        np.savez_compressed(file, **(content | dict(self.arrays)))
 
     @classmethod
     def load(cls, file: Path) -> Crimped:
         """Read it."""
         with np.load(file) as read:
             arrays = {name: read[name] for name in read.files}
-        return cls(int(arrays.pop("elements")), arrays)
+        return cls(str(arrays.pop("device")), int(arrays.pop("elements")), arrays)
 
 
 def crimped(device: Device, elements: int = 4, *, sheathed: bool) -> Crimped:
@@ -63,4 +65,4 @@ def crimped(device: Device, elements: int = 4, *, sheathed: bool) -> Crimped:
     frame = build(device.pattern, elements, Part.WHOLE)
     beams = problem(frame, device.struts, [], pins=())
     unfold(half, model, frame, beams)
-    return Crimped(elements, frame_arrays(beams))
+    return Crimped(device.name, elements, frame_arrays(beams))

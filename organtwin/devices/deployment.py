@@ -159,8 +159,11 @@ class Deployment:
 
     def _is_apart(self) -> bool:
         """Whether nothing touches, and the tissue is at rest: the frame moves alone. Collective."""
-        rest = float(np.abs(self.tissue.residual()).max(initial=0.0))
-        if not self.comm.allreduce(rest, op=MPI.MAX) < SMALL:  # nor where it is not finite
+        residual = self.tissue.residual()
+        if not self._finite(residual):
+            return False
+        rest = float(np.abs(residual).max(initial=0.0))
+        if self.comm.allreduce(rest, op=MPI.MAX) >= SMALL:
             return False
         self.contact.refresh(self.beams.x, self.beams.q)
         return not self.contact.touches

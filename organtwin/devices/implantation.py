@@ -183,10 +183,11 @@ def in_sheath_at(
 def _whole(device: Device, elements: int, state: Crimped) -> tuple[Frame, BeamProblem]:
     frame = build(device.pattern, elements, Part.WHOLE)
     beams = problem(frame, device.struts, [], pins=())
-    if state.elements != elements or state.arrays["x"].shape != beams.x.shape:
+    if state.device != device.name or state.arrays["x"].shape != beams.x.shape:
         raise InputError(
-            device.name, f"the crimped state has {state.elements} elements along a strut and "
-            f"{len(state.arrays['x'])} nodes, the frame {elements} and {len(beams.x)}.",
+            device.name, f"the crimped state is that of {state.device} with {state.elements} "
+            f"elements along a strut and {len(state.arrays['x'])} nodes, the frame has {elements} "
+            f"and {len(beams.x)}.",
             "Crimp this device with as many elements.",
         )  # fmt: skip
     restore_frame(beams, state.arrays)

@@ -192,7 +192,9 @@ def _iterated[R](
         if iteration > EARLY and size > min(REACH, max(RUNAWAY * smallest, NEAR)):
             return Attempt(False, iteration, "The corrections grow.")
         smallest = min(size, smallest)
-        moved = _searched(system, here, step, found.linear, touching, whole=moves)
+        moved = _searched(
+            system, here, step, found.linear, touching, whole=moves, tolerance=tolerance
+        )
         if moved is None:
             return Attempt(False, iteration, "No part of the correction leads on.")
         here, rest = moved
@@ -235,11 +237,11 @@ def _correction[R](
 
 def _searched[R](
     system: System[R], here: R, step: Array, linear: Linear, touching: list[Guess], *,
-    whole: bool,
+    whole: bool, tolerance: float,
 ) -> tuple[R, float] | None:  # fmt: skip
     """Move by the step or a part of it; the answer there, and size of what would follow."""
     start, size = system.place(), system.size(step)
-    enough, at_start = max(GROWTH * size, TOLERANCE), system.residual(here, touching)
+    enough, at_start = max(GROWTH * size, tolerance), system.residual(here, touching)
     share = 1.0 if whole else min(1.0, REACH / max(system.largest(step), 1e-300))
     for halved in range(HALVINGS + 1):
         system.put(start)

@@ -88,6 +88,12 @@ def verdict(ranking: Mapping[str, Any], sensitivity: Mapping[str, Any]) -> str:
         parts.append(f"First is {ranks[0]['name']}: {_lowered(ranks[0]['why'])}")
     elif ranks:
         parts.append(f"None can be advised; {ranks[0]['name']} comes nearest.")
+    rules = {one["name"] for one in ranking["rules"]}
+    unjudged = (
+        [name for name in ranks[0]["unknown"] if name.partition(" (")[0] in rules] if ranks else []
+    )
+    if unjudged:
+        parts.append(f"Rules that {ranks[0]['name']} was not judged by: {', '.join(unjudged)}.")
     refused = sum(not rank["advised"] for rank in ranks)
     if refused and ranks[0]["advised"]:
         parts.append(f"{refused} {'is' if refused == 1 else 'are'} not advised.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,9 @@ TRIANGLE, STRUT = 16.0, 72.0
 FEW, MANY = 2500, 10_000
 #: Largest whole number of the coordinates.
 WHOLE = 32767
+#: Steps of the coordinates where these do not reach too far for it, and room for the thickness of
+#: struts (mm).
+FINEST, ROOM = 1.0 / 400.0, 2.0
 #: Indices of the table of all deployments.
 OVERVIEW = (
     "frame_annulus_diameter_min", "frame_annulus_diameter_max", "implantation_depth",
@@ -99,9 +102,11 @@ def write_comparison(
     library = get_plotlyjs()
     budget = 0.72 * (LARGEST - len(library.encode()) - 300_000) / len(valves)
     most = int(max(min(MANY, _triangles_for(budget, valves.values())), 300))
+    step = _step(valves.values())
     content = {
+        "step": step,
         "members": [
-            {"name": name, "told": told[name], **_scene(valve, most),
+            {"name": name, "told": told[name], **_scene(valve, most, step),
              "indices": {one.name: _value(one) for one in indices[name]}}
             for name, valve in valves.items()
         ],
@@ -153,12 +158,12 @@ def _triangles_for(budget: float, valves: Sequence[Valve] | Any) -> float:
 # --- geometry -----------------------------------------------------------------------------------
 
 
-def _scene(valve: Valve, most: int) -> dict[str, Any]:
+def _scene(valve: Valve, most: int, step: float) -> dict[str, Any]:
     """Wall, leaflets, lines and frame in the root's own directions, the annulus at height 0."""
     one = valve.deployed
     points, triangles = _sized(joined(*one.wall), most)
     found: dict[str, Any] = {
-        "wall": _mesh(valve, (points, triangles)),
+        "wall": _mesh(valve, (points, triangles), step),
         "pressure": _real(averaged(one.pressed.places, one.pressed.normal, points)),
     }
     fine = cKDTree(valve.wall[0])
@@ -169,14 +174,15 @@ def _scene(valve: Valve, most: int) -> dict[str, Any]:
         if one.stress_before is not None:
             found["rise"] = _real(after - valve.at_wall(one.stress_before)[near])
     if len(one.leaflets[1]):
-        found["leaflets"] = _mesh(valve, _sized(joined(*one.leaflets), most, refine=False))
+        leaflets = _sized(joined(*one.leaflets), most, refine=False)
+        found["leaflets"] = _mesh(valve, leaflets, step)
     found["patches"] = {
-        name: _mesh(valve, one.surfaces[name])
+        name: _mesh(valve, one.surfaces[name], step)
         for name in ("ostium_right", "ostium_left") if name in one.surfaces
     }  # fmt: skip
-    found["lines"] = _lines(valve)
+    found["lines"] = _lines(valve, step)
     boxes, _ = struts(one, sides=4)
-    found["frame"] = _places(valve.own(boxes[0]))
+    found["frame"] = _places(valve.own(boxes[0]), step)
     found["strain"] = _real(100.0 * valve.largest_strain)
     if one.strain_amplitude is not None:
         found["amplitude"] = _real(100.0 * one.strain_amplitude)
@@ -187,7 +193,7 @@ def _scene(valve: Valve, most: int) -> dict[str, Any]:
     return found
 
 
-def _lines(valve: Valve) -> dict[str, str]:
+def _lines(valve: Valve, step: float) -> dict[str, str]:
     """Annulus and border of the septum as pairs of points."""
     pairs = {}
     ring = annulus_line(valve)
@@ -197,7 +203,7 @@ def _lines(valve: Valve) -> dict[str, str]:
     if "membranous_septum" in valve.deployed.surfaces:
         points, triangles = valve.deployed.surfaces["membranous_septum"]
         pairs["membranous_septum"] = points[edges(triangles)]
-    return {name: _places(valve.own(part.reshape(-1, 3))) for name, part in pairs.items()}
+    return {name: _places(valve.own(part.reshape(-1, 3)), step) for name, part in pairs.items()}
 
 
 def _sized(mesh: Mesh, most: int, *, refine: bool = True) -> Mesh:
@@ -211,16 +217,29 @@ def _sized(mesh: Mesh, most: int, *, refine: bool = True) -> Mesh:
     return np.asarray(small.points, float), np.asarray(small.regular_faces, np.int64)
 
 
-def _mesh(valve: Valve, mesh: Mesh) -> dict[str, str]:
+def _mesh(valve: Valve, mesh: Mesh, step: float) -> dict[str, str]:
     points, triangles = mesh
     if len(points) > 2 * WHOLE:
         raise InputError("comparison", f"a surface has {len(points)} points.", "Mesh it coarser.")
-    return {"points": _places(valve.own(points)), "triangles": _coded(triangles, "<u2")}
+    return {"points": _places(valve.own(points), step), "triangles": _coded(triangles, "<u2")}
 
 
-def _places(own: Array) -> str:
-    """Places (mm) as whole steps of 1/400 mm, which reach 81 mm; coded."""
-    return _coded(np.clip(np.rint(400.0 * own), -WHOLE, WHOLE), "<i2")
+def _step(valves: Iterable[Valve]) -> float:
+    """Step of the coordinates (mm), with which whole numbers reach as far as all valves do."""
+    reach = max(
+        float(np.abs(valve.own(points)).max())
+        for valve in valves
+        for points in (
+            *(points for points, _ in valve.deployed.surfaces.values()), valve.deployed.nodes,
+        )
+        if len(points)
+    )  # fmt: skip
+    return max(FINEST, (reach + ROOM) / WHOLE)
+
+
+def _places(own: Array, step: float) -> str:
+    """Places (mm) as whole numbers of steps; coded."""
+    return _coded(np.rint(own / step), "<i2")
 
 
 def _real(values: Array) -> str:

@@ -17,6 +17,7 @@ from organtwin.export.series import Series, read_series
 from organtwin.export.tavr_pictures import Shown
 from organtwin.export.tavr_view import Mesh, Valve
 from organtwin.mesh.mesh_files import read_mesh
+from organtwin.tavr.rehearsal import SYSTOLE
 
 Array = NDArray[np.float64]
 
@@ -55,7 +56,7 @@ def read_states(folder: Path, valve: Valve) -> list[Shown]:
 
 
 def read_calcium(folder: Path) -> Mesh | None:
-    """Surface of the meshed calcium as it ended; nothing where there is none."""
+    """Surface of the meshed calcium in the deployed state; nothing where there is none."""
     file = folder / "stages" / "root" / "mesh.msh"
     if not file.is_file():
         return None
@@ -68,8 +69,15 @@ def read_calcium(folder: Path) -> Mesh | None:
     used, corners = np.unique(unlike[number == 1], return_inverse=True)
     points = mesh.points[used]
     tissue = read_series(folder / "fields" / "tissue.pvd")
-    moved = points + _moved(tissue, len(tissue.times) - 1, points)
+    moved = points + _moved(tissue, _deployed(folder, tissue), points)
     return moved, corners.reshape(-1, 3).astype(np.int64)
+
+
+def _deployed(folder: Path, tissue: Series) -> int:
+    """Index of the state that the record is of: the last one but systole."""
+    states = read_json(folder / "stages" / "deploy" / "deploy.json").get("states", [])
+    times = [one["time"] for one in states if not str(one["name"]).startswith(SYSTOLE)]
+    return int(np.abs(np.asarray(tissue.times) - times[-1]).argmin()) if times else -1
 
 
 def _chosen(count: int) -> list[int]:

@@ -28,7 +28,7 @@ TOLD = 4
 
 
 @dataclass(frozen=True)
-class Found:
+class IndexValue:
     """An index of a deployment.
 
     Attributes:
@@ -60,6 +60,8 @@ class Rule:
             what ``*`` stands for.
         words_low: The same where it is broken below.
         low, high: Limits in place of the index's own.
+        parts: What ``*`` stands for in all indices that it must look at; one that is missing was
+            not judged. Without them any index will do.
     """
 
     name: str
@@ -68,8 +70,16 @@ class Rule:
     words_low: str = ""
     low: float | None = None
     high: float | None = None
+    parts: tuple[str, ...] = ()
 
-    def broken(self, one: Found) -> str:
+    def missing(self, found: Sequence[IndexValue]) -> tuple[str, ...]:
+        """What of it can't be judged: its name, or ``name (part)``."""
+        known = {_part(self.index, one.name) for one in _known(self.index, found)}
+        if not known:
+            return (self.name,)
+        return tuple(f"{self.name} ({part})" for part in self.parts if part not in known)
+
+    def broken(self, one: IndexValue) -> str:
         """What an index breaks, in words; empty if nothing."""
         low = one.low if one.low is None or self.low is None else self.low
         high = one.high if one.high is None or self.high is None else self.high
@@ -109,7 +119,7 @@ class Criterion:
     words: str
     grades: tuple[tuple[float, str], ...] = ()
 
-    def penalty(self, one: Found) -> float:
+    def penalty(self, one: IndexValue) -> float:
         """The p of an index; 1 where it is not known, as if it were bad."""
         bad = self.bad
         if bad is None:
@@ -118,12 +128,12 @@ class Criterion:
             return 1.0
         return max(0.0, (one.value - self.good) / (bad - self.good))
 
-    def worst(self, found: Sequence[Found]) -> Found:
+    def worst(self, found: Sequence[IndexValue]) -> IndexValue:
         """The index that costs most of those that it looks at; NaN if there is none."""
         known = _known(self.index, found)
-        return max(known, key=self.penalty) if known else Found(self.index, math.nan)
+        return max(known, key=self.penalty) if known else IndexValue(self.index, math.nan)
 
-    def told(self, one: Found) -> str:
+    def told(self, one: IndexValue) -> str:
         """An index in words."""
         if math.isnan(one.value):
             return f"{self.name} not known"
@@ -147,7 +157,7 @@ class Rank:
         reasons: Each criterion in words, what costs most first.
         shares: Criterion → its part of the score.
         behind: What sets it behind the one before it.
-        unknown: Rules and criteria whose index is not there.
+        unknown: Rules, ``rule (part)`` and criteria whose index is not there.
     """
 
     place: int
@@ -219,7 +229,7 @@ class Choice:
         kept = tuple(one for one in self.rules if one.name not in without)
         return Choice(kept, tuple(one for one in own.values() if one.weight > 0.0))
 
-    def ranked(self, deployments: Mapping[str, Sequence[Found]]) -> tuple[Rank, ...]:
+    def ranked(self, deployments: Mapping[str, Sequence[IndexValue]]) -> tuple[Rank, ...]:
         """Deployments from the best to the worst.
 
         A criterion whose index none of them has is left out; where only some lack it, it counts as
@@ -241,13 +251,12 @@ class Choice:
             ranks.append(replace(one, place=place, behind=behind))
         return tuple(ranks)
 
-    def _look(self, name: str, found: Sequence[Found], left: tuple[str, ...]) -> Rank:
-        broken, unknown = [], []
+    def _look(self, name: str, found: Sequence[IndexValue], left: tuple[str, ...]) -> Rank:
+        broken: list[str] = []
+        unknown: list[str] = []
         for rule in self.rules:
-            own = _known(rule.index, found)
-            if not own:
-                unknown.append(rule.name)
-            broken += [text for text in map(rule.broken, own) if text]
+            unknown += rule.missing(found)
+            broken += [text for text in map(rule.broken, _known(rule.index, found)) if text]
         total = sum(one.weight for one in self.criteria)
         parts: list[tuple[float, str, str]] = []
         for criterion in self.criteria:
@@ -286,11 +295,12 @@ RULES = (
     ),
     Rule(
         "coronary", "laceration_*",
-        "a native leaflet may close the {part} coronary artery",
+        "a native leaflet may close the {part} coronary artery", parts=("right", "left"),
     ),
     Rule(
         "injury", "injury_margin_*",
         words_low="the wall may tear, {part}: strength over stress is {value}",
+        parts=("outflow tract", "annulus", "sinuses", "aorta"),
     ),
     Rule("stretch", "annulus_stretch", "the annulus is stretched {value} times (at most {limit})"),
 )  # fmt: skip
@@ -322,7 +332,7 @@ CRITERIA = (
 DEFAULT = Choice(RULES, CRITERIA)
 
 
-def found_in(records: Sequence[Mapping[str, Any]]) -> tuple[Found, ...]:
+def found_in(records: Sequence[Mapping[str, Any]]) -> tuple[IndexValue, ...]:
     """Indices from the records of ``indices.json``.
 
     Raises:
@@ -335,7 +345,7 @@ def found_in(records: Sequence[Mapping[str, Any]]) -> tuple[Found, ...]:
             low, high = _limits(threshold)
             number = math.nan if value is None or isinstance(value, str) else float(value)
             found.append(
-                Found(str(record["name"]), number, str(record.get("unit", "1")), low, high)
+                IndexValue(str(record["name"]), number, str(record.get("unit", "1")), low, high)
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
@@ -366,7 +376,7 @@ def _limits(threshold: Any) -> tuple[float | None, float | None]:
     return (None if low is None else float(low)), (None if high is None else float(high))
 
 
-def _known(pattern: str, found: Sequence[Found]) -> list[Found]:
+def _known(pattern: str, found: Sequence[IndexValue]) -> list[IndexValue]:
     """Indices that a pattern means and whose value is known."""
     return [one for one in found if fnmatchcase(one.name, pattern) and not math.isnan(one.value)]
 

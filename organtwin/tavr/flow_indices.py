@@ -18,6 +18,9 @@ KNOWN = {
 #: The same over the area of the free frame at the leaflets, for devices that are not known: mean
 #: of those above.
 SHARE = {"balloon-expandable": 0.34, "self-expanding": 0.44}
+#: Mean A / A_free of the frames of patients, see `frame_indices.EXPANSION`: what published areas
+#: were found with.
+USUAL = {"balloon-expandable": 0.92, "self-expanding": 0.83}
 #: Spread of such values between patients: their standard deviation over their mean.
 SPREAD = 0.2
 #: Square of the flow's root mean square over its mean, of half a sine.
@@ -39,12 +42,13 @@ def flow_indices(deployed: Deployed, cuts: dict[str, Section], flow: Haemodynami
     if known is None:
         known = 1e-2 * SHARE[deployed.family] * cut.free.area
         missed.append("The orifice area rests on that of similar devices: none is known of this.")
-    orifice = known * cut.expansion
+    orifice = known * cut.expansion / USUAL[deployed.family]
     speed = 1e-2 * flow.forward_flow / orifice  # mL/s over cm² is cm/s, here m/s
     gradient = 0.5 * flow.blood.density * HALF_SINE * speed**2 / MMHG
     found = [
         Index.of("flow", "effective_orifice_area", orifice, "cm²",
-                 "published area of the device times A / A_free of the frame at its leaflets",
+                 "published area of the device times A / A_free of the frame at its leaflets, over "
+                 "the mean of that in patients (0.92 balloon-expandable, 0.83 self-expanding)",
                  REFERENCE),
         Index.of("flow", "mean_gradient", gradient, "mmHg",
                  "½ ρ (π²/8) (Q / EOA)² with the mean flow Q in ejection, of half a sine",

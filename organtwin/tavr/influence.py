@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from organtwin.tavr.choice import Found
+from organtwin.tavr.choice import IndexValue
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Trial:
 
     factor: str
     change: str
-    indices: tuple[Found, ...] | None
+    indices: tuple[IndexValue, ...] | None
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Interval:
         turns: Changes that take the index over its threshold or back.
     """
 
-    index: Found
+    index: IndexValue
     low: float
     high: float
     by: tuple[Influence, ...]
@@ -81,7 +81,7 @@ class Interval:
         return all(limit is None or not self.low < limit < self.high for limit in limits)
 
 
-def intervals(base: Sequence[Found], trials: Sequence[Trial]) -> tuple[Interval, ...]:
+def intervals(base: Sequence[IndexValue], trials: Sequence[Trial]) -> tuple[Interval, ...]:
     """Intervals of all indices whose value is known.
 
     A factor with a single run is taken to move the index as far to the other side.
@@ -94,7 +94,7 @@ def intervals(base: Sequence[Found], trials: Sequence[Trial]) -> tuple[Interval,
     return tuple(_interval(one, trials) for one in known)
 
 
-def _interval(index: Found, trials: Sequence[Trial]) -> Interval:
+def _interval(index: IndexValue, trials: Sequence[Trial]) -> Interval:
     factors = list(dict.fromkeys(trial.factor for trial in trials))
     parts: dict[str, tuple[float, float, dict[str, float]]] = {}
     missing: list[str] = []
@@ -133,7 +133,7 @@ def _value(name: str, trial: Trial) -> float:
     return math.nan
 
 
-def _turns(index: Found, trials: Sequence[Trial]) -> list[str]:
+def _turns(index: IndexValue, trials: Sequence[Trial]) -> list[str]:
     """Changes by which the index gets to the other side of a threshold."""
     found = []
     for trial in trials:
@@ -143,6 +143,6 @@ def _turns(index: Found, trials: Sequence[Trial]) -> list[str]:
     return found
 
 
-def _within(index: Found, value: float) -> bool:
+def _within(index: IndexValue, value: float) -> bool:
     above = index.low is None or value >= index.low
     return above and (index.high is None or value <= index.high)

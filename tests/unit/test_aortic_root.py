@@ -8,6 +8,8 @@ import pytest
 from organtwin.aortic_root.calcium import RULES, Blood, threshold_of
 from organtwin.aortic_root.definitions import DEFINITIONS
 from organtwin.aortic_root.measurements import measure_root
+from organtwin.aortic_root.measures_file import as_record
+from organtwin.aortic_root.measures_store import store_measures, stored_measures
 from organtwin.aortic_root.notes import notes_of
 from organtwin.aortic_root.outline import Outline
 from organtwin.aortic_root.parametric import Nodule, ParametricRoot
@@ -161,6 +163,30 @@ def coarse():
 @pytest.fixture(scope="module")
 def measured(coarse):
     return measure_root(*coarse)
+
+
+def test_measures_are_stored_and_read_as_they_were(measured, tmp_path):
+    again = stored_measures(store_measures(measured, tmp_path / "measures.npz"))
+    assert as_record(again, []) == as_record(measured, [])
+    assert again.quantities == measured.quantities
+    assert np.array_equal(again.calcium.mask, measured.calcium.mask)
+    for name, outline in measured.outlines.items():
+        assert np.array_equal(again.outlines[name].radii, outline.radii)
+
+
+@pytest.mark.parametrize("content", [b"", b"no measures", b"PK\x03\x04cut short"])
+def test_damaged_measures_are_refused(content, tmp_path):
+    file = tmp_path / "measures.npz"
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=r"measures\.npz.*no measures of a root"):
+        stored_measures(file)
+
+
+def test_stored_measures_make_nothing_but_measures(tmp_path):
+    file = tmp_path / "measures.npz"
+    np.savez(file, tree=np.array('{"is": "Path", "of": "/"}'))
+    with pytest.raises(InputError, match="no measures of a root"):
+        stored_measures(file)
 
 
 def test_a_coarse_scan_is_measured_within_what_planners_allow(measured):

@@ -159,6 +159,8 @@ def test_implants_refuse_what_does_not_fit():
     state = small_crimped()
     with pytest.raises(InputError, match="2 elements along a strut"):
         implantation.in_sheath_at(small(), PLACE, 3, state=state)
+    with pytest.raises(InputError, match="is that of another 99"):
+        implantation.in_sheath_at(small(), PLACE, 2, state=replace(state, device="another 99"))
     implant = implantation.in_sheath_at(small(), PLACE, 2, state=state)
     with pytest.raises(InputError, match=r"a share of 1\.5"):
         implantation.unsheathing(implant, 1.5)

@@ -92,5 +92,9 @@ def test_the_verdict():
         "2 of 3 deployments are finished, 1 failed. First is a-23: mild leak. 1 is not advised. "
         "Of a-23 the intervals of leak lie across a threshold."
     )
+    unjudged = RANK | {"unknown": ["leak", "size", "coronary (left)"]}
+    rules = [{"name": "size", "index": "*"}, {"name": "coronary", "index": "laceration_*"}]
+    text = verdict(RANKING | {"ranks": [unjudged], "rules": rules}, {})
+    assert text.endswith("Rules that a-23 was not judged by: size, coronary (left).")
     refused = RANKING | {"ranks": [WORSE]}
     assert "None can be advised; b-26 comes nearest." in verdict(refused, {})

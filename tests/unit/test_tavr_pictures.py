@@ -334,6 +334,7 @@ def test_the_comparison_is_one_small_file_with_all_valves(tmp_path, monkeypatch)
     first = content["members"][0]
     frame = np.frombuffer(base64.b64decode(first["frame"]), "<i2").reshape(-1, 3)
     assert len(frame) == 8 * len(valve().deployed.ends)
+    assert content["step"] == 1.0 / 400.0
     assert np.abs(frame[:, :2]).max() / 400.0 == pytest.approx(13.0, abs=1.0)
     assert content["scales"]["strain"]["high"] == 2.0
     assert content["scales"]["rise"]["low"] == -content["scales"]["rise"]["high"]
@@ -341,6 +342,18 @@ def test_the_comparison_is_one_small_file_with_all_valves(tmp_path, monkeypatch)
     assert "stress" in first and "stress" not in content["members"][2]
     with pytest.raises(InputError, match="no deployment"):
         write_comparison({"gone": tmp_path / "nothing"}, tmp_path / "x.html")
+
+
+def test_a_long_root_is_not_cut_off(tmp_path, monkeypatch):
+    monkeypatch.setattr(tavr_comparison, "get_plotlyjs", lambda: "/* library */")
+    points, triangles = tube(12.86, -15.0, 104.0, around=48, along=20)
+    inner = patch(points, triangles, np.ones(len(triangles), bool))
+    long = Valve(replace(bare().deployed, surfaces={"inner": inner}))
+    folder = directory(tmp_path / "a", long)
+    content = embedded(write_comparison({"long": folder}, tmp_path / "x.html").read_text("utf-8"))
+    wall = np.frombuffer(base64.b64decode(content["members"][0]["wall"]["points"]), "<i2")
+    heights = content["step"] * wall.reshape(-1, 3)[:, 2]
+    assert np.ptp(heights) == pytest.approx(119.0, abs=0.01)
 
 
 @pytest.mark.slow

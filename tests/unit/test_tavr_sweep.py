@@ -14,9 +14,20 @@ from organtwin import cli_rehearse
 from organtwin.case.load import load_rehearsal_case, load_tavr_case
 from organtwin.case.schema_rehearsal import FACTORS, Factor, SensitivitySettings
 from organtwin.case.tavr_members import INDICES, Ensemble, Member, Workers, in_words, state_of
+from organtwin.case.tavr_pipeline import tavr_stages
+from organtwin.case.tavr_root import Choice, device_path
 from organtwin.case.tavr_sensitivity import variations_of, vary
-from organtwin.case.tavr_sweep import _take_over, known_members, members_of, name_of, rehearse
+from organtwin.case.tavr_sweep import (
+    _take_over,
+    code_of,
+    deployment_of,
+    known_members,
+    members_of,
+    name_of,
+    run_rehearsal,
+)
 from organtwin.cli import app
+from organtwin.devices.device_files import load_device
 from organtwin.errors import InputError, SolverError
 
 BASE = """
@@ -105,7 +116,7 @@ def test_sizes_that_fit_are_known_once_the_root_is_measured(case, tmp_path):
 
 def test_a_sweep_is_ranked_and_what_failed_is_told(case, tmp_path):
     deploy = Made(tmp_path / "log")
-    found = rehearse(case, out=tmp_path / "out", deploy=deploy)
+    found = run_rehearsal(case, out=tmp_path / "out", deploy=deploy)
     assert [one.name for one in found.ranks] == [
         "sapien3_like-23-depth_4mm", "sapien3_like-23-depth_2mm",
     ]  # fmt: skip
@@ -119,22 +130,22 @@ def test_a_sweep_is_ranked_and_what_failed_is_told(case, tmp_path):
     assert [row["place"] for row in rows] == ["1", "2", "", ""]
     assert rows[0]["deployment.depth"] == "4 mm"
     # Nothing is done twice, failed ones only if that is asked for.
-    rehearse(case, out=tmp_path / "out", deploy=deploy)
+    run_rehearsal(case, out=tmp_path / "out", deploy=deploy)
     assert len(deploy.calls()) == 4
-    rehearse(case, out=tmp_path / "out", deploy=deploy, workers=Workers(again=True))
+    run_rehearsal(case, out=tmp_path / "out", deploy=deploy, workers=Workers(again=True))
     assert len(deploy.calls()) == 6
 
 
 def test_a_stopped_sweep_goes_on(case, tmp_path):
     out, name = tmp_path / "out", "sapien3_like-23-depth_4mm"
-    rehearse(case, out=out, deploy=Made(tmp_path / "log"), workers=Workers(most=1))
+    run_rehearsal(case, out=out, deploy=Made(tmp_path / "log"), workers=Workers(most=1))
     stopping = Made(tmp_path / "log", stops=name)
     with pytest.raises(KeyboardInterrupt):
-        rehearse(case, out=out, deploy=stopping)
+        run_rehearsal(case, out=out, deploy=stopping)
     member = next(one for one in known_members(case, out) if one.name == name)
     state = state_of(out / "members" / name, name, stopping.key(member))
     assert state.status == "interrupted"
-    found = rehearse(case, out=out, deploy=Made(tmp_path / "log"))
+    found = run_rehearsal(case, out=out, deploy=Made(tmp_path / "log"))
     assert len(found.ranks) == 2
     assert stopping.calls().count("sapien3_like-23-depth_2mm") == 1
 
@@ -152,6 +163,49 @@ def test_a_running_member_whose_process_is_gone_was_interrupted(tmp_path):
     assert ensemble.states()[0].status == "interrupted"
     other = Member("a", {"device.size": "23", "deployment.depth": "5 mm"})
     assert Ensemble([other], deploy, tmp_path / "members").states()[0].status == "waiting"
+
+
+def test_a_member_that_was_lost_on_another_machine_is_taken_again(tmp_path):
+    member = Member("a", {"device.size": "23", "deployment.depth": "1 mm"})
+    ensemble = Ensemble([member], Made(tmp_path / "log"), tmp_path)
+    ensemble.run_on()
+    record = json.loads((tmp_path / "a" / "member.json").read_text()) | {"status": "running"}
+    for host, taken in ((record["host"], []), ("elsewhere", [member])):
+        (tmp_path / "a" / "member.json").write_text(json.dumps(record | {"host": host}))
+        assert ensemble.todo() == []
+        assert replace(ensemble, again=True).todo() == taken
+
+
+def test_a_member_is_another_if_a_file_that_it_reads_is(case, tmp_path):
+    deploy, member = deployment_of(case, tmp_path / "out"), Member("a", {"device.size": "23"})
+    first = deploy.key(member)
+    assert deploy.key(member) == first
+    (tmp_path / "ct.nii.gz").write_bytes(b"another scan")
+    second = deploy.key(member)
+    assert second != first
+    device = tmp_path / "sapien3_like.toml"
+    shutil.copy(device_path("sapien3_like"), device)
+    own = replace(deploy, settings=(("device.name", str(device)),))
+    assert own.key(member) == second  # the same content, elsewhere
+    device.write_text(device.read_text() + "\n# changed\n")
+    assert own.key(member) != second
+    assert deploy.key(Member("a", {"device.size": "26"})) != second
+
+
+def test_the_code_of_all_stages_counts(case):
+    one = load_tavr_case(case.case)
+    device = load_device("sapien3_like", "23")
+    stages = tavr_stages(one, Choice("sapien3_like", "23", device, None, ()))
+    assert {name for stage in stages.values() for name in stage.code} == set(code_of(one))
+
+
+def test_the_demos_are_as_large_as_they_say():
+    folder = Path(__file__).parents[2] / "demos" / "tavr"
+    found = load_rehearsal_case(folder / "rehearsal.toml")
+    assert len(members_of(found, ["sapien3_like"], {"sapien3_like": ("23",)})) == 12
+    found = load_rehearsal_case(folder / "rehearsal_evolut.toml")
+    assert len(members_of(found, ["evolut_like"], {"evolut_like": ("23", "26")})) == 8
+    assert load_tavr_case(found.case).deployment.tilt == 15.0
 
 
 def test_a_mistake_of_the_program_stops_no_other(tmp_path):
@@ -179,7 +233,7 @@ def test_a_process_that_is_killed_stops_no_other(tmp_path):
 
 def test_intervals_of_the_best(case, tmp_path):
     out, deploy = tmp_path / "out", Made(tmp_path / "log")
-    outcome = rehearse(case, out=out, deploy=deploy)
+    outcome = run_rehearsal(case, out=out, deploy=deploy)
     found = vary(case, outcome, out=out, deploy=deploy)
     assert found.of == "sapien3_like-23-depth_4mm"
     leak = next(one for one in found.intervals if one.index.name == "regurgitant_orifice")
@@ -233,6 +287,12 @@ def test_tilts_go_to_both_sides(case):
         ({"key": "deployment.depth", "change": "1 kg"}, "a length"),
         ({"key": "device.name", "times": 2.0}, "not a number"),
         ({"key": "deployment.tilt", "times": 2.0}, "changes nothing"),
+        ({"key": "deployment.friction", "change": "half a voxel"}, "is a length"),
+        ({"key": "deployment.tilt", "change": "half a voxel"}, "is a length"),
+        ({"key": "tissue.wall.d", "times": 2.0}, "no setting"),
+        ({"key": "deployment.depth.more", "times": 2.0}, "no setting"),
+        ({"key": "title", "times": 2.0}, "not a number"),
+        ({"key": "root", "times": 2.0}, "not a number"),
     ],
 )
 def test_factors_that_are_none(case, factor, message):
@@ -241,8 +301,22 @@ def test_factors_that_are_none(case, factor, message):
         variations_of(case.model_copy(update={"sensitivity": settings}), Member("a", {}))
 
 
+def test_a_factor_may_be_of_a_law(case):
+    of_laws = {
+        "wall": Factor(key="tissue.wall.c", times=2.0),
+        "outflow": Factor(key="tissue.outflow.mu", change="10 kPa"),
+    }
+    other = case.model_copy(update={"sensitivity": SensitivitySettings(factors=of_laws)})
+    tissue = load_tavr_case(case.case).tissue
+    settings = [dict(one.member.settings) for one in variations_of(other, Member("a", {}))]
+    assert settings[1] == {"tissue.wall.c": f"{2 * tissue.wall.c:g} kPa"}
+    assert settings[2] == {"tissue.outflow.mu": f"{tissue.outflow.mu - 10:g} kPa"}
+
+
 def test_a_deployment_that_is_not_there(case, tmp_path):
-    outcome = rehearse(case, out=tmp_path, deploy=Made(tmp_path / "log"), workers=Workers(most=1))
+    outcome = run_rehearsal(
+        case, out=tmp_path, deploy=Made(tmp_path / "log"), workers=Workers(most=1)
+    )
     with pytest.raises(InputError, match="Did you mean"):
         vary(case, outcome, out=tmp_path, of="sapien3_like-23-depth_3mm", deploy=Made(tmp_path))
     with pytest.raises(InputError, match="not finished"):
@@ -266,7 +340,7 @@ def test_the_command_tells_how_far_it_is(case, tmp_path):
 
 
 def test_reasons_are_shown_as_they_are(case, tmp_path, capsys):
-    outcome = rehearse(case, out=tmp_path, deploy=Made(tmp_path / "log"))
+    outcome = run_rehearsal(case, out=tmp_path, deploy=Made(tmp_path / "log"))
     told = [replace(one, reason="[device] size: none.") for one in outcome.states]
     cli_rehearse._table(replace(outcome, states=tuple(told)), tmp_path)
     assert capsys.readouterr().out.count("[device] size: none.") == 2
