@@ -142,6 +142,7 @@ class Deployment:
         self.tissue.move_supports()
         self.tissue.follow_supports()
         kept, frame = copies("", self.contact.state), self.beams.place()
+        led = False
         if self._is_apart():
             attempt = self.beams.solve(prescribed)
             self.contact.refresh(self.beams.x, self.beams.q)
@@ -149,12 +150,18 @@ class Deployment:
                 return attempt
             self.beams.put(frame)
             self._put_back(kept)
-        elif prescribed is None and self._is_driven() and not self._leads():
-            return Attempt(False, 0, "The frame alone finds no equilibrium.")
+        elif prescribed is None and self._is_driven():
+            led = self._leads()
+            if not led:
+                return Attempt(False, 0, "The frame alone finds no equilibrium.")
         attempt = find_equilibrium(self, prescribed, self.correction, self._tolerance)
         if not attempt.converged:
             self.beams.put(frame)
             self._put_back(kept)
+        if not attempt.converged and led:  # astray, as where a balloon gives way
+            attempt = find_equilibrium(self, prescribed, self.correction, self._tolerance)
+            if not attempt.converged:
+                self._put_back(kept)
         return attempt
 
     def _is_apart(self) -> bool:
