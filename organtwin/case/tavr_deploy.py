@@ -323,9 +323,7 @@ class _UnderWay:
     def _show_frame(self, t: float) -> None:
         both, implant = self.rehearsal.both, self.rehearsal.implant
         beams, contact = both.beams, both.contact
-        strain = np.zeros(len(beams.mesh.ends))
-        for (_, part), found in zip(beams.parts, beams.fibre_strains(), strict=True):
-            strain[part] = np.abs(found).max(axis=1)
+        strain = np.abs(fibre_strains(beams)).max(axis=1)
         at_nodes = {
             "contact_force": contact.on_nodes(contact.felt(), len(beams.x)),
             "radius": np.full(len(beams.x), 0.5 * implant.device.struts.thickness),

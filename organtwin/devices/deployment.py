@@ -16,9 +16,7 @@ from scipy.sparse import coo_array, csr_array, hstack, vstack
 from organtwin.devices.equilibrium import BeamProblem, Beams
 from organtwin.devices.foreseen import same, stops, when_done
 from organtwin.devices.frame_first import go_first
-from organtwin.devices.frame_state import copies, within
-from organtwin.devices.frame_state import frame_arrays as frame_arrays
-from organtwin.devices.frame_state import restore_frame as restore_frame
+from organtwin.devices.frame_state import copies, frame_arrays, restore_frame, within
 from organtwin.devices.kept_factors import KeptFactors
 from organtwin.devices.newton import Attempt, Correction, Guess, Place, find_equilibrium
 from organtwin.devices.placement import Placed
@@ -154,14 +152,12 @@ class Deployment:
             led = self._leads()
             if not led:
                 return Attempt(False, 0, "The frame alone finds no equilibrium.")
-        attempt = find_equilibrium(self, prescribed, self.correction, self._tolerance)
-        if not attempt.converged:
+        for _ in range(1 + led):  # once more without, where the frame went astray
+            attempt = find_equilibrium(self, prescribed, self.correction, self._tolerance)
+            if attempt.converged:
+                break
             self.beams.put(frame)
             self._put_back(kept)
-        if not attempt.converged and led:  # astray, as where a balloon gives way
-            attempt = find_equilibrium(self, prescribed, self.correction, self._tolerance)
-            if not attempt.converged:
-                self._put_back(kept)
         return attempt
 
     def _is_apart(self) -> bool:

@@ -133,7 +133,7 @@ class FieldWriter:
         self._sampler = _Sampler(mesh, degree)
         self._single = single
         self._units = units
-        self._steps = on_root(self._comm, lambda: _earlier_steps(self.path, resume))
+        self._steps = on_root(self._comm, lambda: earlier_steps(self.path, resume))
         on_root(self._comm, lambda: (self._directory / name).mkdir(parents=True, exist_ok=True))
         self._grid, self._points = self._empty_grid()
 
@@ -223,7 +223,7 @@ class FieldWriter:
     def _write_index(self, stem: str, points: Arrays, cells: Arrays) -> None:
         pieces = [f"{Path(stem).name}_{rank}.vtu" for rank in range(self._comm.size)]
         write_text(self._directory / f"{stem}.pvtu", _pvtu(pieces, points, cells, self._single))
-        write_text(self.path, _pvd(self._steps))
+        write_text(self.path, pvd(self._steps))
 
 
 class VtxWriter:
@@ -290,7 +290,7 @@ class VtkHdfWriter:
         return np.asarray(values[: self._sampler.mesh.geometry.index_map().size_local])
 
 
-def _earlier_steps(pvd: Path, resume: float | None) -> list[tuple[float, str]]:
+def earlier_steps(pvd: Path, resume: float | None) -> list[tuple[float, str]]:
     """Steps of a series before the time that a run goes on from."""
     if resume is None or not pvd.is_file():
         return []
@@ -354,7 +354,8 @@ def _pvtu(pieces: list[str], points: Arrays, cells: Arrays, single: bool) -> str
     return _xml(root)
 
 
-def _pvd(steps: list[tuple[float, str]]) -> str:
+def pvd(steps: list[tuple[float, str]]) -> str:
+    """The index of a time series: times and files."""
     root = ET.Element("VTKFile", type="Collection", version="1.0", byte_order="LittleEndian")
     collection = ET.SubElement(root, "Collection")
     for t, file in steps:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from organtwin.export.atomic import write_text
+from organtwin.export.fields import earlier_steps, pvd
 from organtwin.parallel import on_root
 
 Array = NDArray[np.float64]
@@ -33,7 +33,7 @@ class FrameSeries:
         self, directory: Path, name: str, comm: MPI.Comm, *, resume: float | None = None
     ) -> None:
         self._directory, self._name, self._comm = directory, name, comm
-        self._steps = on_root(comm, lambda: _earlier(self.path, resume))
+        self._steps = on_root(comm, lambda: earlier_steps(self.path, resume))
         on_root(comm, lambda: (directory / name).mkdir(parents=True, exist_ok=True))
 
     @property
@@ -64,25 +64,7 @@ class FrameSeries:
             for name, values in at_struts.items():
                 mesh.cell_data[name] = values
             mesh.save(self._directory / file)
-            write_text(self.path, _index([*self._steps, (t, file)]))
+            write_text(self.path, pvd([*self._steps, (t, file)]))
 
         on_root(self._comm, save)
         self._steps.append((t, file))
-
-
-def _earlier(path: Path, resume: float | None) -> list[tuple[float, str]]:
-    """Times of a series before that which a run goes on from."""
-    if resume is None or not path.is_file():
-        return []
-    found = ET.parse(path).getroot().iter("DataSet")
-    steps = [(float(entry.attrib["timestep"]), entry.attrib["file"]) for entry in found]
-    return [(t, file) for t, file in steps if t < resume - 1e-9]
-
-
-def _index(steps: list[tuple[float, str]]) -> str:
-    root = ET.Element("VTKFile", type="Collection", version="1.0", byte_order="LittleEndian")
-    collection = ET.SubElement(root, "Collection")
-    for t, file in steps:
-        ET.SubElement(collection, "DataSet", timestep=f"{t:.10g}", part="0", file=file)
-    ET.indent(root)
-    return '<?xml version="1.0"?>\n' + ET.tostring(root, encoding="unicode") + "\n"

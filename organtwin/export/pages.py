@@ -26,6 +26,17 @@ class Picture:
     data: str
 
 
+def templates() -> jinja2.Environment:
+    """The package's templates; what is not known is left blank."""
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("organtwin.export"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.ChainableUndefined,
+    )
+
+
 def write_page(
     folder: Path, template: str, captions: Mapping[str, tuple[str, str]], **content: Any
 ) -> Path:
@@ -37,13 +48,7 @@ def write_page(
         captions: Name of a picture → title and caption.
         content: What else the template names.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("organtwin.export"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.ChainableUndefined,
-    )
+    environment = templates()
     environment.filters |= {"number": _number, "duration": _duration, "moment": _moment}
     run = read_run(folder)
     html = environment.get_template(template).render(

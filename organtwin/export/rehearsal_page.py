@@ -9,11 +9,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from organtwin.errors import InputError
 from organtwin.export.atomic import write_text
-from organtwin.export.pages import Picture, read_json
+from organtwin.export.pages import Picture, read_json, templates
 from organtwin.export.rehearsal_pictures import draw_ranking, draw_tornado, interval
 from organtwin.tavr.choice import shown
 
@@ -37,13 +35,7 @@ def write_rehearsal_page(folder: Path) -> Path:
         one["interval"] = interval(one)
     columns, rows = _table(ranking)
     compared = _compare(folder, ranking)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("organtwin.export"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.ChainableUndefined,
-    )
+    environment = templates()
     html = environment.get_template("rehearsal.html").render(
         ranking=ranking,
         sensitivity=sensitivity,
