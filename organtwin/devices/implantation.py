@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -23,6 +24,7 @@ from organtwin.devices.tool_numbers import give_back, numbers
 from organtwin.errors import InputError, SolverError
 
 Array = NDArray[np.float64]
+logger = logging.getLogger(__name__)
 
 #: Drag on each node (mN per mm of a step) of a frame that nothing else holds yet, as a catheter
 #: does: 300 nodes that slip by 0.1 mm meet 30 mN. Our choice.
@@ -307,7 +309,8 @@ def post_dilation(
 ) -> tuple[Stage, Stage]:  # fmt: skip
     """Another balloon is filled in a frame that was let go, and emptied.
 
-    It lies on the axis that the frame has when the first of both stages begins.
+    It lies on the axis that the frame has when the first of both stages begins. One that is too
+    small to touch it is told by a warning.
 
     Args:
         implant: The frame; the balloon becomes one of its tools at once.
@@ -341,6 +344,11 @@ def post_dilation(
             x = axes.back(implant.beams.x)
             room = float(np.hypot(*x[:, :2].T).min()) - float(implant.felt.half_depth.max())
             tool.radius, tool.active = max(room - ROOM, 1e-3), True
+            if balloon.diameter_of(volume) <= 2 * tool.radius:
+                logger.warning(
+                    "Post-dilation: a balloon of %.1f mm touches nothing, the frame leaves %.1f mm "
+                    "free. Take a larger one.", balloon.diameter_of(volume), 2 * room,
+                )  # fmt: skip
             middle = 0.5 * min(float(np.ptp(x[:, 2])), balloon.length)
             tool.centre = middle if height is None else height
             implant.beams.commit()

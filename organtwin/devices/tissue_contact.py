@@ -12,7 +12,7 @@ from organtwin.devices import rotations as rot
 from organtwin.devices.beam import BeamMesh
 from organtwin.errors import InputError
 from organtwin.mechanics.contact_pairs import Body, BodyPairs
-from organtwin.mechanics.contact_points import CHATTER, Memory, Rub, returned
+from organtwin.mechanics.contact_points import Memory, Rub, returned
 from organtwin.mechanics.contact_rounding import RoundedFacets, facets_for
 from organtwin.mechanics.contact_surface import largest_facet, surface
 from organtwin.mechanics.problem import Mechanics
@@ -220,7 +220,9 @@ class TissueContact:
             np.zeros(k), np.zeros((k, 3)), np.zeros((k, 4)), np.full(k, -1.0), np.zeros(k)
         )
         none = np.zeros((0, 3))
-        self.pairs: BodyPairs = self._body.pair(none, none, np.zeros(0, np.int64))
+        self.pairs: BodyPairs = self._body.pair(
+            none, none, np.zeros(0, np.int64), np.zeros(0, bool)
+        )
         self._p, self._pull = np.zeros(0), none
 
     # --- state
@@ -242,10 +244,8 @@ class TissueContact:
         """
         memory, points = self._memory, self.points
         self._body.move(self.tissue.at_level())
-        held = np.where(memory.anchor[:, 3] > 0, memory.anchor[:, 0], -1.0)
-        held = np.where(memory.changes >= CHATTER, memory.facet, held)
         place = points.positions(x)
-        self.pairs = self._body.pair(place, points.outwards(q), held.astype(np.int64))
+        self.pairs = self._body.pair(place, points.outwards(q), *memory.preferred())
         facet, at = np.full(len(points.length), -1.0), self.pairs.point
         facet[at] = self.pairs.facet
         memory.changes[:] += facet != memory.facet

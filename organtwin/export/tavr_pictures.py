@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -45,7 +45,7 @@ from organtwin.export.tavr_scene import (
 from organtwin.export.tavr_view import Valve, ceiling
 from organtwin.mesh.closest import on_segments
 from organtwin.tavr.coronary_indices import SIDES, Ostium, ostium_now, valve_distance
-from organtwin.tavr.deployed import WALL, Deployed
+from organtwin.tavr.deployed import Deployed
 
 Array = NDArray[np.float64]
 
@@ -305,14 +305,14 @@ class Shown:
         told: Its numbers in words.
         nodes: Of the frame (mm), (n, 3).
         strain: Largest absolute fibre strain of each element, (m,).
-        wall: Points of `Deployed.wall` then (mm), (k, 3).
+        surfaces: Points of `Deployed.surfaces` then (mm), (k, 3) each.
     """
 
     title: str
     told: str
     nodes: Array
     strain: Array
-    wall: Array
+    surfaces: Mapping[str, Array]
 
 
 def draw_sequence(valve: Valve, states: Sequence[Shown], path: Path, *, title: str = "") -> Path:
@@ -351,13 +351,9 @@ def draw_sequence(valve: Valve, states: Sequence[Shown], path: Path, *, title: s
 
 
 def _then(valve: Valve, one: Shown) -> Deployed:
-    """The valve in another state: its nodes and its wall, without leaflets and contact."""
+    """The valve in another state: its nodes and the tissue's surfaces, without contact."""
     deployed = valve.deployed
-    first, surfaces = 0, {}
-    for name in (name for name in WALL if name in deployed.surfaces):
-        points, triangles = deployed.surfaces[name]
-        surfaces[name] = (one.wall[first : first + len(points)], triangles)
-        first += len(points)
+    surfaces = {name: (points, deployed.surfaces[name][1]) for name, points in one.surfaces.items()}
     return replace(deployed, nodes=one.nodes, surfaces=surfaces, surfaces_before={},
                    strain=np.stack([-one.strain, one.strain], axis=1))  # fmt: skip
 

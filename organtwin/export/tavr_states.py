@@ -28,7 +28,7 @@ MOST = 5
 
 
 def read_states(folder: Path, valve: Valve) -> list[Shown]:
-    """States of frame and wall, as ``fields/`` has them, at most five.
+    """States of frame and tissue, as ``fields/`` has them, at most five.
 
     Args:
         folder: Result directory.
@@ -41,7 +41,7 @@ def read_states(folder: Path, valve: Valve) -> list[Shown]:
     tissue = read_series(folder / "fields" / "tissue.pvd")
     record = read_json(folder / "stages" / "deploy" / "deploy.json").get("states", [])
     told = {round(float(one["time"]), 6): one for one in record}
-    scan = valve.deployed.wall_before
+    scan = valve.deployed.surfaces_before
     count = min(len(frames.times), len(tissue.times))
     found = []
     for k in _chosen(count):
@@ -50,7 +50,7 @@ def read_states(folder: Path, valve: Valve) -> list[Shown]:
         found.append(Shown(
             str(one.get("name", f"state {k}")).capitalize(), _numbers(one),
             np.asarray(grid.points, float), np.asarray(grid.cell_data["fibre_strain"], float),
-            scan + _moved(tissue, k, scan),
+            {name: points + _moved(tissue, k, points) for name, points in scan.items()},
         ))  # fmt: skip
     return found
 

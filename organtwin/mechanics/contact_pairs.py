@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from organtwin.mechanics.contact_surface import Facets, Floats, Integers, Projection
 from organtwin.mechanics.rigid import Obstacle
+
+Flags = NDArray[np.bool_]
 
 
 class Pairs(Protocol):
@@ -221,7 +224,7 @@ class Solid:
     def move(self, w: Floats) -> None:
         """An obstacle is moved by its own constants."""
 
-    def pair(self, x: Floats, normals: Floats, held: Integers) -> SolidPairs:
+    def pair(self, x: Floats, normals: Floats, held: Integers, stays: Flags) -> SolidPairs:
         """Points inside the solid, or near it."""
         g, n, H = self.obstacle.gap(x)
         near = np.flatnonzero(g <= self.reach)
@@ -252,9 +255,9 @@ class Body:
         """Take the displacement of the present unknowns; collective."""
         self.facets.move(w)
 
-    def pair(self, x: Floats, normals: Floats, held: Integers) -> BodyPairs:
-        """Nearest points of the surface, preferably on the facets ``held``."""
-        found = self.facets.project(x, normals, self.reach, held, itself=self.itself)
+    def pair(self, x: Floats, normals: Floats, held: Integers, stays: Flags) -> BodyPairs:
+        """Nearest points of the surface, preferably on the facets ``held``; see `project`."""
+        found = self.facets.project(x, normals, self.reach, held, stays=stays, itself=self.itself)
         nodes = self.facets.x[found.facet]
         value, first, second = self.facets.element.derivatives(found.xi)
         bend = np.einsum("nabk,nkd,nd->nab", second, nodes, found.normal)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from petsc4py import PETSc
 
 from organtwin.mechanics.contact_pairs import Body, Pairs, Solid
-from organtwin.mechanics.contact_surface import Floats, Surface, quadrature_points
+from organtwin.mechanics.contact_surface import Floats, Integers, Surface, quadrature_points
 from organtwin.mesh.domain import Domain
 
 #: A point that has changed its facet so often in a step keeps the one that it has.
@@ -53,6 +53,17 @@ class Memory:
     anchor: Floats
     facet: Floats
     changes: Floats
+
+    def preferred(self) -> tuple[Integers, NDArray[np.bool_]]:
+        """Facet that each point keeps as long as it is near, −1 for none; and whether far beyond.
+
+        Of the last accepted step, so that what is in contact depends on the displacement and not
+        on the way to it; of the last call, and far beyond, where an iteration comes and goes
+        between two: there may be no equilibrium where either is left as soon as it ends.
+        """
+        stays = (self.changes >= CHATTER) & (self.facet >= 0)
+        held = np.where(self.anchor[:, 3] > 0, self.anchor[:, 0], -1.0)
+        return np.where(stays, self.facet, held).astype(np.int64), stays
 
 
 def blank(domain: Domain, name: str, degree: int) -> Memory:
@@ -156,7 +167,7 @@ class Points:
         self.softness = 1.0
         self.x, self.da = np.zeros((n, 3)), self.dA
         none = np.zeros((0, 3))
-        self.pairs: Pairs = other.pair(none, none, np.zeros(0, dtype=np.int64))
+        self.pairs: Pairs = other.pair(none, none, np.zeros(0, np.int64), np.zeros(0, bool))
         self.p, self.tau = np.zeros(0), np.zeros((0, 3))
         self.pull = self.trial = np.zeros((0, 3))
         self.slides = np.zeros(0, dtype=bool)
@@ -177,21 +188,11 @@ class Points:
         self.x = np.einsum("qk,fkd->fqd", self.N, nodes).reshape(-1, 3)
         normals, self.da = self._normals_and_areas(nodes)
         self.other.move(w)
-        self.pairs = self.other.pair(self.x, normals, self._preferred())
+        self.pairs = self.other.pair(self.x, normals, *self.memory.preferred())
         self._count_changes()
         pairs, at = self.pairs, self.pairs.point
         self.p = np.maximum(self.memory.multiplier[at] - self.eps[at] * pairs.gap, 0.0)
         self._friction()
-
-    def _preferred(self) -> NDArray[np.int64]:
-        """Facet that each point keeps as long as it is near, −1 for none.
-
-        Of the last accepted step, so that what is in contact depends on the displacement and not
-        on the way to it; of the last call where an iteration comes and goes between two.
-        """
-        memory = self.memory
-        held = np.where(memory.anchor[:, 3] > 0, memory.anchor[:, 0], -1.0)
-        return np.where(memory.changes >= CHATTER, memory.facet, held).astype(np.int64)
 
     def _count_changes(self) -> None:
         facet = np.full(len(self.dA), -1.0)

@@ -27,6 +27,10 @@ STATIONARY = 1e-11
 #: one facet to the next keeps the first until it has left its continuation, or it would come and
 #: go during an iteration as the normals of both differ.
 BORDER = 0.05
+#: The same where a point comes and goes between two facets in one step, and stays on one of them.
+FAR = 0.5
+#: A nearest point that Newton's method seeks beyond a facet so many times in a row is not on it.
+OUTSIDE = 6
 #: Surfaces face each other where the cosine between their normals is less.
 FACING = -0.2
 
@@ -67,14 +71,14 @@ class FacetElement:
         points, weights = basix.make_quadrature(self.element.cell_type, degree)
         return points, weights
 
-    def clamped(self, xi: Floats) -> Floats:
-        """Parameters moved onto the reference facet enlarged by `BORDER` on all sides."""
+    def clamped(self, xi: Floats, border: Floats | float = BORDER) -> Floats:
+        """Parameters moved onto the reference facet enlarged by ``border`` (n, 1) on all sides."""
         if not self.is_triangle:
-            return np.clip(xi, -BORDER, 1.0 + BORDER)
+            return np.clip(xi, -border, 1.0 + border)
         barycentric = np.column_stack([1 - xi.sum(axis=1), xi])
-        share = ((barycentric + BORDER) / (1 + 3 * BORDER)).clip(0.0)
+        share = ((barycentric + border) / (1 + 3 * border)).clip(0.0)
         share /= share.sum(axis=1, keepdims=True)
-        return np.asarray(share[:, 1:] * (1 + 3 * BORDER) - BORDER)
+        return np.asarray(share[:, 1:] * (1 + 3 * border) - border)
 
     def over(self, xi: Floats) -> Floats:
         """How far parameters are over the border of the reference facet, 0 inside."""
@@ -335,6 +339,7 @@ class Facets:
         reach: float,
         held: Integers,
         *,
+        stays: NDArray[np.bool_] | None = None,
         itself: bool = False,
     ) -> Projection:
         """Nearest point of the surface to each point, where there is one that faces it.
@@ -345,17 +350,21 @@ class Facets:
                 the same way are no partners.
             reach: How far the nearest point may be (mm).
             held: Facet that each point was nearest to before, −1 for none; it is preferred.
+            stays: Points that keep it far beyond its border.
             itself: Whether the points are on this very surface.
         """
+        stays = np.zeros(len(points), bool) if stays is None else stays
         radius = self._radius(points, reach, itself)
         point, facet = self._candidates(points, normals, radius)
-        xi, inside = self._parameters(points[point], facet)
+        again = facet == held[point]
+        border = np.where(again & stays[point], FAR, BORDER)
+        xi, inside = self._parameters(points[point], facet, border[:, None])
         away, normal = self._offset(points[point], facet, xi)
         faces = np.einsum("nd,nd->n", normal, normals[point]) < FACING
         gap = np.einsum("nd,nd->n", away, normal)
         size = np.linalg.norm(np.ptp(self.x[facet], axis=1), axis=1)
         distance = np.abs(gap) + self.element.over(xi) * size
-        distance -= np.where(facet == held[point], 2 * BORDER * size, 0.0)
+        distance -= np.where(again, 2 * border * size, 0.0)
         # Of two that are equally near the first is taken, whatever the rounding of distances.
         distance = np.rint(distance / (1e-6 * self._size))
         keep = faces & inside & (np.abs(gap) <= reach)
@@ -386,22 +395,25 @@ class Facets:
         n /= np.linalg.norm(n, axis=1, keepdims=True)
         return points - np.einsum("nk,nkd->nd", value, x), n
 
-    def _parameters(self, points: Floats, facet: Integers) -> tuple[Floats, NDArray[np.bool_]]:
+    def _parameters(
+        self, points: Floats, facet: Integers, border: Floats
+    ) -> tuple[Floats, NDArray[np.bool_]]:
         """Nearest point of a facet to a point, by Newton's method kept on the facet."""
         x = self.x[facet]
         xi = np.full((len(points), 2), 1 / 3)
-        inside = np.ones(len(points), dtype=bool)
+        left = np.zeros(len(points), dtype=np.int64)  # the facet, so many times in a row
         todo = np.arange(len(points))
         for _ in range(20):
             step = _newton_step(self.element, points[todo], x[todo], xi[todo])
-            new = self.element.clamped(xi[todo] + step)
+            new = self.element.clamped(xi[todo] + step, border[todo])
             moved = np.abs(new - xi[todo]).max(axis=1, initial=0.0)
-            inside[todo] = np.abs(xi[todo] + step - new).max(axis=1, initial=0.0) < 1e-9
+            outside = np.abs(xi[todo] + step - new).max(axis=1, initial=0.0) >= 1e-9
+            left[todo] = np.where(outside, left[todo] + 1, 0)
             xi[todo] = new
-            todo = todo[moved > STATIONARY]
+            todo = todo[(moved > STATIONARY) & (left[todo] < OUTSIDE)]
             if len(todo) == 0:
                 break
-        return xi, inside
+        return xi, left == 0
 
 
 def _newton_step(element: FacetElement, points: Floats, x: Floats, xi: Floats) -> Floats:
@@ -409,12 +421,20 @@ def _newton_step(element: FacetElement, points: Floats, x: Floats, xi: Floats) -
     value, first, second = element.derivatives(xi)
     away = points - np.einsum("nk,nkd->nd", value, x)
     t = np.einsum("nak,nkd->nad", first, x)
-    metric = np.einsum("nad,nbd->nab", t, t)
-    bent = metric - np.einsum("nabk,nkd,nd->nab", second, x, away)
-    definite = (np.linalg.det(bent) > 0.1 * np.linalg.det(metric)) & (bent[:, 0, 0] > 0)
+    metric = t @ t.transpose(0, 2, 1)
+    bent = metric - np.einsum("nabk,nk->nab", second, np.einsum("nkd,nd->nk", x, away))
+    definite = (_determinant(bent) > 0.1 * _determinant(metric)) & (bent[:, 0, 0] > 0)
     A = np.where(definite[:, None, None], bent, metric)
     r = np.einsum("nad,nd->na", t, away)
-    return np.asarray(np.linalg.solve(A, r[..., None])[..., 0])
+    solved = np.stack(
+        [A[:, 1, 1] * r[:, 0] - A[:, 0, 1] * r[:, 1], A[:, 0, 0] * r[:, 1] - A[:, 1, 0] * r[:, 0]],
+        axis=1,
+    )
+    return np.asarray(solved / _determinant(A)[:, None])
+
+
+def _determinant(A: Floats) -> Floats:
+    return np.asarray(A[:, 0, 0] * A[:, 1, 1] - A[:, 0, 1] * A[:, 1, 0])
 
 
 def _order(X: Floats) -> Integers:

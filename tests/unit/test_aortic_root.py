@@ -15,13 +15,14 @@ from organtwin.aortic_root.outline import Outline
 from organtwin.aortic_root.parametric import Nodule, ParametricRoot
 from organtwin.aortic_root.phantom import Scanner, labels, scan
 from organtwin.aortic_root.sizing import DeviceSize, oversizing, refuse_too_large
+from organtwin.aortic_root.synthetic import ARCHED, ROOTS, SCATTERED, USUAL
 from organtwin.errors import InputError
 from organtwin.image import markups
 from organtwin.image.volume import Image
 from organtwin.landmarks.aorta import HINGES, AorticLook, look_at_aorta
 from organtwin.landmarks.fits import angle, fit_plane
 from organtwin.landmarks.record import Confidence, Evidence, Landmark, Plane, Point, find
-from tests.aortic_roots import ARCHED, ROOTS, SCATTERED, USUAL, worst
+from tests.aortic_roots import worst
 
 COARSE = Scanner(voxel=1.1, above=28.0, below=28.0, around=10.0)
 LIMED = replace(USUAL, calcium=SCATTERED)

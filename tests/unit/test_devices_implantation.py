@@ -173,6 +173,16 @@ def test_implants_refuse_what_does_not_fit():
         implantation.post_dilation(bare, 1.0)
 
 
+def test_a_balloon_that_touches_nothing_is_told(caplog):
+    implant = implantation.in_sheath_at(small(), PLACE, 2, state=small_crimped())
+    thin = replace(BALLOON, chart=tuple((p, 0.1 * d) for p, d in BALLOON.chart))
+    implantation.post_dilation(implant, thin.nominal_volume, balloon=thin)[0].start()
+    assert "touches nothing" in caplog.text and "Take a larger one" in caplog.text
+    caplog.clear()
+    implantation.post_dilation(implant, BALLOON.nominal_volume, balloon=BALLOON)[0].start()
+    assert not caplog.text
+
+
 def test_friction_of_tools_is_remembered():
     state = small_crimped()
     one, two = (implantation.in_sheath_at(small(), PLACE, 2, 0.2, state=state) for _ in range(2))

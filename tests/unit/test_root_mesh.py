@@ -13,6 +13,7 @@ from organtwin.aortic_root.measured_wall import Axis, MeasuredWall
 from organtwin.aortic_root.measurements import measure_root
 from organtwin.aortic_root.phantom import labels, scan
 from organtwin.aortic_root.root_tags import told, with_calcium
+from organtwin.aortic_root.synthetic import ROOTS
 from organtwin.aortic_root.wall_of_scan import measured_wall
 from organtwin.errors import InputError, MeshError
 from organtwin.export.root_mesh_picture import root_mesh_picture
@@ -26,7 +27,6 @@ from organtwin.mesh.shapes.root_form import RootForm, Valve, hang
 from organtwin.mesh.shapes.root_mesh import mesh_root
 from organtwin.mesh.shapes.root_wall import RootWall
 from organtwin.mesh.volume_mesh import outer_facets
-from tests.aortic_roots import ROOTS
 from tests.labelled_block import SHARED, real
 
 #: Three unequal sinuses on an ellipse.

@@ -225,9 +225,10 @@ def test_a_valve_without_septum_leaflets_stress_or_contact_is_drawn(plain, tmp_p
 def test_stages_are_drawn_to_one_scale(plain, tmp_path):
     one = valve()
     m = len(one.deployed.ends)
+    tissue = {name: points for name, (points, _) in one.deployed.surfaces.items()}
     states = [
-        Shown("Crimped", "", 0.5 * one.deployed.nodes, np.full(m, 0.04), one.deployed.wall[0]),
-        Shown("Let go", "24 mm", one.deployed.nodes, np.full(m, 0.02), one.deployed.wall[0]),
+        Shown("Crimped", "", 0.5 * one.deployed.nodes, np.full(m, 0.04), tissue),
+        Shown("Let go", "24 mm", one.deployed.nodes, np.full(m, 0.02), tissue),
     ]
     tavr_pictures.draw_sequence(one, states, tmp_path / "f.png")
     assert len(plain) == 2
