@@ -141,14 +141,11 @@ def _distances(one: Faces, other: Faces) -> tuple[float, float, float]:
     back = cKDTree(one.centres).query(other.centres)[0]
     total = one.areas.sum() + other.areas.sum()
     mean = float((there @ one.areas + back @ other.areas) / total)
-    most = max(_quantile(there, one.areas, 0.95), _quantile(back, other.areas, 0.95))
+    most = max(
+        float(np.quantile(off, 0.95, weights=areas, method="inverted_cdf"))
+        for off, areas in ((there, one.areas), (back, other.areas))
+    )
     return mean, most, float(max(there.max(), back.max()))
-
-
-def _quantile(values: NDArray[np.float64], weights: NDArray[np.float64], share: float) -> float:
-    order = np.argsort(values)
-    reached = np.searchsorted(np.cumsum(weights[order]), share * weights.sum())
-    return float(values[order][min(int(reached), len(values) - 1)])
 
 
 def table(rows: Iterable[Agreement]) -> str:

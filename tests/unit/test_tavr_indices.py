@@ -22,7 +22,7 @@ from organtwin.tavr.index import GROUPS, Index
 from organtwin.tavr.indices import assess, judge
 from organtwin.tavr.leak_indices import TIGHT, skirt_gap
 from organtwin.tavr.root_record import RootRecord
-from organtwin.tavr.wall_indices import quantile, wall_indices
+from organtwin.tavr.wall_indices import wall_indices
 from tests.deployed_valves import DEPTH, deployed, root, tube
 
 OUTER = 12.855  # of the SAPIEN-3-like 26 as cut
@@ -323,13 +323,6 @@ def test_stress_that_is_not_known_is_left_out(judged):
     names = {one.name for one in judged.indices}
     assert not {name for name in names if name.startswith(("wall_stress", "injury"))}
     assert any("the stress was not computed" in note for note in judged.notes)
-
-
-def test_quantile_by_area():
-    values, area = np.array([3.0, 1.0, 2.0]), np.array([0.02, 0.5, 0.48])
-    assert quantile(values, area, 0.5) == 1.0
-    assert quantile(values, area, 0.97) == 2.0
-    assert quantile(values, area, 0.99) == 3.0
 
 
 # --- leak ---------------------------------------------------------------------------------------
