@@ -13,7 +13,7 @@ PACKAGE = ROOT / "organtwin"
 ORDER = (
     "errors", "units", "parallel", "prerequisites",
     "image", "mesh", "segment", "landmarks", "aortic_root", "solve", "anatomy", "process",
-    "materials", "cells",
+    "materials", "bone", "implants", "surgery", "cells",
     "electrophysiology", "mechanics", "circulation", "coupling", "devices", "tavr", "run",
     "calibrate",
     "export", "case", "verify", "doctor",

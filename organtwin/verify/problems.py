@@ -102,6 +102,15 @@ def _paravalvular_leak(comm: MPI.Comm, quick: bool) -> list[Record]:
     return on_root(comm, records)
 
 
+# --- bone ---------------------------------------------------------------------------------------
+
+
+def _density_mapping(comm: MPI.Comm, quick: bool) -> list[Record]:
+    from organtwin.verify.bone_density import mapping_records
+
+    return mapping_records(comm, quick=quick)
+
+
 PROBLEMS = (
     Problem("fibre_frame", "fibres, sheets and normals are orthonormal", _fibre_frame),
     *ELECTROPHYSIOLOGY,
@@ -112,5 +121,6 @@ PROBLEMS = (
     Problem("ring_in_tube", "rings that balance elastic tubes, and their pull-out", _ring_in_tube),
     Problem("ring_in_tissue", "rings of beams in tubes of finite elements", _ring_in_tissue),
     Problem("paravalvular_leak", "friction and losses in thin gaps", _paravalvular_leak),
+    Problem("density_mapping", "density and modulus of bone from a synthetic CT", _density_mapping),
     Problem("closed_loop", "mass balance and limit cycle of the circulation", _closed_loop),
 )

@@ -1,0 +1,1 @@
+"""Orthopaedic implants: stems, plates and screws as closed, named surfaces with frames."""
