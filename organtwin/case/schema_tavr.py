@@ -215,8 +215,12 @@ class Deployment(Section):
     depth: Annotated[Length, Field(ge=-10.0, le=20.0)] = 4.0
     """Inflow end of the expanded frame below the annulus that is aimed at; friction and recoil
     decide where it ends."""
+    along: Literal["auto", "annulus", "lumen"] = "auto"
+    """What the device's axis follows: the normal of the annulus, or the lumen up to the device's
+    upper end. `auto` takes the lumen for a self-expanding device, which is long and straight in its
+    sheath, and the annulus for one on a balloon."""
     tilt: Annotated[Angle, Field(ge=0.0, le=30.0)] = 0.0
-    """Between the device's axis and the normal of the annulus."""
+    """Between the device's axis and what it follows."""
     towards: Annotated[Angle, Field(ge=-360.0, le=360.0)] = 0.0
     """Direction that the device's axis is tilted to, from the hinge point of the right cusp on,
     counter-clockwise seen from the aorta."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from organtwin.case.progress import Progress
 from organtwin.case.schema_tavr import Arterial, Rubber, TavrCase
-from organtwin.case.tavr_root import Choice, RootPlace, read_place
+from organtwin.case.tavr_root import Choice, read_place
 from organtwin.errors import InputError, SolverError
 from organtwin.export.atomic import write_text
 from organtwin.export.fields import FieldWriter
@@ -89,9 +89,9 @@ def deploy_valve(
     domain = read_domain(root / "mesh.msh", comm)
     tissue = root_problem(domain, place.axis, tissue_of(case))
     settings = settings_of(case)
-    implant = placed(choice.device, place.record.origin, place.record.axes, settings)
+    implant = placed(choice.device, place.record, place.axis, settings)
     rehearsal = Rehearsal(tissue, implant, settings)
-    refuse_piercing(rehearsal, place)
+    refuse_piercing(rehearsal)
     under_way = _UnderWay(rehearsal, case, choice, directory, folder, key, progress)
     under_way.take_up()
     went = rehearsal.run(on_accept=under_way.step, on_stage=under_way.stage)
@@ -105,37 +105,19 @@ def deploy_valve(
         )
 
 
-def refuse_piercing(rehearsal: Rehearsal, place: RootPlace) -> None:
+def refuse_piercing(rehearsal: Rehearsal) -> None:
     """Refuse a crimped device that stands in the wall, as a long one does where the aorta bends.
 
     Raises:
-        InputError: it does; with the tilt that leads it along the lumen.
+        InputError: it does.
     """
-    pressing = rehearsal.both.contact.grip().pressing
-    if pressing < PIERCING:
-        return
-    top = float(((rehearsal.implant.beams.x - place.record.origin) @ place.record.axes[2]).max())
-    tilt, towards = along_lumen(place, top)
-    raise InputError(
-        "[deployment]", "the crimped device stands in the wall before anything is done: it is "
-        "straight, and the root bends.",
-        f'Lead it along the lumen: tilt = "{tilt:.0f} deg", towards = "{towards:.0f} deg".',
-    )  # fmt: skip
-
-
-def along_lumen(place: RootPlace, top: float) -> tuple[float, float]:
-    """Tilt and its direction (degrees) of a line from the annulus to the lumen's axis.
-
-    Args:
-        place: The root.
-        top: Height of the device's upper end over the annulus (mm); the line meets the axis at 0.85
-            of it, our choice.
-    """
-    own = (place.axis.points - place.record.origin) @ place.record.axes.T
-    order = np.argsort(own[:, 2])
-    x, y = (np.interp(0.85 * top, own[order, 2], own[order, i]) for i in (0, 1))
-    tilt = np.degrees(np.arctan2(np.hypot(x, y), 0.85 * top))
-    return float(tilt), float(np.degrees(np.arctan2(y, x)))
+    if rehearsal.both.contact.grip().pressing >= PIERCING:
+        raise InputError(
+            "[deployment]", "the crimped device stands in the wall before anything is done: it is "
+            "straight, and the root bends.",
+            'Lead it along the lumen (along = "lumen"), tilt it by `tilt` and `towards`, or take a '
+            "shorter device.",
+        )  # fmt: skip
 
 
 def _untold(went: Went) -> list[str]:

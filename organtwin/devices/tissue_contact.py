@@ -187,7 +187,10 @@ class TissueContact:
     """Contact of struts with named surfaces of a body.
 
     Struts are round for the tissue: their points press where they are nearer to it than their
-    radius. All ranks know all struts and the whole surface, and compute the same.
+    radius. In a step a point stays on the facet that it was nearest to at its start, also beyond
+    the border: facets meet at angles, and where a point leaves one for the next as it is pressed
+    there may be no equilibrium. All ranks know all struts and the whole surface, and compute the
+    same.
 
     Args:
         tissue: The body.
@@ -224,6 +227,7 @@ class TissueContact:
             none, none, np.zeros(0, np.int64), np.zeros(0, bool)
         )
         self._p, self._pull = np.zeros(0), none
+        self._at = np.zeros((k, 3)), np.zeros((k, 3))
 
     # --- state
 
@@ -244,8 +248,12 @@ class TissueContact:
         """
         memory, points = self._memory, self.points
         self._body.move(self.tissue.at_level())
-        place = points.positions(x)
-        self.pairs = self._body.pair(place, points.outwards(q), *memory.preferred())
+        place, out = points.positions(x), points.outwards(q)
+        held, stays = memory.preferred()
+        anchored = memory.anchor[:, 3] > 0
+        held = np.where(anchored, memory.anchor[:, 0], held).astype(np.int64)
+        self.pairs = self._body.pair(place, out, held, stays | anchored)
+        self._at = place, out
         facet, at = np.full(len(points.length), -1.0), self.pairs.point
         facet[at] = self.pairs.facet
         memory.changes[:] += facet != memory.facet
@@ -263,9 +271,13 @@ class TissueContact:
         """Take forces and places of contact as the start of the next step, and round anew."""
         memory, at = self._memory, self.pairs.point
         felt = self.felt()
-        memory.traction[:], memory.anchor[:], memory.changes[:] = 0.0, 0.0, 0.0
+        memory.traction[:] = 0.0
         memory.traction[at[felt.on]] = felt.rub.tau
-        memory.anchor[at, :3], memory.anchor[at, 3] = self.pairs.anchor, 1.0
+        facet = np.full(len(memory.facet), -1)
+        facet[at] = self.pairs.facet
+        near = self._body.pair(*self._at, facet, np.zeros(len(facet), bool))
+        memory.anchor[:], memory.changes[:] = 0.0, 0.0
+        memory.anchor[near.point, :3], memory.anchor[near.point, 3] = near.anchor, 1.0
         if isinstance(self.facets, RoundedFacets):
             self.facets.round_off()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +55,11 @@ TOUCHED = (
 
 #: Name of the stage after the deployment, for fatigue.
 SYSTOLE = "systole"
+#: A device that follows the lumen meets its axis at this share of the height that it reaches.
+MEETS = 0.85
+
+
+type Along = Literal["auto", "annulus", "lumen"]
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,10 @@ class Settings:
 
     Attributes:
         depth: Inflow end of the expanded frame below the annulus that is aimed at (mm).
-        tilt: Between the device's axis and that of the annulus (°).
+        along: What the device's axis follows: the normal of the ``annulus``, or the ``lumen`` up to
+            the device's upper end; ``auto`` takes the lumen for a self-expanding device, which is
+            long and straight in its sheath.
+        tilt: Between the device's axis and that (°).
         towards: Direction that it is tilted to (°), from the first axis of the root on.
         turn: Of the device about its own axis (°); 0 has a crown of the inflow on that axis.
         filling: Volume in the balloon over its nominal one.
@@ -76,6 +85,7 @@ class Settings:
     """
 
     depth: float = 4.0
+    along: Along = "auto"
     tilt: float = 0.0
     towards: float = 0.0
     turn: float = 0.0
@@ -347,7 +357,7 @@ def rehearse(
     settings = settings or Settings()
     aortic, ventricular = settings.diastole
     filled = replace(tissue or RootTissue(), aortic=aortic, ventricular=ventricular)
-    implant = placed(device, root.origin, root.axes, settings)
+    implant = placed(device, root, axis, settings)
     rehearsal = Rehearsal(root_problem(domain, axis, filled), implant, settings)
     before = deployed = rehearsal.record()
     strains = fibre_strains(implant.beams)
@@ -366,13 +376,13 @@ def rehearse(
     return Rehearsed(before, deployed, went)
 
 
-def placed(device: Device, origin: Array, axes: Array, settings: Settings) -> Implant:
+def placed(device: Device, root: RootRecord, axis: RootAxis, settings: Settings) -> Implant:
     """A device, crimped onto its balloon or into its sheath, placed in a root.
 
     Args:
         device: The device.
-        origin: Middle of the annulus (mm), shape (3,).
-        axes: Of the root, see `placement`.
+        root: Where the annulus is.
+        axis: Curve through the lumen.
         settings: Depth, tilt, turn, elements.
 
     Raises:
@@ -382,7 +392,10 @@ def placed(device: Device, origin: Array, axes: Array, settings: Settings) -> Im
     state = crimped(device, settings.elements, sheathed=sheathed)
     heights = state.arrays["x"][:, 2]
     ends = float(heights.min()), float(heights.max())
-    where = placement(origin, axes, device, ends, settings)
+    where = placement(root.origin, root.axes, device, ends, settings)
+    if settings.along == "lumen" or (settings.along == "auto" and sheathed):
+        axes = axis.leading(root.origin, root.axes, MEETS * (ends[1] - where.height))
+        where = placement(root.origin, axes, device, ends, settings)
     make = in_sheath_at if sheathed else on_balloon_at
     return make(device, where, settings.elements, state=state)
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
 
 from organtwin.aortic_root.anatomy import RootAnatomy
 from organtwin.errors import InputError
@@ -82,6 +83,23 @@ class RootAxis:
     def height(self, x: Vector) -> Vector:
         """Height of places over the plane of the annulus (mm); ``x`` (n, 3)."""
         return np.asarray((x - self.annulus) @ self.normal)
+
+    def leading(self, start: Vector, axes: Vector, height: float) -> Vector:
+        """Directions turned as little as can be, so that the third leads along the lumen.
+
+        Args:
+            start: Where the line begins (mm), shape (3,).
+            axes: Rows: two directions across the annulus and the one over it, shape (3, 3).
+            height: Over the start, along the third of them (mm): there the line meets the axis.
+
+        Returns:
+            The rows turned, shape (3, 3).
+        """
+        own = (self.points - start) @ axes.T
+        order = np.argsort(own[:, 2])
+        x, y = (np.interp(height, own[order, 2], own[order, i]) for i in (0, 1))
+        turn, _ = Rotation.align_vectors(_unit(np.array([[x, y, height]])), [[0.0, 0.0, 1.0]])
+        return np.asarray((axes.T @ turn.as_matrix()).T)
 
     def seen_from(self, x: Vector) -> tuple[Vector, Vector]:
         """Direction of the axis nearest to places, and unit vectors from it to them.

@@ -60,6 +60,7 @@ WRONG = {
     "device.size": (["23"], "size"),
     "device.refuse_too_large": ("perhaps", "refuse_too_large"),
     "deployment.depth": ("40 mm", "at most 20 mm"),
+    "deployment.along": ("aorta", "along"),
     "deployment.tilt": ("60 deg", "at most 30 deg"),
     "deployment.towards": ("400 deg", "at most 360 deg"),
     "deployment.turn": (10, "has no unit"),

@@ -182,6 +182,18 @@ def test_linear_tetrahedra_against_quadratic(aorta):
     assert grown[0] == pytest.approx(grown[1], rel=0.15)
 
 
+def test_what_is_long_and_straight_is_led_along_the_lumen():
+    up = np.array([[0.0, 1, 0], [-1, 0, 0], [0, 0, 1]])
+    np.testing.assert_allclose(VALVE.leading(VALVE.annulus, up, 20.0), up, atol=1e-12)
+    way = np.linspace(0.0, 1.0, 11)[:, None]
+    bent = RootAxis(np.hstack([8 * way**2, 0 * way, 40 * way]), [0, 0, 0], [0, 0, 1.0])
+    turned = bent.leading(bent.annulus, up, 20.0)
+    np.testing.assert_allclose(turned @ turned.T, np.eye(3), atol=1e-12)
+    # It meets the axis, at x = 2 and z = 20, and turns about y alone.
+    np.testing.assert_allclose(turned[2], np.array([2, 0, 20]) / np.hypot(2, 20))
+    np.testing.assert_allclose(turned[0], [0.0, 1.0, 0.0], atol=1e-12)
+
+
 def test_axis_comes_back_from_its_record():
     way = np.linspace(0.0, 1.0, 9)
     curve = RootAxis(np.stack([np.sin(way), 0 * way, 30 * way], axis=1), [0, 0, 1], [0, 0, 2.0])
