@@ -34,6 +34,8 @@ ROUNDS = 40
 #: A fit is trusted if its thickness is known to this share (standard deviation), and its residual
 #: is below this share of the cortex's own height.
 DOUBT, MISFIT = 0.35, 0.15
+#: Share of the cortex's height that what lies beyond it may have, else it is another bone.
+NEIGHBOUR = 0.15
 #: Neighbours that stand in for a fit that is not trusted.
 NEIGHBOURS = 16
 #: Profiles fitted at once, which bounds the memory.
@@ -125,6 +127,7 @@ def fit_cortex(
         & (thickness < 0.9 * BOUNDS[1])
         & (np.abs(fitted.values[:, 0]) < 0.8 * reach[0])
         & (fitted.values[:, 3] < 0.9 * level)
+        & ~_beside_another_bone(x, profiles, fitted.values, level, sigma)
     )
     return Cortex(
         points=np.asarray(points, dtype=np.float64),
@@ -181,7 +184,9 @@ def half_maximum(image: Image, cortex: Cortex, reach: tuple[float, float] = REAC
     return np.asarray(x[end] - x[start])
 
 
-def outer_face(surface: TriangleSurface, cortex: Cortex, rounds: int = 10) -> TriangleSurface:
+def outer_face(
+    surface: TriangleSurface, cortex: Cortex, *, outwards: float = 0.5, rounds: int = 10
+) -> TriangleSurface:
     """The surface moved onto the outer face of the cortex, as the profiles show it.
 
     Labels made on coarse voxels, or by a network, lie a millimetre and more beside it; what they
@@ -192,10 +197,12 @@ def outer_face(surface: TriangleSurface, cortex: Cortex, rounds: int = 10) -> Tr
     Args:
         surface: Closed surface (mm, LPS).
         cortex: Of `fit_surface` on it.
+        outwards: How far it may move out (mm): across a narrow joint the profiles of one bone
+            begin in the other, and would pull it there.
         rounds: How often the shifts are averaged with those of the neighbours.
     """
     (shift,) = _usable(cortex, cortex.depth)
-    shift[~cortex.seen] = 0.0
+    shift = np.where(cortex.seen, np.maximum(shift, -outwards), 0.0)
     edges = np.concatenate([surface.triangles[:, [a, (a + 1) % 3]] for a in range(3)])
     count = np.bincount(edges.ravel(), minlength=len(shift))
     for _ in range(rounds):
@@ -318,6 +325,14 @@ def _profiles(
     )
     values = trilinear(np.asarray(image.values), index).reshape(len(start), -1)
     return x, values, np.asarray(known)
+
+
+def _beside_another_bone(x: Array, y: Array, values: Array, level: float, sigma: float) -> Mask:
+    """Whether something bright lies beyond the cortex: the other side of a joint, cement, a rib."""
+    height = np.maximum(level - values[:, 2:3], 1.0)
+    beyond = x < values[:, 0:1] - 2.5 * sigma
+    bright = (beyond & (y > values[:, 2:3] + NEIGHBOUR * height)).any(axis=1)
+    return np.asarray(bright | (values[:, 2] > NEIGHBOUR * level))
 
 
 def _fitted_blur(x: Array, profiles: Array, level: float, image: Image) -> float:

@@ -111,6 +111,12 @@ def _density_mapping(comm: MPI.Comm, quick: bool) -> list[Record]:
     return mapping_records(comm, quick=quick)
 
 
+def _bone_surgery(comm: MPI.Comm, quick: bool) -> list[Record]:
+    from organtwin.verify.bone_surgery import records
+
+    return on_root(comm, lambda: records(quick=quick))
+
+
 PROBLEMS = (
     Problem("fibre_frame", "fibres, sheets and normals are orthonormal", _fibre_frame),
     *ELECTROPHYSIOLOGY,
@@ -122,5 +128,6 @@ PROBLEMS = (
     Problem("ring_in_tissue", "rings of beams in tubes of finite elements", _ring_in_tissue),
     Problem("paravalvular_leak", "friction and losses in thin gaps", _paravalvular_leak),
     Problem("density_mapping", "density and modulus of bone from a synthetic CT", _density_mapping),
+    Problem("bone_surgery", "cuts, holes, gaps and screws in shapes", _bone_surgery),
     Problem("closed_loop", "mass balance and limit cycle of the circulation", _closed_loop),
 )
