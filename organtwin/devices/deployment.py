@@ -24,6 +24,8 @@ from organtwin.devices.tissue_contact import Felt, TissueContact
 from organtwin.errors import InputError
 from organtwin.mechanics.problem import Mechanics
 from organtwin.parallel import total
+from organtwin.solve.assembly import integral
+from organtwin.solve.linear import parts
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -68,6 +70,9 @@ class Deployment:
         tissue: The body; its loads and cavity pressures are as they were given.
         beams: The frame, with its tools as actions.
         contact: Between both.
+        drag: Gives the stiffness that holds the tissue where it was at the start of the step
+            (mN/mm per mm³), as blood does: thin leaflets fold and snap, which no equilibrium
+            follows. It is shared alike among the nodes. None without it.
         tolerance: Size of what a correction leaves that ends an iteration, in lengths of elements
             and rad; far below the penetrations over an element.
 
@@ -80,7 +85,7 @@ class Deployment:
 
     def __init__(
         self, tissue: Mechanics, beams: BeamProblem, contact: TissueContact, *,
-        tolerance: float = TOLERANCE,
+        drag: Callable[[], float] | None = None, tolerance: float = TOLERANCE,
     ) -> None:  # fmt: skip
         if tissue.supports.skew is not None:
             raise InputError(
@@ -100,6 +105,9 @@ class Deployment:
         self._tissue_matrix: PETSc.Mat | None = None
         self._change = fem.Function(tissue.W)
         self._refused, self._tolerance = 0, tolerance
+        self._drag, self._drag_then = drag or (lambda: 0.0), 0.0
+        self._lumps = _lumps(tissue)[: self._own]
+        self._start = tissue.w.x.array[: self._own].copy()
 
     # --- state ----------------------------------------------------------------------------------
 
@@ -118,6 +126,7 @@ class Deployment:
         for name, values in self.contact.state.items():
             values[...] = saved[f"contact.{name}"]
         restore_frame(self.beams, within("frame.", saved))
+        self._start[:] = self.tissue.w.x.array[: self._own]
         self.contact.refresh(self.beams.x, self.beams.q)
 
     def keep(self) -> Callable[[], None]:
@@ -130,6 +139,7 @@ class Deployment:
         self.contact.commit()
         self.tissue.commit()
         self.beams.commit()
+        self._start[:] = self.tissue.w.x.array[: self._own]
 
     def solve(self, prescribed: Array | None = None) -> Attempt:
         """Find equilibrium from the present state, which is kept if there is none; collective.
@@ -208,6 +218,9 @@ class Deployment:
         tissue = self.tissue.residual()
         if not self._finite(tissue):
             return Bodies(self.beams.respond(), np.full_like(tissue, np.nan))
+        tissue = tissue + self._drag() * self._lumps * (
+            self.tissue.w.x.array[: self._own] - self._start
+        )
         self.contact.refresh(self.beams.x, self.beams.q)
         if before is None or step is None:
             return Bodies(self.beams.respond(), tissue)
@@ -366,17 +379,22 @@ class Deployment:
 
     def _keep_tangent(self) -> None:
         """Assemble the tissue's tangent, unless it has hardly moved since; collective."""
-        now = self.tissue.w.x.array[: self._own]
-        if self._tangent_at is not None:
+        now, drag = self.tissue.w.x.array[: self._own], self._drag()
+        if self._tangent_at is not None and drag == self._drag_then:
             moved = float(np.abs(now - self._tangent_at).max(initial=0.0)) / self.contact.size
             if self.comm.allreduce(moved, op=MPI.MAX) < KEPT:
                 return
+        self._drag_then = drag
         self._tangent_at, self._tangent = now.copy(), self._tissue_tangent()
 
     def _tissue_tangent(self) -> csr_array:
         """This rank's rows of the tissue's tangent."""
-        self._tissue_matrix = self.tissue.tangent()
-        indptr, indices, values = self._tissue_matrix.getValuesCSR()
+        matrix = self._tissue_matrix = self.tissue.tangent()
+        diagonal = matrix.createVecLeft()
+        diagonal.array[:] = self._drag_then * self._lumps
+        matrix.setDiagonal(diagonal, addv=PETSc.InsertMode.ADD_VALUES)
+        diagonal.destroy()
+        indptr, indices, values = matrix.getValuesCSR()
         return csr_array((values, indices, indptr), shape=(self._own, self._all))
 
     def _matrix(
@@ -426,6 +444,17 @@ class Deployment:
             block(t, t, (mine, self._all), self._first), block(t, f, (mine, size), self._first),
             block(f, t, (size, self._all)), block(f, f, (size, size)),
         )  # fmt: skip
+
+
+def _lumps(tissue: Mechanics) -> Array:
+    """Volume (mm³) of the body that each unknown stands for, zero where prescribed; collective."""
+    V, _, dofs, _ = parts(tissue.W)
+    volume = integral(fem.Constant(tissue.domain.mesh, 1.0) * tissue.domain.dx(degree=0))
+    found = np.zeros(len(tissue.w.x.array))
+    found[dofs] = volume / V.dofmap.index_map.size_global
+    for bc in tissue.supports.bcs:
+        found[bc.dof_indices()[0]] = 0.0
+    return found
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,7 @@ def test_tangent_is_the_derivative_of_the_residual(formulation, friction):
     both = tissue_rings.ring_within(
         COMM, ElasticFibre(METAL), SOFT, 1, friction=friction, formulation=formulation
     )
+    both = type(both)(both.tissue, both.beams, both.contact, drag=lambda: 500.0)
     both.contact.refresh(both.beams.x, both.beams.q)
     both.contact.commit()
     size = both._frame + both._own
@@ -171,6 +172,20 @@ def test_ring_balances_the_tube_and_nothing_is_lost(formulation):
     pressed = np.linalg.norm(nodes)
     total = [values[(rows - i) % 3 == 0].sum() for i in range(3)]
     assert np.allclose(total, -nodes, atol=1e-12 * pressed)
+
+
+def test_drag_holds_the_tissue_back_and_leaves_no_trace():
+    drag, places = [0.0], []
+    for first in (0.0, 1e5):
+        both = tissue_rings.ring_within(COMM, ElasticFibre(METAL), SOFT, 1, formulation=PENALTY_P1)
+        both = type(both)(both.tissue, both.beams, both.contact, drag=lambda: drag[0],
+                          tolerance=1e-9)  # fmt: skip
+        for drag[0] in (first, 0.0):
+            assert both.solve().converged
+            both.commit()
+            places.append(np.abs(both.tissue.w.x.array).max())
+    assert places[2] < 0.9 * places[0]
+    assert places[3] == pytest.approx(places[1], rel=1e-6)
 
 
 def test_oversized_ring_is_pulled_out_by_friction():
