@@ -175,17 +175,16 @@ def test_ring_balances_the_tube_and_nothing_is_lost(formulation):
 
 
 def test_drag_holds_the_tissue_back_and_leaves_no_trace():
-    drag, places = [0.0], []
-    for first in (0.0, 1e5):
+    drag, widened = [0.0], []
+    for first in (0.0, 1e6):
         both = tissue_rings.ring_within(COMM, ElasticFibre(METAL), SOFT, 1, formulation=PENALTY_P1)
-        both = type(both)(both.tissue, both.beams, both.contact, drag=lambda: drag[0],
-                          tolerance=1e-9)  # fmt: skip
-        for drag[0] in (first, 0.0):
+        both = type(both)(both.tissue, both.beams, both.contact, drag=lambda: drag[0])
+        for drag[0] in (first, 0.0, 0.0, 0.0, 0.0):  # facets are rounded anew in each step
             assert both.solve().converged
             both.commit()
-            places.append(np.abs(both.tissue.w.x.array).max())
-    assert places[2] < 0.9 * places[0]
-    assert places[3] == pytest.approx(places[1], rel=1e-6)
+            widened.append(np.abs(both.tissue.w.x.array).max())
+    assert widened[5] < 0.5 * widened[0]
+    assert widened[9] == pytest.approx(widened[4], rel=1e-3)
 
 
 def test_oversized_ring_is_pulled_out_by_friction():
