@@ -52,7 +52,7 @@ class OrthotropicBone:
         require_positive_definite(self._compliance(), "OrthotropicBone", "the compliance matrix")
 
     @classmethod
-    def isotropic(cls, youngs_modulus: float, poisson_ratio: float) -> OrthotropicBone:
+    def isotropic(cls, youngs_modulus: Scalar, poisson_ratio: Scalar) -> OrthotropicBone:
         """The same in all directions."""
         E, nu = youngs_modulus, poisson_ratio
         G = E / (2 * (1 + nu))

@@ -115,7 +115,7 @@ class Domain:
 
 @dataclass(frozen=True)
 class Refinement:
-    """A domain and its uniform refinement, cell by cell on the same rank.
+    """A domain and its refinement, cell by cell on the same rank.
 
     Attributes:
         coarse: The parent domain.
@@ -241,6 +241,30 @@ def refine(domain: Domain, times: int = 1) -> Refinement:
     return Refinement(domain, fine, parent)
 
 
+def refine_cells(domain: Domain, cells: NDArray[np.int32]) -> Refinement:
+    """Refine where it is asked for, keeping names and every cell on the rank of its parent.
+
+    All edges of the cells are halved, and of their neighbours as many as keep the mesh conforming
+    (Plaza & Carey's bisection by longest edges, in DOLFINx). Ranks may end with unequal shares.
+
+    Args:
+        domain: What to refine.
+        cells: Own cells to refine, local indices; may be none on some ranks.
+
+    Returns:
+        Both domains and the parent of each fine cell. Collective.
+
+    Raises:
+        InputError: the mesh has ghost cells, whose parents would not be known.
+    """
+    topology = domain.mesh.topology
+    topology.create_entities(1)
+    topology.create_connectivity(topology.dim, 1)
+    edges = mesh.compute_incident_entities(topology, cells, topology.dim, 1)
+    fine, parent = _refine_once(domain, edges)
+    return Refinement(domain, fine, parent)
+
+
 def refuse_ghost_cells(domain: Domain, place: str) -> None:
     """Stop where only this rank's own cells are served, if it has copies of others; collective.
 
@@ -269,12 +293,14 @@ def cellwise_vectors(domain: Domain) -> fem.FunctionSpace:
     return fem.functionspace(domain.mesh, ("DG", 0, (3,)))
 
 
-def _refine_once(domain: Domain) -> tuple[Domain, NDArray[np.int32]]:
+def _refine_once(
+    domain: Domain, edges: NDArray[np.int32] | None = None
+) -> tuple[Domain, NDArray[np.int32]]:
     refuse_ghost_cells(domain, "refine")
     msh = domain.mesh
     msh.topology.create_entities(1)
     refined, parent_cell, parent_facet = mesh.refine(
-        msh, partitioner=None, option=mesh.RefinementOption.parent_cell_and_facet
+        msh, edges, partitioner=None, option=mesh.RefinementOption.parent_cell_and_facet
     )
     dim = msh.topology.dim
     for topology in (msh.topology, refined.topology):

@@ -181,7 +181,7 @@ class DirectSolver:
 class KrylovSolver:
     """Flexible GMRES with a preconditioner that is kept while it serves.
 
-    The displacement's block is treated by two levels (`_TwoLevel`), or by algebraic multigrid for
+    The displacement's block is treated by two levels (`TwoLevel`), or by algebraic multigrid for
     linear elements. With a pressure the preconditioner is block triangular: the Schur complement
     of an elastic block of shear modulus μ is close to the pressure's own block minus M/μ, with
     the mass matrix M of the pressure.
@@ -210,7 +210,7 @@ class KrylovSolver:
         self.iterations = 0
         self.setups = 0
         self._A, self._prefix = A, prefix
-        self._fields = _Fields(W, bcs)
+        self._fields = Fields(W, bcs)
         self._direct: DirectSolver | None = None
         self._failures = 0
         self._fresh_iterations: int | None = None
@@ -219,7 +219,7 @@ class KrylovSolver:
         self._ksp.setOptionsPrefix(prefix)
         self._ksp.setOperators(A)
         self._schur: _Schur | None = None
-        self._two_level: _TwoLevel | None = None
+        self._two_level: TwoLevel | None = None
         self._ready = False
 
     def factorise(self) -> bool:
@@ -330,7 +330,7 @@ class KrylovSolver:
             pc.setFieldSplitSchurPreType(PETSc.PC.SchurPreType.USER, self._schur.matrix)
         self._ksp.setFromOptions()
 
-    def _displacement_levels(self, pc: PETSc.PC) -> _TwoLevel | None:
+    def _displacement_levels(self, pc: PETSc.PC) -> TwoLevel | None:
         """Two levels for the displacement, unless the user asked for something else."""
         inner = self._prefix
         if self._schur is not None:
@@ -340,10 +340,10 @@ class KrylovSolver:
             return None
         if options.get(f"{inner}pc_type") is not None:
             return None
-        return _TwoLevel(pc, self._fields)
+        return TwoLevel(pc, self._fields)
 
 
-class _Fields:
+class Fields:
     """Where displacement and pressure are among the unknowns."""
 
     def __init__(self, W: fem.FunctionSpace, bcs: Sequence[fem.DirichletBC]) -> None:
@@ -370,14 +370,14 @@ class _Fields:
         return rigid_modes(self.V)
 
 
-class _TwoLevel:
+class TwoLevel:
     """Quadratic elements smoothed, linear elements solved: a V-cycle of two levels.
 
     The coarse matrix is PᵀAP with the interpolation P of linear functions, so it knows as much
     about the material as the fine one.
     """
 
-    def __init__(self, pc: PETSc.PC, fields: _Fields) -> None:
+    def __init__(self, pc: PETSc.PC, fields: Fields) -> None:
         self._pc = pc
         V1 = fields.linear_space
         self._P = fem_petsc.interpolation_matrix(V1, fields.V)
@@ -413,7 +413,7 @@ class _Schur:
     their ratio over the nodes of a cell is that cell's μ.
     """
 
-    def __init__(self, fields: _Fields) -> None:
+    def __init__(self, fields: Fields) -> None:
         assert fields.Q is not None
         self._fields = fields
         msh = fields.V.mesh

@@ -103,8 +103,9 @@ class Purchase:
         cortical: Length of the thread in cortical bone (mm).
         trabecular: Length of the thread in trabecular bone (mm).
         outside: Length of the thread outside bone (mm).
-        near_cortex: Length of the thread in the first cortex that it meets (mm).
-        far_cortex: Length of the thread in the cortex through which its axis leaves the bone (mm).
+        near_cortex: Part of ``cortical`` where the axis enters the bone, up to a diameter beside
+            the axis' own way through the cortex (mm).
+        far_cortex: The same where the axis leaves the bone (mm).
         bicortical: Whether 1 mm of thread or more is in each of them.
         tip_beyond: From the far surface of the bone to the tip along the axis (mm), negative where
             the tip is in the bone.
@@ -250,7 +251,7 @@ def purchase(screw: Screw, tissue: Tissue) -> Purchase:
     middle = _shares(screw, tissue, places, 0.25 * (screw.diameter + screw.core))
     threaded = places >= screw.thread_start
     sums = {code: float(share[threaded].sum() * STEP) for code, share in middle.items()}
-    near, far = _cortices(middle[CORTICAL], on_axis[reach < length], places, exit_at, threaded)
+    near, far = _cortices(screw, on_axis, middle[CORTICAL], places, (enters[met[0]], exit_at))
     wall = _wall(screw, tissue, enters[met[0]], min(exit_at, length))
     return Purchase(
         cortical=sums[CORTICAL],
@@ -378,28 +379,31 @@ def _shares(screw: Screw, tissue: Tissue, places: Points, radius: float) -> dict
 
 
 def _cortices(
-    share: Points,
-    on_axis: Codes,
-    places: Points,
-    exit_at: float,
-    threaded: NDArray[np.bool_],
+    screw: Screw, on_axis: Codes, share: Points, places: Points, surfaces: tuple[float, float]
 ) -> tuple[float, float]:
-    """Length of the thread in the first cortex and in the one through which the axis leaves."""
-    enters, leaves = _runs((share >= MOST) | (on_axis == CORTICAL), places)
-    if not enters:
-        return 0.0, 0.0
+    """Thread in the cortex at the surfaces where the axis enters and leaves the bone.
 
-    def length(k: int) -> float:
-        chosen = threaded & (places >= enters[k] - STEP) & (places <= leaves[k] + STEP)
-        return float(share[chosen].sum() * STEP)
-
-    tip = float(places[-1]) + 0.5 * STEP
-    first = length(0)
-    # The last stretch is the far cortex if the bone ends with it, at the tip or before.
-    last = len(enters) - 1
-    ends_there = leaves[last] >= min(exit_at, tip) - 1.0
-    through = exit_at - enters[last] < 0.5 * (exit_at - enters[0])
-    return first, length(last) if last > 0 and ends_there and through else 0.0
+    Obliquely to the axis a cortex reaches beyond the axis' own way through it, by a diameter here.
+    """
+    along = np.asarray(STEP * (np.arange(len(on_axis)) + 0.5), np.float64)
+    starts, stops = _runs(on_axis == CORTICAL, along)
+    enter, leave = surfaces
+    half = 0.5 * (enter + leave)
+    near = next(
+        (b for a, b in zip(starts, stops, strict=True) if enter <= b and a <= enter + STEP), enter
+    )
+    far = next(
+        (a for a, b in zip(starts, stops, strict=True) if b >= leave - STEP and a <= leave), leave
+    )
+    # No cortex counts twice in a thin bone.
+    wide = screw.diameter
+    windows = ((enter - wide, min(near + wide, half)), (max(far - wide, half), leave + wide))
+    threaded = places >= screw.thread_start
+    first, last = (
+        float(share[threaded & (places >= low) & (places < high)].sum() * STEP)
+        for low, high in windows
+    )
+    return first, last
 
 
 def _wall(screw: Screw, tissue: Tissue, start: float, stop: float) -> float:

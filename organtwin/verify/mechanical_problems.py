@@ -335,6 +335,45 @@ def _friction(comm: MPI.Comm, quick: bool) -> list[Record]:
     ]  # fmt: skip
 
 
+def _press_fit(comm: MPI.Comm, quick: bool) -> list[Record]:
+    from organtwin.verify.bone_mechanics import press_fit
+
+    with shared_file(comm, "rings.msh") as file:
+        found = press_fit(comm, file, 1.5 if quick else 1.0)
+    source = "Lame's solution of two rings, plane strain"
+    return [
+        Record("press_fit", f"{name} over Lame's", value, "1", 1.0, 0.005, source)
+        for name, value in (("pressure", found.pressure), ("hoop stress", found.hoop))
+    ]
+
+
+def _bolt_preload(comm: MPI.Comm, quick: bool) -> list[Record]:
+    from organtwin.verify.bone_mechanics import bolt_preload
+
+    with shared_file(comm, "joint.msh") as file:
+        found = bolt_preload(comm, file, 2.5 if quick else 1.5)
+    source = "stiffnesses of bar and sleeve in series and in parallel"
+    return [
+        Record("bolt_preload", f"{name}, over the closed form", value, "1", 1.0, 0.005, source)
+        for name, value in (
+            ("clamping force", found.clamping), ("bolt's share of a pull", found.share)
+        )
+    ]  # fmt: skip
+
+
+def _error_estimate(comm: MPI.Comm, quick: bool) -> list[Record]:
+    from organtwin.mechanics.formulation import PENALTY, PENALTY_P1
+    from organtwin.verify.bone_mechanics import error_estimate
+
+    cases = ((PENALTY_P1, 6 if quick else 12, 0.1), (PENALTY, 4 if quick else 8, 0.05))
+    return [
+        Record("error_estimate", f"{elements.name}: estimated over true error",
+               error_estimate(comm, n, elements), "1", 1.0, tolerance,
+               "displacement that is known")
+        for elements, n, tolerance in cases
+    ]  # fmt: skip
+
+
 MECHANICS = (
     Problem("manufactured_solid", "orders of the finite-strain solver", _solid_orders),
     Problem("land_problem_1", "bending beam under follower pressure", _land_1),
@@ -361,4 +400,7 @@ MECHANICS = (
     Problem("contact_patch", "uniform stress through meshes that do not match", _contact_patch),
     Problem("ironing", "a soft iron slides over a soft board", _ironing),
     Problem("friction", "Coulomb's limit of a block and of a roller", _friction),
+    Problem("press_fit", "two rings with an interference, tied", _press_fit),
+    Problem("bolt_preload", "clamping force and load share of a bolt", _bolt_preload),
+    Problem("error_estimate", "estimated error in the energy norm", _error_estimate),
 )
