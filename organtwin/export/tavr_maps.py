@@ -286,7 +286,7 @@ def _landmark_handles(valve: Valve) -> list[Line2D | Patch]:
     lines = [
         Line2D([], [], color=COLOURS["annulus"], linestyle="--", label="Annulus"),
         Line2D([], [], color="#666666", linestyle=":", linewidth=1.0, label="Between cusps"),
-        Patch(facecolor="#e3e3e3", label="No wall in the mesh"),
+        Patch(facecolor="#e3e3e3", label="No wall there: leaflets, ends"),
     ]
     return [*found, *lines]
 
