@@ -32,11 +32,14 @@ title = "{name}"
 [scan]
 file = "scan.nrrd"
 labels = "labels.nrrd"
+names = {names}
 
 [device]
 name = "sapien3_like"
 refuse_too_large = false
 """
+#: A voxel of air (HU), which tells that the file holds a CT.
+AIR = -1000.0
 #: What differs from the defaults in a fine reference.
 FINE = ("root.size=1.2 mm", "deployment.elements=6", "deployment.spacing=0.5 mm")
 SETTINGS = {"default": (), "fine": FINE}
@@ -49,9 +52,12 @@ def scanned(name: str, folder: Path) -> Path:
         place.mkdir(parents=True, exist_ok=True)
         root, scanner = ROOTS[name]
         image = phantom.scan(root, scanner)
+        image.values[0, 0, 0] = AIR
         sitk.WriteImage(image.to_sitk(), str(place / "scan.nrrd"), useCompression=True)
-        write_labels(phantom.labels(root, scanner), place / "labels.nrrd")
-        (place / "case.toml").write_text(CASE.format(name=name))
+        labels = phantom.labels(root, scanner)
+        write_labels(labels, place / "labels.nrrd")
+        names = ", ".join(f"{key} = {value}" for key, value in labels.names.items())
+        (place / "case.toml").write_text(CASE.format(name=name, names=f"{{ {names} }}"))
     return place
 
 
