@@ -15,6 +15,7 @@ from mpi4py import MPI
 
 from organtwin.case.electrical import Electrical
 from organtwin.case.progress import Progress, SimulatedTime
+from organtwin.case.records import write_record
 from organtwin.case.schema import Case
 from organtwin.electrophysiology.places import places
 from organtwin.electrophysiology.reaction_diffusion import NOT_ACTIVATED
@@ -104,7 +105,7 @@ def solve_electrical(
             "solver": {**asdict(statistics), **sizes(heart)},
             "decisions": list(decisions),
         }
-        (folder / "solve.json").write_text(json.dumps(content, indent=2) + "\n")
+        write_record(folder / "solve.json", content)
 
     on_root(comm, record)
 

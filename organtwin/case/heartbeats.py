@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -24,6 +23,7 @@ from organtwin.case.activity import (
 from organtwin.case.filling import filled
 from organtwin.case.progress import Progress, SimulatedTime
 from organtwin.case.protocol import Phase, phases
+from organtwin.case.records import write_record
 from organtwin.case.schema import Case
 from organtwin.cells.pacing import PacedCell
 from organtwin.circulation.emulator import BeatTrace, Emulator, shifted_blood
@@ -379,7 +379,7 @@ def _write(
         results["moved_blood"] = (100 * course.beats[-1]["moved"], "%")
         decisions = [*course.decisions, *_limit_cycles(case, course), *told]
         content = {"results": results, "solver": cost, "decisions": decisions}
-        (folder / "solve.json").write_text(json.dumps(content, indent=2) + "\n")
+        write_record(folder / "solve.json", content)
 
     on_root(comm, record)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from organtwin.case.organ_source import (
     write_source,
 )
 from organtwin.case.progress import Progress
+from organtwin.case.records import read_record, write_record
 from organtwin.case.reporting import report
 from organtwin.case.stages import Stage, Work, run_stage
 from organtwin.errors import InputError, suggestion
@@ -167,7 +167,7 @@ def mesh_organ(
 
         do(known["source"])
         do(known["mesh"])
-        if on_root(comm, lambda: bool(_read(record)["missed"])):
+        if on_root(comm, lambda: bool(read_record(record)["missed"])):
             # Nothing is built upon a mesh that is refused; it is written to be looked at.
             bare = case.model_copy(update={"anatomy": None})
             work["files"] = lambda folder, progress: _files(bare, directory)
@@ -183,7 +183,7 @@ def mesh_organ(
             ),
             lambda: write_mesh_report(directory),
         )  # fmt: skip
-        on_root(comm, lambda: refuse(_read(record)["missed"], "[mesh.threshold]"))
+        on_root(comm, lambda: refuse(read_record(record)["missed"], "[mesh.threshold]"))
     return directory
 
 
@@ -285,14 +285,14 @@ def _write_record(made: Conforming, proof: Proof, reasons: list[str], folder: Pa
         "attempts": [asdict(attempt) for attempt in made.attempts],
         "decisions": [*made.decisions, *_pieces_in_words(proof)],
     }
-    (folder / "mesh.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    write_record(folder / "mesh.json", record)
 
 
 def _note(manifest: Manifest, folder: Path, name: str, comm: MPI.Comm) -> None:
     """Take what a stage found over into ``run.json``."""
     if name == "files":
         return
-    record = on_root(comm, lambda: _read(folder / f"{name}.json"))
+    record = on_root(comm, lambda: read_record(folder / f"{name}.json"))
     manifest.add_decisions(record["decisions"])
     if name == "anatomy":
         manifest.add_results(
@@ -314,8 +314,3 @@ def _note(manifest: Manifest, folder: Path, name: str, comm: MPI.Comm) -> None:
                 },
             }
         )
-
-
-def _read(file: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return content

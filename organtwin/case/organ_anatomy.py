@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
@@ -23,6 +22,7 @@ from organtwin.case.organ_directions import (
     in_vessel,
 )
 from organtwin.case.progress import Progress
+from organtwin.case.records import write_record
 from organtwin.mesh.mesh_files import read_mesh, write_mesh
 from organtwin.mesh.tissue import borders_of
 from organtwin.mesh.volume_mesh import TetrahedralMesh
@@ -93,4 +93,4 @@ def _write(mesh: TetrahedralMesh, found: list[Found], directory: Path, folder: P
         "tissues": [asdict(tissue.account) for tissue in found],
         "decisions": [told for tissue in found for told in tissue.account.decisions],
     }
-    (folder / "anatomy.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    write_record(folder / "anatomy.json", record)

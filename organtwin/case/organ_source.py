@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from organtwin.case.organ import Labels, OrganCase, Source, Wall
+from organtwin.case.records import read_record, write_record
 from organtwin.errors import InputError
 from organtwin.image.editing import kept, merged
 from organtwin.image.label_ends import cut_end, without_cap
@@ -157,12 +157,12 @@ def write_source(material: Material, folder: Path) -> None:
     for name, surface in material.surfaces.items():
         write_surface(surface, folder / f"{name}.vtp")
     account = {"surfaces": list(material.surfaces), "decisions": material.decisions}
-    (folder / ACCOUNT).write_text(json.dumps(account, indent=2) + "\n", encoding="utf-8")
+    write_record(folder / ACCOUNT, account)
 
 
 def read_source(folder: Path) -> Material:
     """Read what `write_source` wrote."""
-    account = json.loads((folder / ACCOUNT).read_text(encoding="utf-8"))
+    account = read_record(folder / ACCOUNT)
     names = account["surfaces"]
     labels = None if names else read_slicer(folder / LABELS).labels
     surfaces = {name: read_surface(folder / f"{name}.vtp") for name in names}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 from dataclasses import asdict
@@ -22,6 +21,7 @@ from organtwin.case.heartbeats import solve_heart
 from organtwin.case.manifest import Manifest, recording
 from organtwin.case.presets import told as presets_in_words
 from organtwin.case.progress import Progress
+from organtwin.case.records import read_record, write_record
 from organtwin.case.reporting import report
 from organtwin.case.schema import Case
 from organtwin.case.stages import Stage, run_stage
@@ -209,7 +209,7 @@ def _cell(
         "diffusion": Model(section.model) not in WITHOUT_DIFFUSION,
         "step": _step_in_words(kernel, section.time_step),
     }
-    (folder / "conductivity.json").write_text(json.dumps(record, indent=2) + "\n")
+    write_record(folder / "conductivity.json", record)
 
 
 def _step_in_words(kernel: Kernel, dt: float) -> str:
@@ -263,7 +263,7 @@ def _solve(
     """Fill the heart, let it beat, and write what it does."""
     progress(0.0, "assembling")
     cell = PacedCell.from_json((known["cell"].folder(directory) / "cell.json").read_text())
-    tuned = json.loads((known["cell"].folder(directory) / "conductivity.json").read_text())["tuned"]
+    tuned = read_record(known["cell"].folder(directory) / "conductivity.json")["tuned"]
     sigma = Conductivity(**{name: found["sigma"] for name, found in tuned.items()})
     domain = read_domain(known["mesh"].folder(directory) / "mesh.msh", comm)
     told = [*on_root(comm, lambda: _further_steps(case)), *_drug_in_words(case)]
@@ -304,11 +304,11 @@ def _note(manifest: Manifest, name: str, folder: Path) -> None:
         )
     elif name == "cell":
         cell = PacedCell.from_json((folder / "cell.json").read_text())
-        record = json.loads((folder / "conductivity.json").read_text())
+        record = read_record(folder / "conductivity.json")
         manifest.add_results({"cell_apd90": (cell.apd90, "ms")})
         manifest.add_decisions([_tuning_in_words(record), record["step"]])
     elif name == "solve":
-        record = json.loads((folder / "solve.json").read_text())
+        record = read_record(folder / "solve.json")
         manifest.add_results(
             {key: (value, unit) for key, (value, unit) in record["results"].items()}
         )

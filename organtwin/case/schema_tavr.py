@@ -248,8 +248,10 @@ class Haemodynamics(Section):
     """Of the aorta when the scan was taken, while the valve is deployed, and in diastole."""
     ventricular_pressure: Annotated[BloodPressure, Field(ge=0.0, le=10.0)] = 10 * MMHG
     """Of the left ventricle in diastole."""
-    systolic_pressure: Annotated[BloodPressure, Field(gt=0.0, le=30.0)] | None = 120 * MMHG
-    """Of aorta and ventricle in systole: the frame's fatigue is between this and diastole."""
+    systole: bool = True
+    """Whether systole follows the deployment: the frame's fatigue is between it and diastole."""
+    systolic_pressure: Annotated[BloodPressure, Field(gt=0.0, le=30.0)] = 120 * MMHG
+    """Of aorta and ventricle in systole."""
     heart_rate: Annotated[Frequency, Field(gt=0.0)] = 70 / 60000
     """Beats per time."""
     diastole: Annotated[Time, Field(gt=0.0, le=3000.0)] = 550.0
@@ -270,9 +272,7 @@ class Haemodynamics(Section):
                 "`diastolic_pressure` must be higher than `ventricular_pressure`: else nothing "
                 "closes the valve."
             )
-        if self.systolic_pressure is not None and not (
-            self.systolic_pressure > self.diastolic_pressure
-        ):
+        if not self.systolic_pressure > self.diastolic_pressure:
             raise ValueError("`systolic_pressure` must be higher than `diastolic_pressure`.")
         if not (self.diastole + self.ejection) * self.heart_rate <= 1.0:
             raise ValueError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Mapping
@@ -16,10 +15,10 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from organtwin.case.progress import Progress
+from organtwin.case.records import write_record
 from organtwin.case.schema_tavr import Arterial, Rubber, TavrCase
 from organtwin.case.tavr_root import Choice, read_place
 from organtwin.errors import InputError, SolverError
-from organtwin.export.atomic import write_text
 from organtwin.export.fields import FieldWriter
 from organtwin.export.frame_series import FrameSeries
 from organtwin.materials.arterial import HolzapfelGasserOgden
@@ -54,11 +53,10 @@ CRIMPED = "crimped"
 def settings_of(case: TavrCase) -> Settings:
     """How the case's device is deployed."""
     blood = case.haemodynamics
-    systolic = blood.systolic_pressure
     return Settings(
         **case.deployment.model_dump(),
         diastole=(blood.diastolic_pressure, blood.ventricular_pressure),
-        systole=None if systolic is None else (systolic, systolic),
+        systole=(blood.systolic_pressure,) * 2 if blood.systole else None,
     )
 
 
@@ -280,8 +278,7 @@ class _UnderWay:
             },
             "factorisations": factors.factorisations,
         }  # fmt: skip
-        text = json.dumps(record, indent=2) + "\n"
-        on_root(self.comm, lambda: write_text(self.folder / "deploy.json", text))
+        on_root(self.comm, lambda: write_record(self.folder / "deploy.json", record))
 
     def _show(self, name: str) -> None:
         """Write the fields of a state, and note how the frame is."""

@@ -10,6 +10,7 @@ from mpi4py import MPI
 
 from organtwin.case.manifest import Manifest, recording
 from organtwin.case.progress import Progress
+from organtwin.case.records import read_record, write_record
 from organtwin.case.reporting import report
 from organtwin.case.schema_tavr import TavrCase
 from organtwin.case.stages import Stage, run_stage
@@ -23,11 +24,9 @@ from organtwin.case.tavr_root import (
     height_needed,
     measure,
     mesh_root,
-    read_json,
     read_measures,
     read_place,
     refuse_bursting,
-    write_json,
 )
 from organtwin.devices.device_files import CATALOGUE
 from organtwin.errors import SolverError
@@ -80,7 +79,12 @@ def tavr_stages(case: TavrCase, choice: Choice) -> dict[str, Stage]:
             case.deployment,
             choice.size,
             case.haemodynamics.model_dump(
-                include={"diastolic_pressure", "ventricular_pressure", "systolic_pressure"}
+                include={
+                    "diastolic_pressure",
+                    "ventricular_pressure",
+                    "systole",
+                    "systolic_pressure",
+                }
             ),
         ),
         inputs=(device_path(choice.file),),
@@ -218,8 +222,8 @@ class _Run:
         place = read_place(self._folder("root"))
         found = assess(deployed, place.record, haemodynamics_of(self.case))
         indices = [one.record() for one in found.indices]
-        write_json(folder / "judge.json", {"decisions": list(found.notes), "indices": indices})
-        write_json(self.directory / "indices.json", indices)
+        write_record(folder / "judge.json", {"decisions": list(found.notes), "indices": indices})
+        write_record(self.directory / "indices.json", indices)
 
     def _do(self, name: str, work: Any, *, everyone: bool = False) -> None:
         account = run_stage(
@@ -232,7 +236,7 @@ class _Run:
     def _note(self, name: str) -> None:
         """Take what a stage found over into ``run.json``."""
         file = {"measure": "measures.json"}.get(name, f"{name}.json")
-        record = on_root(self.comm, lambda: read_json(self._folder(name) / file))
+        record = on_root(self.comm, lambda: read_record(self._folder(name) / file))
         self.manifest.add_decisions(record.get("decisions", []))
         self.manifest.add_results(_results(name, record))
 

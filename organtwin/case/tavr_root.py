@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +14,7 @@ from organtwin.aortic_root.measures_file import as_record
 from organtwin.aortic_root.measures_store import store_measures, stored_measures
 from organtwin.aortic_root.sizing import DeviceSize, Oversizing, refuse_too_large
 from organtwin.case.progress import Progress
+from organtwin.case.records import read_record, write_record
 from organtwin.case.schema_tavr import Device as DeviceSection
 from organtwin.case.schema_tavr import Root, Scan
 from organtwin.devices.device_files import CATALOGUE, Device, load_device, names, sizes
@@ -69,7 +68,7 @@ def measure(scan: Scan, title: str, folder: Path, progress: Progress) -> None:
     shown = [size for name in names() for size in sizes_of(name)]
     record = as_record(found, shown)
     record["decisions"] = [*told, *found.notes]
-    write_json(folder / "measures.json", record)
+    write_record(folder / "measures.json", record)
     store_measures(found, folder / MEASURES)
     write_markups(markups_of(found.landmarks), folder / "landmarks.mrk.json")
     progress(0.8, "drawing")
@@ -269,28 +268,11 @@ def mesh_root(scan: Scan, root: Root, needed: float, measured: Path, folder: Pat
         "quality": asdict(made.quality),
         "decisions": list(made.notes),
     }
-    write_json(folder / "root.json", record)
+    write_record(folder / "root.json", record)
     root_mesh_picture(made, folder / "mesh.png")
 
 
 def read_place(folder: Path) -> RootPlace:
     """Where the root of the stage `root` lies."""
-    record = read_json(folder / "root.json")
+    record = read_record(folder / "root.json")
     return RootPlace(RootAxis.from_dict(record["axis"]), RootRecord.from_record(record["measured"]))
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """Content of a stage's record."""
-    content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return content
-
-
-def write_json(file: Path, record: Any) -> None:
-    """Write a stage's record."""
-    text = json.dumps(record, indent=2, ensure_ascii=False, default=_plain)
-    file.write_text(text + "\n", encoding="utf-8")
-
-
-def _plain(value: Any) -> Any:
-    """What JSON does not know, as it knows it."""
-    return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)

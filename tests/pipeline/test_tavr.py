@@ -14,8 +14,9 @@ from mpi4py import MPI
 
 from organtwin.aortic_root.sizing import DeviceSize, oversizing
 from organtwin.case.load import load_tavr_case
+from organtwin.case.records import write_record
 from organtwin.case.tavr_deploy import deploy_valve
-from organtwin.case.tavr_root import Choice, write_json
+from organtwin.case.tavr_root import Choice
 from organtwin.devices.fibre_laws import cobalt_chromium
 from organtwin.devices.implantation import filling
 from organtwin.errors import SolverError
@@ -60,7 +61,7 @@ def prepared(folder: Path) -> None:
     meshing.mesh_shape(shape, 2.0, folder / "root" / "mesh.msh")
     axis = RootAxis.straight([0.0, 0.0, -8.0], [0.0, 0.0, 20.0], annulus=8.0)
     record = RootRecord(np.zeros(3), np.eye(3), 154.0, 44.0, 12.0)
-    write_json(
+    write_record(
         folder / "root" / "root.json",
         {"origin": [0.0] * 3, "axes": np.eye(3).tolist(), "axis": axis.to_dict(),
          "measured": record.as_record()},

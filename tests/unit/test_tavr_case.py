@@ -72,6 +72,7 @@ WRONG = {
     "deployment.penalty": ("0 kPa", "more than 0 kPa"),
     "haemodynamics.diastolic_pressure": ("5 mmHg", "higher than `ventricular_pressure`"),
     "haemodynamics.ventricular_pressure": ("-1 mmHg", "at least 0 mmHg"),
+    "haemodynamics.systole": ("perhaps", "systole"),
     "haemodynamics.systolic_pressure": ("250 mmHg", "at most 225"),
     "haemodynamics.heart_rate": ("120 / min", "longer than a beat"),
     "haemodynamics.diastole": ("0 ms", "more than 0 ms"),
