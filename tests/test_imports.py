@@ -11,11 +11,11 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "organtwin"
 #: What comes first knows nothing of what follows.
 ORDER = (
-    "errors", "units", "parallel", "prerequisites",
+    "errors", "units", "parallel", "index", "prerequisites",
     "image", "mesh", "segment", "landmarks", "aortic_root", "solve", "anatomy", "process",
     "materials", "bone", "implants", "surgery", "cells",
-    "electrophysiology", "mechanics", "circulation", "coupling", "devices", "tavr", "run",
-    "calibrate",
+    "electrophysiology", "mechanics", "circulation", "coupling", "devices", "tavr",
+    "orthopaedics", "run", "calibrate",
     "export", "case", "verify", "doctor",
     "cli_outcome", "cli_calibrate", "cli_ionic", "cli_image", "cli_deidentify", "cli_segment",
     "cli_landmarks", "cli_rehearse", "cli_root", "cli_surface", "cli_tavr", "cli",

@@ -41,7 +41,7 @@ from organtwin.export.tavr_words import (
     shown_value,
     threshold_in_words,
 )
-from organtwin.tavr.index import Index
+from organtwin.index import Index
 
 logger = logging.getLogger(__name__)
 

@@ -24,8 +24,8 @@ from organtwin.export.tavr_words import (
     threshold_in_words,
     verdict_in_words,
 )
+from organtwin.index import Index
 from organtwin.tavr.haemodynamics import Haemodynamics
-from organtwin.tavr.index import Index
 from organtwin.tavr.leak_indices import leak_of, skirt_gap
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from organtwin.errors import InputError
-from organtwin.tavr.index import GROUPS, Index
+from organtwin.index import Index, require_groups
+from organtwin.tavr.groups import GROUPS
 
 #: Groups in words, with what they ask.
 HEADINGS = {
@@ -76,9 +77,11 @@ def read_indices(folder: Path) -> list[Index]:
         return []
     try:
         records = json.loads(file.read_text(encoding="utf-8"))
-        return [Index.from_record(one) for one in records]
+        found = [Index.from_record(one) for one in records]
+        require_groups(found, GROUPS)
     except (OSError, ValueError, TypeError) as error:
         raise InputError(str(file), f"can't be read ({error}).", "Judge it again.") from None
+    return found
 
 
 def in_words(key: str) -> str:

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from organtwin.aortic_root import septum
 from organtwin.devices.anchoring import PressedRegion, anchoring, pressed_region
+from organtwin.index import Found, Index
 from organtwin.tavr.deployed import Deployed
 from organtwin.tavr.haemodynamics import Haemodynamics
-from organtwin.tavr.index import Found, Index
 from organtwin.tavr.root_record import RootRecord
 
 Array = NDArray[np.float64]

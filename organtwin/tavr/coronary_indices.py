@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from organtwin.devices.coronary import NEAR, OBSTRUCTED, CoronaryRisk, valve_to_coronary
 from organtwin.devices.cross_sections import cross_section
 from organtwin.errors import InputError
+from organtwin.index import Found, Index
 from organtwin.mesh.closest import distances
 from organtwin.mesh.surface_files import TriangleSurface
 from organtwin.tavr.deployed import Deployed
-from organtwin.tavr.index import Found, Index
 from organtwin.tavr.root_record import Coronary, RootRecord
 
 Array = NDArray[np.float64]

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from organtwin.devices.device_files import Fatigue
 from organtwin.devices.equilibrium import BeamProblem
 from organtwin.errors import InputError
+from organtwin.index import Found, Index
 from organtwin.tavr.deployed import Deployed
-from organtwin.tavr.index import Found, Index
 
 Array = NDArray[np.float64]
 

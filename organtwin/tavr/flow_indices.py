@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from organtwin.index import Found, Index
 from organtwin.tavr.deployed import Deployed
 from organtwin.tavr.frame_indices import Section
 from organtwin.tavr.haemodynamics import MMHG, Haemodynamics
-from organtwin.tavr.index import Found, Index
 
 #: Effective orifice area of devices in patients (cm²) by name and size.
 KNOWN = {

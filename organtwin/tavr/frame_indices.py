@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from organtwin.aortic_root.outline import Outline
 from organtwin.devices.cross_sections import cross_section
 from organtwin.errors import InputError
+from organtwin.index import Index
 from organtwin.tavr.deployed import Deployed
-from organtwin.tavr.index import Index
 from organtwin.tavr.root_record import RootRecord
 
 Array = NDArray[np.float64]

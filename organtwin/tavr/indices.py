@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from organtwin.errors import OrgantwinError
+from organtwin.index import Found, Index, require_groups
 from organtwin.tavr.contact_indices import anchoring_indices, contact_indices
 from organtwin.tavr.coronary_indices import coronary_indices
 from organtwin.tavr.deployed import Deployed
@@ -32,8 +33,8 @@ from organtwin.tavr.frame_indices import (
     position_indices,
     sections,
 )
+from organtwin.tavr.groups import GROUPS
 from organtwin.tavr.haemodynamics import Haemodynamics
-from organtwin.tavr.index import Found, Index
 from organtwin.tavr.leak_indices import SkirtGap, leak_indices, skirt_gap
 from organtwin.tavr.root_record import RootRecord
 from organtwin.tavr.wall_indices import wall_indices
@@ -93,6 +94,7 @@ def assess(
             found, why = [], [f"Indices of the group `{name}` are missing: {error}"]
         indices += found
         notes += why
+    require_groups(indices, GROUPS)
     return Judgement(tuple(indices), tuple(notes))
 
 

@@ -11,9 +11,9 @@ from organtwin.devices.cross_sections import skirt
 from organtwin.devices.gap import Gap, Rays, first_hit
 from organtwin.devices.leak import AREA_GRADES, GRADES, VOLUME_GRADES, Leak, leak
 from organtwin.errors import OrgantwinError
+from organtwin.index import Found, Index
 from organtwin.tavr.deployed import Deployed
 from organtwin.tavr.haemodynamics import Haemodynamics
-from organtwin.tavr.index import Found, Index
 from organtwin.tavr.root_record import RootRecord
 
 Array = NDArray[np.float64]

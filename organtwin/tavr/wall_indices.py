@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from organtwin.aortic_root.outline import RAYS, Outline
 from organtwin.aortic_root.sizing import MOST
 from organtwin.devices.gap import Rays, first_hit
+from organtwin.index import Found, Index
 from organtwin.mesh.surface_files import TriangleSurface
 from organtwin.tavr.deployed import Deployed
-from organtwin.tavr.index import Found, Index
 from organtwin.tavr.root_record import RootRecord
 
 Array = NDArray[np.float64]

@@ -11,14 +11,15 @@ from organtwin.devices.device_files import Fatigue
 from organtwin.devices.leak import Blood
 from organtwin.devices.tissue_contact import Pressed
 from organtwin.errors import InputError
+from organtwin.index import Index, require_groups
 from organtwin.tavr.contact_indices import anchoring_indices, contact_indices
 from organtwin.tavr.coronary_indices import coronary_indices
 from organtwin.tavr.deployed import WALL, Deployed
 from organtwin.tavr.fatigue import fatigue, fatigue_indices, with_fatigue
 from organtwin.tavr.flow_indices import flow_indices
 from organtwin.tavr.frame_indices import frame_indices, position_indices, sections
+from organtwin.tavr.groups import GROUPS
 from organtwin.tavr.haemodynamics import MMHG, Haemodynamics
-from organtwin.tavr.index import GROUPS, Index
 from organtwin.tavr.indices import assess, judge
 from organtwin.tavr.leak_indices import TIGHT, skirt_gap
 from organtwin.tavr.root_record import RootRecord
@@ -179,8 +180,11 @@ def test_thresholds_judge():
     assert (free.verdict, free.concerns) == ("none", False)
     with pytest.raises(InputError, match="nan"):
         Index.of("wall", "a", float("nan"), "1", "f", "s")
+    with pytest.raises(InputError, match="group ''"):
+        Index.of("", "a", 1.0, "1", "f", "s")
+    require_groups([free], GROUPS)
     with pytest.raises(InputError, match="'walls'"):
-        Index.of("walls", "a", 1.0, "1", "f", "s")
+        require_groups([free, Index.of("walls", "a", 1.0, "1", "f", "s")], GROUPS)
     with pytest.raises(InputError, match="KeyError"):
         Index.from_record({"name": "a"})
 

@@ -29,7 +29,7 @@ from organtwin.export.tavr_view import (
     struts,
 )
 from organtwin.export.tavr_words import in_words, shown_value, threshold_in_words, verdict_in_words
-from organtwin.tavr.index import Index
+from organtwin.index import Index
 from organtwin.tavr.indices import assess
 from tests.deployed_valves import deployed, patch, root, tube
 

@@ -1,8 +1,8 @@
-"""An index of a deployed valve: its value, where it comes from, and what it is held against."""
+"""An index: its value, where it comes from, and what it is held against."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,17 +10,13 @@ import numpy as np
 
 from organtwin.errors import InputError
 
-#: Groups, in the order of a report.
-GROUPS = (
-    "frame", "position", "anchoring", "contact", "wall", "leak", "coronary", "flow", "fatigue",
-)  # fmt: skip
 #: What an index can be; ``none`` where nothing is known to hold it against.
 VERDICTS = ("within", "below", "above", "none")
 
 
 @dataclass(frozen=True)
 class Index:
-    """One number about a deployed valve.
+    """One number that something is judged by.
 
     Attributes:
         name: Key, stable from version to version.
@@ -30,7 +26,7 @@ class Index:
         source: Where formula and threshold come from, and whether that was read.
         threshold: Least and largest value that raise no concern; none where there is no such.
         verdict: ``within``, ``below`` or ``above`` the threshold, ``none`` without one.
-        group: One of `GROUPS`.
+        group: What it is told with; see `require_groups`.
     """
 
     name: str
@@ -43,12 +39,12 @@ class Index:
     group: str
 
     def __post_init__(self) -> None:
-        if self.group not in GROUPS or self.verdict not in VERDICTS or not np.isfinite(self.value):
+        if not self.group or self.verdict not in VERDICTS or not np.isfinite(self.value):
             raise InputError(
                 f"index `{self.name}`",
                 f"{self.value!r} in group {self.group!r}, judged {self.verdict!r}.",
-                f"Groups: {', '.join(GROUPS)}; verdicts: {', '.join(VERDICTS)}; finite values.",
-            )  # fmt: skip
+                f"Give it a group; verdicts: {', '.join(VERDICTS)}; finite values.",
+            )
 
     @classmethod
     def of(
@@ -92,8 +88,25 @@ class Index:
             )  # fmt: skip
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
-                "index", f"{error!r} in {dict(found)!r}.", "Judge the deployment again."
+                "index", f"{error!r} in {dict(found)!r}.", "Compute the indices again."
             ) from None
+
+
+def require_groups(indices: Iterable[Index], groups: Sequence[str]) -> None:
+    """Refuse indices that belong to no known group, which a report would leave out.
+
+    Args:
+        indices: Indices.
+        groups: Those that a report knows.
+
+    Raises:
+        InputError: a group is not among them.
+    """
+    for one in indices:
+        if one.group not in groups:
+            raise InputError(
+                f"index `{one.name}`", f"group {one.group!r}.", f"Groups: {', '.join(groups)}."
+            )
 
 
 #: Indices that could be computed, and one sentence for each that could not.

@@ -1,0 +1,1 @@
+"""Implants in bones: operations, loads, and what a planner asks."""
