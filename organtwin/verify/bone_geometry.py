@@ -43,6 +43,7 @@ def layers(
     *,
     angle: float,
     joined: bool,
+    order: int = 1,
 ) -> Domain:
     """Sectors of layers from the plane y = 0 on.
 
@@ -52,16 +53,19 @@ def layers(
         parts: Layers, that do not overlap.
         angle: Of the sector: π/2 for x, y > 0 or π for y > 0.
         joined: Whether layers that touch share their nodes.
+        order: Of the elements' shape; 2 follows the curves.
 
     Returns:
         Domain with the layers as regions and surfaces NAME_inner, NAME_outer, NAME_z0, NAME_z1 and
         NAME_y0 and, of a quarter, NAME_x0. Where joined layers touch it is the first one's.
     """
-    on_root(comm, lambda: _write(path, parts, angle, joined))
+    on_root(comm, lambda: _write(path, parts, angle, joined, order))
     return read_domain(path, comm)
 
 
-def _write(path: Path, parts: Sequence[Layer], angle: float, joined: bool) -> None:
+def _write(
+    path: Path, parts: Sequence[Layer], angle: float, joined: bool, order: int
+) -> None:
     with gmsh_session():
         volumes = [_solid(part, angle) for part in parts]
         if joined:
@@ -90,6 +94,7 @@ def _write(path: Path, parts: Sequence[Layer], angle: float, joined: bool) -> No
         for source in ("ExtendFromBoundary", "FromPoints", "FromCurvature"):
             gmsh.option.setNumber(f"Mesh.MeshSize{source}", 0)
         gmsh.model.mesh.generate(3)
+        gmsh.model.mesh.setOrder(order)
         gmsh.write(str(path))
 
 

@@ -299,6 +299,28 @@ def _contact_patch(comm: MPI.Comm, quick: bool) -> list[Record]:
     return records
 
 
+def _curved_contact_patch(comm: MPI.Comm, quick: bool) -> list[Record]:
+    from organtwin.verify.curved_contact import curved_patch
+
+    name, source = "curved_contact_patch", "Lamé's tube"
+    cases = [("edges of 1 mm, degree 4", 1.0, 4, 0.01, 5e-3, 0.15)]
+    if not quick:
+        cases.append(("edges of 0.5 mm, degree 12", 0.5, 12, 5e-3, 1e-3, 0.02))
+    records = []
+    for case, size, degree, limit, stress, uneven in cases:
+        with shared_file(comm, "tubes.msh") as file:
+            found = curved_patch(comm, file, size, degree=degree)
+        records += [
+            Record(name, f"{case}: mean pressure over Lamé's", found.pressure, "1", 1.0, limit,
+                   source),
+            Record(name, f"{case}: scatter of the pressure", found.scatter, "1", 0.0, uneven,
+                   source, Sense.AT_MOST),
+            Record(name, f"{case}: error of the stress in L²", found.stress, "1", 0.0, stress,
+                   source, Sense.AT_MOST),
+        ]  # fmt: skip
+    return records
+
+
 def _ironing(comm: MPI.Comm, quick: bool) -> list[Record]:
     from organtwin.verify.contact import ironing
 
@@ -398,6 +420,9 @@ MECHANICS = (
     Problem("motion", "energy and order of the schemes in time", _motion),
     Problem("hertz_contact", "spheres in contact with a plane", _hertz),
     Problem("contact_patch", "uniform stress through meshes that do not match", _contact_patch),
+    Problem(
+        "curved_contact_patch", "tubes in each other, meshes do not match", _curved_contact_patch
+    ),
     Problem("ironing", "a soft iron slides over a soft board", _ironing),
     Problem("friction", "Coulomb's limit of a block and of a roller", _friction),
     Problem("press_fit", "two rings with an interference, tied", _press_fit),

@@ -12,6 +12,7 @@ from organtwin.verify.contact import (
     ironing,
     roller,
 )
+from organtwin.verify.curved_contact import curved_patch
 
 COMM = MPI.COMM_SELF
 
@@ -60,3 +61,11 @@ def test_a_roller_skids_at_coulombs_limit_and_rolls_below_it():
     assert skids.sticking[-1] == 0.0
     assert abs(rolls.ratio[-1]) < 0.15
     assert rolls.sticking[-1] > 0.7
+
+
+def test_tubes_in_each_other_are_like_one(tmp_path):
+    coarse, fine = (curved_patch(COMM, tmp_path / "tubes.msh", size) for size in (2.0, 1.0))
+    assert fine.pressure == pytest.approx(1.0, abs=0.01)
+    assert fine.scatter < 0.1
+    assert fine.stress < 3e-3
+    assert fine.stress < coarse.stress / 3
