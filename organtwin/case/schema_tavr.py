@@ -59,7 +59,7 @@ class Root(Section):
     """Edge length."""
     wall: Annotated[Length, Field(ge=0.3, le=6.0)] = 2.0
     """Thickness of the wall."""
-    leaflets: Literal["open", "closed", "none"] = "none"
+    leaflets: Literal["open", "closed", "none"] = "open"
     """Native leaflets: pushed aside as by a wire and a balloon (`open`), as the scan has them in
     diastole, or left out."""
     leaflet_thickness: Annotated[Length, Field(ge=0.2, le=2.0)] = 0.8
