@@ -74,7 +74,7 @@ def rehearse(
         from mpi4py import MPI
 
         from organtwin.case.load import load_rehearsal_case
-        from organtwin.case.tavr_members import Workers
+        from organtwin.case.members import Workers
         from organtwin.case.tavr_sensitivity import vary
         from organtwin.case.tavr_sweep import run_rehearsal
         from organtwin.parallel import abort_on_uncaught_error, on_root
@@ -126,7 +126,7 @@ def _table(found: Outcome, folder: Path) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from organtwin.case.tavr_members import minutes
+    from organtwin.case.members import minutes
     from organtwin.case.tavr_sweep import progress_of
 
     table = Table("", "deployment", "state", "minutes", "score", "why")
@@ -151,7 +151,7 @@ def _intervals(varied: Sensitivity) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from organtwin.case.tavr_members import in_words
+    from organtwin.case.members import in_words
     from organtwin.export.rehearsal_pictures import interval
 
     table = Table("index", "value (interval)", "unit", "largest contributor", "missing")

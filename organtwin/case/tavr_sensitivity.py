@@ -14,18 +14,18 @@ import numpy as np
 from pydantic import BaseModel
 
 from organtwin.case.load import load_tavr_case
-from organtwin.case.quantities import Unit, marks
-from organtwin.case.schema_rehearsal import Factor, RehearsalCase, SensitivitySettings, Value
-from organtwin.case.schema_tavr import TavrCase
-from organtwin.case.tavr_members import (
-    Deploy,
+from organtwin.case.members import (
     Ensemble,
     Member,
     State,
+    Work,
     Workers,
     finished,
     read_indices,
 )
+from organtwin.case.quantities import Unit, marks
+from organtwin.case.schema_rehearsal import Factor, RehearsalCase, SensitivitySettings, Value
+from organtwin.case.schema_tavr import TavrCase
 from organtwin.case.tavr_sweep import (
     Outcome,
     deployment_of,
@@ -33,10 +33,10 @@ from organtwin.case.tavr_sweep import (
     number,
     provenance,
 )
+from organtwin.choice import found_in
 from organtwin.errors import InputError, suggestion
 from organtwin.export.atomic import write_text
-from organtwin.tavr.choice import found_in
-from organtwin.tavr.influence import Interval, Trial, intervals
+from organtwin.influence import Interval, Trial, intervals
 from organtwin.units import quantity
 
 logger = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ def vary(
     of: str | None = None,
     runs: int | None = None,
     workers: Workers | None = None,
-    deploy: Deploy | None = None,
+    deploy: Work | None = None,
 ) -> Sensitivity | None:
     """Vary what is not known well around one deployment of a rehearsal; collective.
 
@@ -180,7 +180,7 @@ def variations_of(
 
 
 def look(
-    outcome: Outcome, base: Member, variations: Sequence[Variation], deploy: Deploy, out: Path
+    outcome: Outcome, base: Member, variations: Sequence[Variation], deploy: Work, out: Path
 ) -> Sensitivity:
     """Intervals from what is finished."""
     folder = folder_of(out, base.name) / "members"

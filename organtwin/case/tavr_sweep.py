@@ -20,22 +20,23 @@ from mpi4py import MPI
 
 from organtwin.case.load import load_tavr_case
 from organtwin.case.manifest import git_commit, machine, versions
-from organtwin.case.schema_rehearsal import ChoiceSettings, RehearsalCase, Value
-from organtwin.case.schema_tavr import TavrCase
-from organtwin.case.stages import Stage, sha256
-from organtwin.case.tavr_members import (
-    Deploy,
+from organtwin.case.members import (
     Ensemble,
     Member,
     State,
+    Work,
     Workers,
     finished,
     read_indices,
 )
+from organtwin.case.schema_rehearsal import ChoiceSettings, RehearsalCase, Value
+from organtwin.case.schema_tavr import TavrCase
+from organtwin.case.stages import Stage, sha256
+from organtwin.choice import Choice, IndexValue, Rank, found_in
 from organtwin.errors import InputError, OrgantwinError
 from organtwin.export.atomic import write_text
 from organtwin.export.pages import read_json
-from organtwin.tavr.choice import DEFAULT, Choice, IndexValue, Rank, found_in
+from organtwin.tavr.criteria import DEFAULT
 
 logger = logging.getLogger(__name__)
 
@@ -126,7 +127,7 @@ class CaseDeployment:
                 logger.info("%s: no mesh to share: %s", base.name, error)  # members tell why
 
     def __call__(self, member: Member, out: Path) -> None:
-        """Deploy it, on one rank; stages whose settings differ from those shared are done anew."""
+        """Work it, on one rank; stages whose settings differ from those shared are done anew."""
         from organtwin.case.tavr_pipeline import run_tavr
 
         for base in (self._base(member), self.shared):
@@ -214,7 +215,7 @@ class Outcome:
 
 
 def run_rehearsal(
-    case: RehearsalCase, *, out: Path, workers: Workers | None = None, deploy: Deploy | None = None
+    case: RehearsalCase, *, out: Path, workers: Workers | None = None, deploy: Work | None = None
 ) -> Outcome | None:
     """Do the members of a sweep and rank them; collective.
 
@@ -248,7 +249,7 @@ def deployment_of(case: RehearsalCase, out: Path) -> CaseDeployment:
     return CaseDeployment(case.case, tuple(case.settings.items()), out / BASE)
 
 
-def prepared(case: RehearsalCase, deploy: Deploy, out: Path) -> tuple[Member, ...]:
+def prepared(case: RehearsalCase, deploy: Work, out: Path) -> tuple[Member, ...]:
     """Members of the sweep; measures the scan if that decides what there is."""
     if _by_fit(case) and isinstance(deploy, CaseDeployment):
         deploy.measure()
@@ -349,7 +350,7 @@ def choice_of(settings: ChoiceSettings) -> Choice:
     return DEFAULT.adjusted(settings.weights, settings.limits, settings.without_rules)
 
 
-def look(case: RehearsalCase, members: Sequence[Member], deploy: Deploy, out: Path) -> Outcome:
+def look(case: RehearsalCase, members: Sequence[Member], deploy: Work, out: Path) -> Outcome:
     """What a rehearsal has come to, from its files."""
     choice = choice_of(case.choice)
     states = Ensemble(members, deploy, out / "members").states()

@@ -13,7 +13,7 @@ from organtwin.errors import InputError
 from organtwin.export.atomic import write_text
 from organtwin.export.pages import Picture, read_json, templates
 from organtwin.export.rehearsal_pictures import draw_ranking, draw_tornado, interval
-from organtwin.tavr.choice import shown
+from organtwin.choice import shown
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 
 from organtwin.export import plates
 from organtwin.export.diagrams import PALETTE, STYLE
-from organtwin.tavr.choice import shown
+from organtwin.choice import shown
 
 #: Most indices and factors of a tornado.
 PANELS, BARS = 12, 10

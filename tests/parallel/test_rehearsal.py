@@ -5,7 +5,7 @@ import json
 import pytest
 from mpi4py import MPI
 
-from organtwin.case.tavr_members import INDICES, Ensemble, Member, Workers
+from organtwin.case.members import INDICES, Ensemble, Member, Workers
 from organtwin.errors import InputError, SolverError
 from organtwin.parallel import on_root
 

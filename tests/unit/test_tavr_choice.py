@@ -4,10 +4,7 @@ import math
 
 import pytest
 
-from organtwin.errors import InputError
-from organtwin.tavr.choice import (
-    CRITERIA,
-    DEFAULT,
+from organtwin.choice import (
     Choice,
     Criterion,
     IndexValue,
@@ -15,8 +12,10 @@ from organtwin.tavr.choice import (
     found_in,
     shown,
 )
+from organtwin.errors import InputError
+from organtwin.influence import Trial, intervals
 from organtwin.tavr.coronary_indices import SIDES
-from organtwin.tavr.influence import Trial, intervals
+from organtwin.tavr.criteria import CRITERIA, DEFAULT
 from organtwin.tavr.wall_indices import regions
 from tests.deployed_valves import deployed, root
 

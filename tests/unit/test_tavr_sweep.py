@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from organtwin import cli_rehearse
 from organtwin.case.load import load_rehearsal_case, load_tavr_case
+from organtwin.case.members import INDICES, Ensemble, Member, Workers, in_words, state_of
 from organtwin.case.schema_rehearsal import FACTORS, Factor, SensitivitySettings
-from organtwin.case.tavr_members import INDICES, Ensemble, Member, Workers, in_words, state_of
 from organtwin.case.tavr_pipeline import tavr_stages
 from organtwin.case.tavr_root import Choice, device_path
 from organtwin.case.tavr_sensitivity import variations_of, vary

@@ -1,7 +1,7 @@
-r"""Which deployment to choose: hard rules first, then a weighted sum, each told in words.
+r"""Which plan to choose: hard rules first, then a weighted sum, each told in words.
 
-A deployment is known by its indices, the records of ``indices.json``. `RULES` are broken or not; a
-deployment that breaks one is not advised, whatever else it does. The others are ordered by
+A plan is known by its indices, the records of ``indices.json``. Rules are broken or not; a
+plan that breaks one is not advised, whatever else it does. The others are ordered by
 
 .. math:: s = \frac{\sum_k w_k p_k}{\sum_k w_k}, \qquad p_k = \max\left(0,
     \frac{x_k - g_k}{b_k - g_k}\right)
@@ -21,7 +21,7 @@ from typing import Any
 
 from organtwin.errors import InputError, suggestion
 
-#: Part of the weighted sum by which two deployments must differ to be told apart.
+#: Part of the weighted sum by which two plans must differ to be told apart.
 ALIKE = 0.005
 #: Criteria that a rank is explained by.
 TOLD = 4
@@ -29,7 +29,7 @@ TOLD = 4
 
 @dataclass(frozen=True)
 class IndexValue:
-    """An index of a deployment.
+    """An index of a plan.
 
     Attributes:
         name: Its key.
@@ -48,7 +48,7 @@ class IndexValue:
 
 @dataclass(frozen=True)
 class Rule:
-    """What a deployment must not do.
+    """What a plan must not do.
 
     It looks only at indices that have a threshold, so that one which is meant for another family of
     devices does not count.
@@ -97,7 +97,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Criterion:
-    """What is better or worse about a deployment.
+    """What is better or worse about a plan.
 
     Attributes:
         name: Short name, for the case file.
@@ -146,11 +146,11 @@ class Criterion:
 
 @dataclass(frozen=True)
 class Rank:
-    """Where a deployment stands, and why.
+    """Where a plan stands, and why.
 
     Attributes:
         place: From 1 on; those that are not advised come last.
-        name: Of the deployment.
+        name: Of the plan.
         advised: Whether it breaks no rule.
         score: s, 0 is the best.
         broken: Rules that it breaks, in words.
@@ -182,7 +182,7 @@ class Rank:
 
 @dataclass(frozen=True)
 class Choice:
-    """Rules and criteria by which deployments are ranked."""
+    """Rules and criteria by which plans are ranked."""
 
     rules: tuple[Rule, ...]
     criteria: tuple[Criterion, ...]
@@ -229,21 +229,21 @@ class Choice:
         kept = tuple(one for one in self.rules if one.name not in without)
         return Choice(kept, tuple(one for one in own.values() if one.weight > 0.0))
 
-    def ranked(self, deployments: Mapping[str, Sequence[IndexValue]]) -> tuple[Rank, ...]:
-        """Deployments from the best to the worst.
+    def ranked(self, plans: Mapping[str, Sequence[IndexValue]]) -> tuple[Rank, ...]:
+        """Plans from the best to the worst.
 
         A criterion whose index none of them has is left out; where only some lack it, it counts as
         bad for these.
 
         Args:
-            deployments: Name → indices.
+            plans: Name → indices.
         """
         known = Choice(self.rules, tuple(
             one for one in self.criteria
-            if any(_known(one.index, found) for found in deployments.values())
+            if any(_known(one.index, found) for found in plans.values())
         ))  # fmt: skip
         left = tuple(one.name for one in self.criteria if one not in known.criteria)
-        looks = [known._look(name, found, left) for name, found in deployments.items()]
+        looks = [known._look(name, found, left) for name, found in plans.items()]
         looks.sort(key=lambda one: (not one.advised, len(one.broken), round(one.score, 9)))
         ranks: list[Rank] = []
         for place, one in enumerate(looks, start=1):
@@ -280,56 +280,6 @@ class Choice:
             return f"As good as {before.name} by these criteria."
         most = max(one.shares, key=lambda name: one.shares[name] - before.shares[name])
         return f"Behind {before.name} by {most} above all."
-
-
-#: Rules of a deployed valve; our choice, thresholds are those of the indices.
-RULES = (
-    Rule(
-        "size", "oversizing_*", "the device is too large for the annulus, {value} over it by "
-        "{part} (at most {limit})",
-        "the device is too small for the annulus, {value} by {part}", high=30.0,
-    ),
-    Rule(
-        "migration", "migration_safety",
-        words_low="it does not hold: friction bears {value} times the load in diastole",
-    ),
-    Rule(
-        "coronary", "laceration_*",
-        "a native leaflet may close the {part} coronary artery", parts=("right", "left"),
-    ),
-    Rule(
-        "injury", "injury_margin_*",
-        words_low="the wall may tear, {part}: strength over stress is {value}",
-        parts=("outflow tract", "annulus", "sinuses", "aorta"),
-    ),
-    Rule("stretch", "annulus_stretch", "the annulus is stretched {value} times (at most {limit})"),
-)  # fmt: skip
-
-#: Criteria; weights and what is good are our choice, see docs/tavr-sweep.md.
-CRITERIA = (
-    Criterion(
-        "leak", "regurgitant_orifice", 3.0, 0.0, None, "{grade} leak past the skirt ({value})",
-        ((0.0, "hardly any"), (1.0, "mild"), (10.0, "moderate"), (30.0, "severe")),
-    ),
-    Criterion(
-        "conduction", "*contact_pressure_index", 3.0, 0.0, None,
-        "struts press on {percent} of the conduction region",
-    ),
-    Criterion("gradient", "mean_gradient", 2.0, 5.0, None, "mean gradient {value}"),
-    Criterion("depth", "delta_msid", 1.0, 3.0, 0.0, "{value} of septum left below the frame"),
-    Criterion(
-        "expansion", "frame_leaflets_expansion", 1.0, 1.0, None,
-        "at the leaflets expanded to {percent} of its free area",
-    ),
-    Criterion(
-        "roundness", "frame_leaflets_eccentricity", 1.0, 0.0, None,
-        "eccentricity {value} at the leaflets",
-    ),
-    Criterion("hold", "migration_safety", 1.0, 3.0, 1.0, "holds {value} times the load"),
-    Criterion("stretch", "annulus_stretch", 1.0, 1.0, None, "annulus stretched {value} times"),
-)  # fmt: skip
-
-DEFAULT = Choice(RULES, CRITERIA)
 
 
 def found_in(records: Sequence[Mapping[str, Any]]) -> tuple[IndexValue, ...]:

@@ -1,4 +1,4 @@
-"""Members of a rehearsal: each a deployment in a folder of its own, kept, gone on with, told of."""
+"""Members of a rehearsal: plans, each carried out in a folder of its own, kept and gone on with."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ INDICES, RECORD = "indices.json", "member.json"
 
 @dataclass(frozen=True)
 class Member:
-    """A deployment by its settings.
+    """A plan by its settings.
 
     Attributes:
         name: Of its folder.
@@ -41,11 +41,11 @@ class Member:
 
     @property
     def overrides(self) -> list[str]:
-        """As `load_tavr_case` takes them."""
+        """As cases are loaded with them."""
         return [f"{key}={json.dumps(value)}" for key, value in self.settings.items()]
 
 
-class Deploy(Protocol):
+class Work(Protocol):
     """Does one member; can be sent to another process."""
 
     def prepare(self, members: Sequence[Member]) -> None:
@@ -94,14 +94,14 @@ class Ensemble:
 
     Attributes:
         members: What is to be done.
-        deploy: Does one.
+        work: Does one.
         folder: Holds a folder for each.
         again: Whether failed ones are tried again, and those that are said to run on another
             machine, of which it can't be seen whether they do.
     """
 
     members: Sequence[Member]
-    deploy: Deploy
+    work: Work
     folder: Path
     again: bool = False
     _keys: dict[str, str] = field(default_factory=dict)
@@ -129,14 +129,14 @@ class Ensemble:
             most: How many at most.
         """
         chosen = self.todo()[:most]
-        self.deploy.prepare(chosen)
+        self.work.prepare(chosen)
         self._keys.clear()  # what they share may decide what they are
         futures: dict[Future[State], Member] = {}
         lost = []
         for member in chosen:
             try:
                 out = self.folder / member.name
-                futures[pool.submit(run_member, self.deploy, member, out)] = member
+                futures[pool.submit(run_member, self.work, member, out)] = member
             except BrokenExecutor:
                 lost.append(member)
         for count, future in enumerate(as_completed(futures), start=1):
@@ -166,7 +166,7 @@ class Ensemble:
                 self._alone(member)
         elif lost:
             logger.warning("A process died; %d members start again.", len(lost))
-            Ensemble(lost, self.deploy, self.folder, self.again).run_on(workers // 2)
+            Ensemble(lost, self.work, self.folder, self.again).run_on(workers // 2)
 
     def _alone(self, member: Member) -> None:
         """In a process of its own, which may die."""
@@ -175,7 +175,7 @@ class Ensemble:
             assert pool is not None
             out = self.folder / member.name
             try:
-                state = pool.submit(run_member, self.deploy, member, out).result()
+                state = pool.submit(run_member, self.work, member, out).result()
             except BrokenExecutor:
                 reason = "its process was killed, as it is when memory runs out."
                 state = replace(self._state(member), status="failed", reason=reason)
@@ -184,7 +184,7 @@ class Ensemble:
 
     def _state(self, member: Member) -> State:
         if member.name not in self._keys:
-            self._keys[member.name] = self.deploy.key(member)
+            self._keys[member.name] = self.work.key(member)
         return state_of(self.folder / member.name, member.name, self._keys[member.name])
 
 
@@ -238,10 +238,10 @@ class Workers:
                            "is on another machine with --again.", member.name)  # fmt: skip
 
 
-def run_member(deploy: Deploy, member: Member, out: Path) -> State:
+def run_member(work: Work, member: Member, out: Path) -> State:
     """Do one member and note how it went; whatever it raises is its reason to have failed."""
     begun = time.time()
-    key = deploy.key(member)
+    key = work.key(member)
     before = _read(out)
     spent = before.seconds if before is not None and before.key == key else 0.0
     here = State(member.name, "running", key, "", begun, spent, socket.gethostname(), os.getpid())
@@ -249,7 +249,7 @@ def run_member(deploy: Deploy, member: Member, out: Path) -> State:
     _write(out, here)
     status, reason = "interrupted", ""
     try:
-        deploy(member, out)
+        work(member, out)
         if (out / INDICES).is_file():
             status = "finished"
         else:

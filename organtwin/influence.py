@@ -1,4 +1,4 @@
-"""How far each uncertain setting moves each index of a deployment, and all of them together."""
+"""How far each uncertain setting moves each index of a plan, and all of them together."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from organtwin.tavr.choice import IndexValue
+from organtwin.choice import IndexValue
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A deployment with one setting changed.
+    """A plan with one setting changed.
 
     Attributes:
         factor: What was changed: ``depth``.
@@ -55,7 +55,7 @@ class Interval:
     taken as independent and their effects as additive, and each change as equally likely.
 
     Attributes:
-        index: The index of the unchanged deployment.
+        index: The index of the unchanged plan.
         low, high: Ends of its interval.
         by: Influences, the largest first.
         missing: Factors of which a run is missing: the interval does not know of these.
@@ -87,7 +87,7 @@ def intervals(base: Sequence[IndexValue], trials: Sequence[Trial]) -> tuple[Inte
     A factor with a single run is taken to move the index as far to the other side.
 
     Args:
-        base: Indices of the unchanged deployment.
+        base: Indices of the unchanged plan.
         trials: Deployments with one setting changed each.
     """
     known = [one for one in base if math.isfinite(one.value)]
