@@ -1,4 +1,4 @@
-"""The command `organtwin rehearse`: many deployments in one patient, ranked, with intervals."""
+"""The command `organtwin rehearse`: many plans for one patient, ranked, with intervals."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from organtwin.cli_outcome import outcome
 
 if TYPE_CHECKING:
     from organtwin.case.schema_rehearsal import RehearsalCase
-    from organtwin.case.tavr_sensitivity import Sensitivity
-    from organtwin.case.tavr_sweep import Outcome
+    from organtwin.case.sensitivity import Sensitivity
+    from organtwin.case.sweep import Outcome, Plans
 
 
 def rehearse(
@@ -57,7 +57,7 @@ def rehearse(
         bool, typer.Option("--status", help="Show how far it is, and compute nothing.")
     ] = False,
 ) -> None:  # fmt: skip
-    """Deploy many valves in one patient, and rank them with reasons.
+    """Carry out many plans for one patient, and rank them with reasons.
 
     Members are kept: a rehearsal that was stopped goes on, also with more members. One that fails
     is told with its reason. See docs/tavr-sweep.md. Examples:
@@ -75,32 +75,34 @@ def rehearse(
 
         from organtwin.case.load import load_rehearsal_case
         from organtwin.case.members import Workers
-        from organtwin.case.tavr_sensitivity import vary
-        from organtwin.case.tavr_sweep import run_rehearsal
+        from organtwin.case.plans import plans_of
+        from organtwin.case.sensitivity import vary
+        from organtwin.case.sweep import run_rehearsal
         from organtwin.parallel import abort_on_uncaught_error, on_root
 
         comm = MPI.COMM_WORLD
         abort_on_uncaught_error(comm)
         read = on_root(comm, lambda: load_rehearsal_case(case, settings or []))
         folder = out or read.output.directory
+        plans = on_root(comm, lambda: plans_of(read, folder))
         if status:
             if comm.rank == 0:
-                _show_status(read, folder)
+                _show_status(read, plans, folder)
             return
         force = Workers(workers, cluster, max_members, again, comm)
-        found = run_rehearsal(read, out=folder, workers=force)
+        found = run_rehearsal(read, plans, out=folder, workers=force)
         varied = None
         if sensitivity:
-            varied = vary(read, found, out=folder, of=of, runs=runs, workers=force)
+            varied = vary(read, plans, found, out=folder, of=of, runs=runs, workers=force)
         if comm.rank == 0 and found is not None:
-            _show(found, varied, folder)
+            _show(found, varied, plans, folder)
 
 
-def _show(found: Outcome, varied: Sensitivity | None, folder: Path) -> None:
+def _show(found: Outcome, varied: Sensitivity | None, plans: Plans, folder: Path) -> None:
     """Table, page, and where they are."""
     from organtwin.export.rehearsal_page import write_rehearsal_page
 
-    _table(found, folder)
+    _table(found, plans, folder)
     if varied is not None:
         _intervals(varied)
     page = write_rehearsal_page(folder)
@@ -110,26 +112,24 @@ def _show(found: Outcome, varied: Sensitivity | None, folder: Path) -> None:
         typer.echo(f"           {folder / 'sensitivity.csv'}, {folder / 'sensitivity.json'}")
 
 
-def _show_status(case: RehearsalCase, folder: Path) -> None:
-    from organtwin.case.tavr_sweep import deployment_of, known_members, look
+def _show_status(case: RehearsalCase, plans: Plans, folder: Path) -> None:
+    from organtwin.case.sweep import look
 
-    members = known_members(case, folder)
-    if not members:
+    if not plans.members():
         typer.echo("Which sizes fit is known once the scan is measured; nothing was done yet.")
         return
-    _table(look(case, members, deployment_of(case, folder), folder), folder)
+    _table(look(case, plans, plans.work, folder), plans, folder)
 
 
-def _table(found: Outcome, folder: Path) -> None:
+def _table(found: Outcome, plans: Plans, folder: Path) -> None:
     """Members by rank, then the others."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     from organtwin.case.members import minutes
-    from organtwin.case.tavr_sweep import progress_of
 
-    table = Table("", "deployment", "state", "minutes", "score", "why")
+    table = Table("", "plan", "state", "minutes", "score", "why")
     states = {one.name: one for one in found.states}
     for rank in found.ranks:
         state = states[rank.name]
@@ -139,7 +139,7 @@ def _table(found: Outcome, folder: Path) -> None:
         )  # fmt: skip
     for state in found.states:
         if state.status != "finished":
-            told = state.reason or progress_of(folder / "members" / state.name)
+            told = state.reason or plans.progress(folder / "members" / state.name)
             spent = f"{minutes(state):.1f}" if minutes(state) else ""
             table.add_row("", state.name, state.status, spent, "", escape(told))
     Console(width=None if _terminal() else 160).print(table)

@@ -96,27 +96,14 @@ class Factor(Section):
         return self
 
 
-#: Half-widths that are our choice: what a planner would not be surprised by.
-FACTORS = {
-    "mesh": Factor(key="root.size", times=1.25),
-    "segmentation": Factor(key="root.outwards", change="half a voxel"),
-    "wall stiffness": Factor(key="tissue.stiffness", times=1.5),
-    "bed stiffness": Factor(key=("tissue.bed", "tissue.bed_outflow"), times=2.0),
-    "friction": Factor(key="deployment.friction", times=1.5),
-    "depth": Factor(key="deployment.depth", change="1 mm"),
-    "tilt": Factor(key="deployment.tilt", change="3 deg"),
-    "turn": Factor(key="deployment.turn", change="6 deg"),
-}
-
-
 class SensitivitySettings(Section):
     """Which deployment's indices get intervals, and from what."""
 
     of: str = "best"
     """Name of a member of the sweep, or the one that is ranked first."""
-    factors: dict[str, Factor] = FACTORS
+    factors: dict[str, Factor] = {}
     """What is varied, one at a time: `[sensitivity.factors.depth]`; naming any replaces the usual
-    ones."""
+    ones, which docs/tavr-sweep.md lists."""
     runs: Annotated[Count, Field(ge=1, le=2)] = 2
     """Runs of each factor: to both sides, or the first alone, taken to count for both."""
 

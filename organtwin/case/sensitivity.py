@@ -1,4 +1,4 @@
-"""Intervals of a deployment's indices: what is not known well is varied, one thing at a time."""
+"""Intervals of a plan's indices: what is not known well is varied, one thing at a time."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pydantic import BaseModel
 
-from organtwin.case.load import load_tavr_case
 from organtwin.case.members import (
     Ensemble,
     Member,
@@ -24,15 +22,8 @@ from organtwin.case.members import (
     read_indices,
 )
 from organtwin.case.quantities import Unit, marks
-from organtwin.case.schema_rehearsal import Factor, RehearsalCase, SensitivitySettings, Value
-from organtwin.case.schema_tavr import TavrCase
-from organtwin.case.tavr_sweep import (
-    Outcome,
-    deployment_of,
-    name_of,
-    number,
-    provenance,
-)
+from organtwin.case.schema_rehearsal import Factor, RehearsalCase, Value
+from organtwin.case.sweep import Outcome, Plans, name_of, number, provenance
 from organtwin.choice import found_in
 from organtwin.errors import InputError, suggestion
 from organtwin.export.atomic import write_text
@@ -42,7 +33,6 @@ from organtwin.units import quantity
 logger = logging.getLogger(__name__)
 
 HALF_A_VOXEL = "half a voxel"
-TILT, TOWARDS = "deployment.tilt", "deployment.towards"
 
 
 @dataclass(frozen=True)
@@ -79,56 +69,58 @@ class Sensitivity:
 
 def vary(
     case: RehearsalCase,
+    plans: Plans,
     outcome: Outcome | None,
     *,
     out: Path,
     of: str | None = None,
     runs: int | None = None,
     workers: Workers | None = None,
-    deploy: Work | None = None,
+    work: Work | None = None,
 ) -> Sensitivity | None:
-    """Vary what is not known well around one deployment of a rehearsal; collective.
+    """Vary what is not known well around one plan of a rehearsal; collective.
 
     Members lie in ``sensitivity/<name>/members`` and are kept and gone on with as those of the
     sweep.
 
     Args:
         case: The rehearsal.
+        plans: Of which kind.
         outcome: What its sweep has come to (rank 0).
         out: Its result directory.
-        of: Name of the deployment; without it as the case says.
+        of: Name of the plan; without it as the case says.
         runs: Runs of each factor, 1 or 2; likewise.
         workers: Who does them; this process without it.
-        deploy: Does a member, in place of the case's own deployment.
+        work: Does a member, in place of the plans' own.
 
     Returns:
         The intervals; None on other ranks than 0.
 
     Raises:
-        InputError: the deployment is not there or not finished, or a factor is no setting.
+        InputError: the plan is not there or not finished, or a factor is no setting.
     """
-    own = deploy or deployment_of(case, out)
+    own = work or plans.work
 
-    def work(run: Callable[[Ensemble], None]) -> Sensitivity:
+    def all_of_it(run: Callable[[Ensemble], None]) -> Sensitivity:
         assert outcome is not None
         base = chosen(outcome, of or case.sensitivity.of)
-        variations = variations_of(case, base, runs)
+        variations = variations_of(case, plans, base, runs)
         members = [one.member for one in variations]
         run(Ensemble(members, own, folder_of(out, base.name) / "members"))
         found = look(outcome, base, variations, own, out)
-        write_sensitivity(case, found, out)
+        write_sensitivity(case, factors_of(case, plans), found, out)
         return found
 
-    return (workers or Workers()).lead(work)
+    return (workers or Workers()).lead(all_of_it)
 
 
 def folder_of(out: Path, name: str) -> Path:
-    """Where the variations of a deployment lie."""
+    """Where the variations of a plan lie."""
     return out / "sensitivity" / name
 
 
 def chosen(outcome: Outcome, of: str) -> Member:
-    """The deployment whose indices get intervals.
+    """The plan whose indices get intervals.
 
     Raises:
         InputError: there is no such one, or it is not finished.
@@ -148,25 +140,30 @@ def chosen(outcome: Outcome, of: str) -> Member:
     return known[of]
 
 
+def factors_of(case: RehearsalCase, plans: Plans) -> Mapping[str, Factor]:
+    """What is varied: what the case names, or else what is usually not known well."""
+    return case.sensitivity.factors or plans.factors
+
+
 def variations_of(
-    case: RehearsalCase, base: Member, runs: int | None = None
+    case: RehearsalCase, plans: Plans, base: Member, runs: int | None = None
 ) -> tuple[Variation, ...]:
     """Members with one factor changed, factor by factor.
 
     Args:
         case: The rehearsal.
-        base: The deployment that is varied.
+        plans: Of which kind.
+        base: The plan that is varied.
         runs: Of each factor; those of the case without it.
 
     Raises:
         InputError: a factor is no number of the case, or changes nothing.
     """
-    settings = Member("", {**case.settings, **base.settings})
-    whole = load_tavr_case(case.case, settings.overrides)
+    whole = plans.load(base.settings)
     found = []
-    for name, factor in case.sensitivity.factors.items():
+    for name, factor in factors_of(case, plans).items():
         place = f'[sensitivity.factors."{name}"]'
-        changes = list(_changes(whole, factor, place))[: runs or case.sensitivity.runs]
+        changes = list(_changes(plans, whole, factor, place))[: runs or case.sensitivity.runs]
         for change in changes:
             if all(_value(whole, key, place) == _as_read(whole, key, value, place)
                    for key, value in change.items()):  # fmt: skip
@@ -180,11 +177,11 @@ def variations_of(
 
 
 def look(
-    outcome: Outcome, base: Member, variations: Sequence[Variation], deploy: Work, out: Path
+    outcome: Outcome, base: Member, variations: Sequence[Variation], work: Work, out: Path
 ) -> Sensitivity:
     """Intervals from what is finished."""
     folder = folder_of(out, base.name) / "members"
-    states = Ensemble([one.member for one in variations], deploy, folder).states()
+    states = Ensemble([one.member for one in variations], work, folder).states()
     known = {one.name: found_in(read_indices(folder / one.name)) for one in finished(states)}
     trials = [Trial(one.factor, one.change, known.get(one.member.name)) for one in variations]
     made = intervals(outcome.indices[base.name], trials)
@@ -194,19 +191,26 @@ def look(
 # ----------------------------------------------------------------------------------------- factors
 
 
-def _changes(case: TavrCase, factor: Factor, place: str) -> Iterator[Mapping[str, Value]]:
+def _changes(
+    plans: Plans, case: BaseModel, factor: Factor, place: str
+) -> Iterator[Mapping[str, Value]]:
     """Settings of each run of a factor."""
     if factor.runs:
         yield from factor.runs
         return
-    if TILT in factor.keys and factor.change is not None:
-        yield from _tilted(case, _step(case, factor.change, _mark(case, TILT, place), place))
-        return
+    for key in factor.keys if factor.change is not None else ():
+        step = _step(plans, factor.change or "", _mark(case, key, place), place)
+        both = plans.both_ways(case, key, step)
+        if both:
+            yield from both
+            return
     for side in (-1.0, 1.0):
-        yield {key: _moved(case, key, factor, side, place) for key in factor.keys}
+        yield {key: _moved(plans, case, key, factor, side, place) for key in factor.keys}
 
 
-def _moved(case: TavrCase, key: str, factor: Factor, side: float, place: str) -> Value:
+def _moved(
+    plans: Plans, case: BaseModel, key: str, factor: Factor, side: float, place: str
+) -> Value:
     """A setting less (side −1) or more (1)."""
     value, mark = _value(case, key, place), _mark(case, key, place)
     if not isinstance(value, int | float) or isinstance(value, bool):
@@ -214,10 +218,10 @@ def _moved(case: TavrCase, key: str, factor: Factor, side: float, place: str) ->
     if factor.times is not None:
         return _text(value * factor.times**side, mark)
     assert factor.change is not None
-    return _text(value + side * _step(case, factor.change, mark, place), mark)
+    return _text(value + side * _step(plans, factor.change, mark, place), mark)
 
 
-def _step(case: TavrCase, change: str, mark: Unit | None, place: str) -> float:
+def _step(plans: Plans, change: str, mark: Unit | None, place: str) -> float:
     """Width of a change in the unit of its setting."""
     if change == HALF_A_VOXEL:
         if mark is None or mark.inside != "mm":
@@ -225,7 +229,7 @@ def _step(case: TavrCase, change: str, mark: Unit | None, place: str) -> float:
                 f"{place} change", f'"{HALF_A_VOXEL}" is a length, its setting is none.',
                 "Write a number, with the unit of the setting.",
             )  # fmt: skip
-        return half_a_voxel(case)
+        return 0.5 * plans.voxel()
     if mark is not None:
         return quantity(change, mark.inside, f"{place} change")
     try:
@@ -234,30 +238,11 @@ def _step(case: TavrCase, change: str, mark: Unit | None, place: str) -> float:
         raise InputError(f"{place} change", f'"{change}" is not a number.') from None
 
 
-def half_a_voxel(case: TavrCase) -> float:
-    """Of the scan, mean of the three edges (mm)."""
-    from organtwin.image.readers import read_image
-    from organtwin.image.volume import Image
-
-    image = read_image(case.scan.file, case.scan.series or None)
-    if not isinstance(image, Image):
-        raise InputError(str(case.scan.file), "the scan has phases.", "Give one of them.")
-    return 0.5 * float(np.mean(image.grid.spacing))
-
-
-def _tilted(case: TavrCase, step: float) -> Iterator[Mapping[str, Value]]:
-    """Tilted less and more in the plane of the tilt; less than not at all is to the other side."""
-    tilt, towards = case.deployment.tilt, case.deployment.towards
-    for one in (tilt - step, tilt + step):
-        side = towards if one >= 0.0 else towards + (180.0 if towards <= 180.0 else -180.0)
-        yield {TILT: f"{abs(one):.6g} deg", TOWARDS: f"{side:.6g} deg"}
-
-
 def _text(value: float, mark: Unit | None) -> Value:
     return float(f"{value:.6g}") if mark is None else mark.text(float(f"{value:.6g}"))
 
 
-def _value(case: TavrCase, key: str, place: str) -> Any:
+def _value(case: BaseModel, key: str, place: str) -> Any:
     """Value of a setting.
 
     Raises:
@@ -272,7 +257,7 @@ def _value(case: TavrCase, key: str, place: str) -> Any:
     return section
 
 
-def _mark(case: TavrCase, key: str, place: str) -> Unit | None:
+def _mark(case: BaseModel, key: str, place: str) -> Unit | None:
     """Unit of a setting, in the section that the case has: one of several laws, for example.
 
     Raises:
@@ -285,7 +270,7 @@ def _mark(case: TavrCase, key: str, place: str) -> Unit | None:
     return next((mark for mark in marks(field) if isinstance(mark, Unit)), None)
 
 
-def _as_read(case: TavrCase, key: str, value: Value, place: str) -> Any:
+def _as_read(case: BaseModel, key: str, value: Value, place: str) -> Any:
     """A value of the case file as the case would have it."""
     mark = _mark(case, key, place)
     return quantity(str(value), mark.inside, place) if mark is not None else value
@@ -294,16 +279,16 @@ def _as_read(case: TavrCase, key: str, value: Value, place: str) -> Any:
 # ----------------------------------------------------------------------------------------- writing
 
 
-def write_sensitivity(case: RehearsalCase, found: Sensitivity, out: Path) -> None:
+def write_sensitivity(
+    case: RehearsalCase, factors: Mapping[str, Factor], found: Sensitivity, out: Path
+) -> None:
     """Write ``sensitivity.json`` and ``sensitivity.csv``."""
-    settings: SensitivitySettings = case.sensitivity
     record: dict[str, Any] = {
         **provenance(case),
         "of": found.of,
         "how": "one factor at a time; interval = value + root sum of squares of the excursions up, "
         "- that of those down; factors independent, effects additive (our choice)",
-        "factors": {name: one.model_dump(exclude_none=True) for name, one in
-                    settings.factors.items()},
+        "factors": {name: one.model_dump(exclude_none=True) for name, one in factors.items()},
         "runs": [
             {"factor": one.factor, "change": one.change, **asdict(state)}
             for one, state in zip(found.variations, found.states, strict=True)

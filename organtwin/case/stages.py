@@ -172,6 +172,17 @@ def sha256(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def content_key(file: Path) -> str:
+    """Hash of a file's contents, computed once as long as the file is as it was."""
+    found = file.stat()
+    return _hashed(file, found.st_mtime_ns, found.st_size)
+
+
+@cache
+def _hashed(file: Path, changed: int, size: int) -> str:
+    return sha256(file)
+
+
 def memory_peak() -> float:
     """Largest resident memory of this rank since the stage began (MiB)."""
     try:

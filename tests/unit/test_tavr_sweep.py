@@ -13,19 +13,12 @@ from typer.testing import CliRunner
 from organtwin import cli_rehearse
 from organtwin.case.load import load_rehearsal_case, load_tavr_case
 from organtwin.case.members import INDICES, Ensemble, Member, Workers, in_words, state_of
-from organtwin.case.schema_rehearsal import FACTORS, Factor, SensitivitySettings
+from organtwin.case.schema_rehearsal import Factor, SensitivitySettings
+from organtwin.case.sensitivity import variations_of, vary
+from organtwin.case.sweep import name_of, run_rehearsal
 from organtwin.case.tavr_pipeline import tavr_stages
+from organtwin.case.tavr_plans import FACTORS, TavrPlans, _take_over, code_of, members_of
 from organtwin.case.tavr_root import Choice, device_path
-from organtwin.case.tavr_sensitivity import variations_of, vary
-from organtwin.case.tavr_sweep import (
-    _take_over,
-    code_of,
-    deployment_of,
-    known_members,
-    members_of,
-    name_of,
-    run_rehearsal,
-)
 from organtwin.cli import app
 from organtwin.devices.device_files import load_device
 from organtwin.errors import InputError, SolverError
@@ -96,18 +89,30 @@ class Made:
         return self.log.read_text().split() if self.log.exists() else []
 
 
+def swept(case, out, work, **more):
+    return run_rehearsal(case, TavrPlans(case, out), out=out, work=work, **more)
+
+
+def varied(case, outcome, out, work, **more):
+    return vary(case, TavrPlans(case, out), outcome, out=out, work=work, **more)
+
+
+def variations(case, base=Member("a", {})):
+    return variations_of(case, TavrPlans(case, Path()), base)
+
+
 def test_names_tell_members_apart(case):
     members = members_of(case, ["sapien3_like", "own/frame.toml"], {})
     assert len(members) == 8
     assert members[0].name == "sapien3_like-23-depth_2mm"
     assert members[-1].name == "frame-26-depth_4mm"
     assert members[0].overrides[1:] == ['device.size="23"', 'deployment.depth="2 mm"']
-    assert name_of({"deployment.filling": 0.9}) == "filling_0.9"
+    assert name_of({"deployment.filling": 0.9}, "device") == "filling_0.9"
 
 
 def test_sizes_that_fit_are_known_once_the_root_is_measured(case, tmp_path):
     fitting = case.model_copy(update={"sweep": case.sweep.model_copy(update={"size": "fitting"})})
-    assert known_members(fitting, tmp_path) == ()
+    assert TavrPlans(fitting, tmp_path).members() == ()
     found = members_of(fitting, ["sapien3_like"], {"sapien3_like": ("20", "23")})
     assert [one.settings["device.size"] for one in found] == ["20", "20", "23", "23"]
     with pytest.raises(InputError, match="no size"):
@@ -116,7 +121,7 @@ def test_sizes_that_fit_are_known_once_the_root_is_measured(case, tmp_path):
 
 def test_a_sweep_is_ranked_and_what_failed_is_told(case, tmp_path):
     deploy = Made(tmp_path / "log")
-    found = run_rehearsal(case, out=tmp_path / "out", deploy=deploy)
+    found = swept(case, tmp_path / "out", deploy)
     assert [one.name for one in found.ranks] == [
         "sapien3_like-23-depth_4mm", "sapien3_like-23-depth_2mm",
     ]  # fmt: skip
@@ -130,22 +135,27 @@ def test_a_sweep_is_ranked_and_what_failed_is_told(case, tmp_path):
     assert [row["place"] for row in rows] == ["1", "2", "", ""]
     assert rows[0]["deployment.depth"] == "4 mm"
     # Nothing is done twice, failed ones only if that is asked for.
-    run_rehearsal(case, out=tmp_path / "out", deploy=deploy)
+    swept(case, tmp_path / "out", deploy)
     assert len(deploy.calls()) == 4
-    run_rehearsal(case, out=tmp_path / "out", deploy=deploy, workers=Workers(again=True))
+    swept(
+        case,
+        tmp_path / "out",
+        deploy,
+        workers=Workers(again=True),
+    )
     assert len(deploy.calls()) == 6
 
 
 def test_a_stopped_sweep_goes_on(case, tmp_path):
     out, name = tmp_path / "out", "sapien3_like-23-depth_4mm"
-    run_rehearsal(case, out=out, deploy=Made(tmp_path / "log"), workers=Workers(most=1))
+    swept(case, out, Made(tmp_path / "log"), workers=Workers(most=1))
     stopping = Made(tmp_path / "log", stops=name)
     with pytest.raises(KeyboardInterrupt):
-        run_rehearsal(case, out=out, deploy=stopping)
-    member = next(one for one in known_members(case, out) if one.name == name)
+        swept(case, out, stopping)
+    member = next(one for one in TavrPlans(case, out).members() if one.name == name)
     state = state_of(out / "members" / name, name, stopping.key(member))
     assert state.status == "interrupted"
-    found = run_rehearsal(case, out=out, deploy=Made(tmp_path / "log"))
+    found = swept(case, out, Made(tmp_path / "log"))
     assert len(found.ranks) == 2
     assert stopping.calls().count("sapien3_like-23-depth_2mm") == 1
 
@@ -177,7 +187,7 @@ def test_a_member_that_was_lost_on_another_machine_is_taken_again(tmp_path):
 
 
 def test_a_member_is_another_if_a_file_that_it_reads_is(case, tmp_path):
-    deploy, member = deployment_of(case, tmp_path / "out"), Member("a", {"device.size": "23"})
+    deploy, member = TavrPlans(case, tmp_path / "out").work, Member("a", {"device.size": "23"})
     first = deploy.key(member)
     assert deploy.key(member) == first
     (tmp_path / "ct.nii.gz").write_bytes(b"another scan")
@@ -230,8 +240,8 @@ def test_a_process_that_is_killed_stops_no_other(tmp_path):
 
 def test_intervals_of_the_best(case, tmp_path):
     out, deploy = tmp_path / "out", Made(tmp_path / "log")
-    outcome = run_rehearsal(case, out=out, deploy=deploy)
-    found = vary(case, outcome, out=out, deploy=deploy)
+    outcome = swept(case, out, deploy)
+    found = varied(case, outcome, out, deploy)
     assert found.of == "sapien3_like-23-depth_4mm"
     leak = next(one for one in found.intervals if one.index.name == "regurgitant_orifice")
     # 3 mm² per mm, 1 mm² for the factor of stiffness, which is 1 over and times 1.5
@@ -242,17 +252,24 @@ def test_intervals_of_the_best(case, tmp_path):
     assert [one["name"] for one in record["indices"]] == ["regurgitant_orifice", "migration_safety"]
     assert (out / "sensitivity" / found.of / "members" / "depth-depth_5mm" / INDICES).is_file()
     before = len(deploy.calls())
-    vary(case, outcome, out=out, deploy=deploy)
+    varied(case, outcome, out, deploy)
     assert len(deploy.calls()) == before
     shutil.rmtree(out / "sensitivity")
-    once = vary(case, outcome, out=out, deploy=deploy, runs=1, of="sapien3_like-23-depth_2mm")
+    once = varied(
+        case,
+        outcome,
+        out,
+        deploy,
+        runs=1,
+        of="sapien3_like-23-depth_2mm",
+    )
     assert len(once.variations) == 2
 
 
 def test_usual_factors_are_settings_that_there_are(case, monkeypatch):
-    monkeypatch.setattr("organtwin.case.tavr_sensitivity.half_a_voxel", lambda case: 0.4)
+    monkeypatch.setattr(TavrPlans, "voxel", lambda plans: 0.8)
     usual = case.model_copy(update={"sensitivity": SensitivitySettings()})
-    found = variations_of(usual, Member("a", {}))
+    found = variations(usual)
     assert len(found) == 2 * len(FACTORS)
     names = [one.member.name for one in found]
     assert len(set(names)) == len(names)
@@ -270,7 +287,7 @@ def test_tilts_go_to_both_sides(case):
     tilt = {"tilt": Factor(key="deployment.tilt", change="3 deg")}
     other = case.model_copy(update={"sensitivity": SensitivitySettings(factors=tilt)})
     base = Member("a", {"deployment.tilt": "1 deg", "deployment.towards": "30 deg"})
-    first, second = variations_of(other, base)
+    first, second = variations(other, base)
     assert first.member.settings["deployment.tilt"] == "2 deg"
     assert first.member.settings["deployment.towards"] == "210 deg"
     assert second.member.settings["deployment.tilt"] == "4 deg"
@@ -295,7 +312,7 @@ def test_tilts_go_to_both_sides(case):
 def test_factors_that_are_none(case, factor, message):
     settings = SensitivitySettings(factors={"odd": Factor(**factor)})
     with pytest.raises(InputError, match=message):
-        variations_of(case.model_copy(update={"sensitivity": settings}), Member("a", {}))
+        variations(case.model_copy(update={"sensitivity": settings}))
 
 
 def test_a_factor_may_be_of_a_law(case):
@@ -305,22 +322,19 @@ def test_a_factor_may_be_of_a_law(case):
     }
     other = case.model_copy(update={"sensitivity": SensitivitySettings(factors=of_laws)})
     tissue = load_tavr_case(case.case).tissue
-    settings = [dict(one.member.settings) for one in variations_of(other, Member("a", {}))]
+    settings = [dict(one.member.settings) for one in variations(other)]
     assert settings[1] == {"tissue.wall.c": f"{2 * tissue.wall.c:g} kPa"}
     assert settings[2] == {"tissue.outflow.mu": f"{tissue.outflow.mu - 10:g} kPa"}
 
 
 def test_a_deployment_that_is_not_there(case, tmp_path):
-    outcome = run_rehearsal(
-        case, out=tmp_path, deploy=Made(tmp_path / "log"), workers=Workers(most=1)
-    )
+    outcome = swept(case, tmp_path, Made(tmp_path / "log"), workers=Workers(most=1))
     with pytest.raises(InputError, match="Did you mean"):
-        vary(case, outcome, out=tmp_path, of="sapien3_like-23-depth_3mm", deploy=Made(tmp_path))
+        varied(case, outcome, tmp_path, Made(tmp_path), of="sapien3_like-23-depth_3mm")
     with pytest.raises(InputError, match="not finished"):
-        vary(case, outcome, out=tmp_path, of="sapien3_like-23-depth_4mm", deploy=Made(tmp_path))
-    nothing = replace(outcome, ranks=())
+        varied(case, outcome, tmp_path, Made(tmp_path), of="sapien3_like-23-depth_4mm")
     with pytest.raises(InputError, match="Finish the sweep"):
-        vary(case, nothing, out=tmp_path, deploy=Made(tmp_path))
+        varied(case, replace(outcome, ranks=()), tmp_path, Made(tmp_path))
 
 
 def test_the_command_tells_how_far_it_is(case, tmp_path):
@@ -337,9 +351,9 @@ def test_the_command_tells_how_far_it_is(case, tmp_path):
 
 
 def test_reasons_are_shown_as_they_are(case, tmp_path, capsys):
-    outcome = run_rehearsal(case, out=tmp_path, deploy=Made(tmp_path / "log"))
+    outcome = swept(case, tmp_path, Made(tmp_path / "log"))
     told = [replace(one, reason="[device] size: none.") for one in outcome.states]
-    cli_rehearse._table(replace(outcome, states=tuple(told)), tmp_path)
+    cli_rehearse._table(replace(outcome, states=tuple(told)), TavrPlans(case, tmp_path), tmp_path)
     assert capsys.readouterr().out.count("[device] size: none.") == 2
 
 
