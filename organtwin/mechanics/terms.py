@@ -443,7 +443,7 @@ class BodyForce:
 
     def form(self, domain: Domain, s: Fields) -> ufl.Form:
         """Virtual work of the force."""
-        return -ufl.dot(self.force, s.u_test) * domain.dx(*self.regions, degree=s.degree)
+        return -ufl.dot(self.force, s.u_test) * domain.dx(*self.regions, degree=max(s.degree, 2))
 
 
 @dataclass(frozen=True)
@@ -460,7 +460,9 @@ class Traction:
 
     def form(self, domain: Domain, s: Fields) -> ufl.Form:
         """Virtual work of the traction."""
-        return -ufl.dot(self.traction, s.u_test) * domain.ds(*self.surfaces, degree=s.degree)
+        return -ufl.dot(self.traction, s.u_test) * domain.ds(
+            *self.surfaces, degree=max(s.degree, 4)
+        )
 
 
 class RigidLoad:
@@ -509,7 +511,7 @@ class RigidLoad:
         ab = self._inverse * load
         a, b = (ufl.as_vector([ab[i] for i in part]) for part in ((0, 1, 2), (3, 4, 5)))
         t = a + ufl.cross(b, self._arm(domain))
-        return -ufl.dot(t, s.u_test) * domain.ds(*self.surfaces, degree=s.degree)
+        return -ufl.dot(t, s.u_test) * domain.ds(*self.surfaces, degree=max(s.degree, 2))
 
     def _arm(self, domain: Domain) -> Expr:
         return ufl.SpatialCoordinate(domain.mesh) - self._point
