@@ -37,12 +37,15 @@ class AnatomicalFrame:
             proximal, shape (3, 3).
         side: ``left`` or ``right``; empty for a vertebra.
         notes: How it was found, where there is a choice; one sentence each.
+        part: What it is the frame of: ``femur``, ``tibia``, ``vertebra``, ``stem``; empty for
+            anything, as for a screw.
     """
 
     origin: Vector
     axes: Vector
     side: str = ""
     notes: tuple[str, ...] = ()
+    part: str = ""
 
     def __post_init__(self) -> None:
         if self.side not in ("left", "right", ""):
@@ -113,7 +116,7 @@ def femoral_frame(
             f"anteversion of {anteversion:g}°."
         )
     axes = np.array([medial, sign * np.cross(up, medial), up])
-    return AnatomicalFrame(head, axes, known_side, tuple(notes))
+    return AnatomicalFrame(head, axes, known_side, tuple(notes), "femur")
 
 
 def tibial_frame(
@@ -163,12 +166,14 @@ def tibial_frame(
         told = "The side was given."
     sign = 1.0 if side == "left" else -1.0
     note = f"Proximal is along the {'shaft' if along == 'axis' else 'plateau normal'}."
-    return AnatomicalFrame(middle, np.array([medial, sign * front, up]), side, (told, note))
+    axes = np.array([medial, sign * front, up])
+    return AnatomicalFrame(middle, axes, side, (told, note), "tibia")
 
 
 def vertebral_frame(frame: Frame) -> AnatomicalFrame:
     """Left, anterior, up from a vertebra's frame with x to the left, y back and z up."""
-    return AnatomicalFrame(frame.origin, frame.axes * np.array([[1.0], [-1.0], [1.0]]))
+    axes = frame.axes * np.array([[1.0], [-1.0], [1.0]])
+    return AnatomicalFrame(frame.origin, axes, part="vertebra")
 
 
 def stem_frame(frame: Frame, side: str) -> AnatomicalFrame:
@@ -179,7 +184,8 @@ def stem_frame(frame: Frame, side: str) -> AnatomicalFrame:
         side: ``left`` or ``right``.
     """
     x, y, z = frame.axes
-    return AnatomicalFrame(frame.origin, np.array([x, y if side == "left" else -y, z]), side)
+    axes = np.array([x, y if side == "left" else -y, z])
+    return AnatomicalFrame(frame.origin, axes, side, part="stem")
 
 
 def _across(vector: Vector, up: Vector) -> Vector:

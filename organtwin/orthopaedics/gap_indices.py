@@ -81,7 +81,7 @@ def gap_motion(
     if not (wide > 0.0).all() or not len(area) == len(normal) == len(jump):
         raise InputError(
             "gap", "a gap has no width, or arrays differ in length.",
-            "Perren's strain needs the width of the gap; of a closed fracture take `interface`.",
+            "Perren's strain needs the width of the gap; of a closed fracture take `micromotion`.",
         )  # fmt: skip
     axial = np.einsum("ij,ij->i", jump, normal)
     shear = np.linalg.norm(jump - axial[:, None] * normal, axis=1)

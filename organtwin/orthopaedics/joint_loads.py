@@ -111,8 +111,14 @@ class LoadCase:
             body_weight: Weight of the body (mN), see `weight_of`; not needed by absolute loads.
 
         Raises:
-            InputError: the weight is missing, or no weight of a person.
+            InputError: the weight is missing, or no weight of a person; the frame is that of
+                another part.
         """
+        if frame.part and frame.part != self.frame:
+            raise InputError(
+                f"load `{self.name}`", f"it is told in the frame of a {self.frame}, not of a "
+                f"{frame.part}.", "Take `femoral_frame`, `tibial_frame`, `stem_frame`, ….",
+            )  # fmt: skip
         unit = NEWTON
         if not self.absolute:
             if body_weight is None or not LIGHTEST <= body_weight <= HEAVIEST:

@@ -24,10 +24,11 @@ CHAPMAN = (
     "screws by 32 %: BMC Musculoskelet. Disord. 2009, 10:44, abstract read"
 )
 LOOSENING = (
-    "Screws loosened more often below some 110 HU in lumbar vertebrae: remembered, not verified"
+    "PubMed 29866525, abstract read: HU along the trajectory told loosened from firm screws in "
+    "women (AUC 0.88, cutoff 153.5; 206 screws), in men it did not (AUC 0.64)"
 )
 #: Mean HU along a pedicle screw below which it raises concern.
-LOW = 110.0
+LOW = 153.5
 NEWTON = 1e3
 
 

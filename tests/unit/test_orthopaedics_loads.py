@@ -232,6 +232,8 @@ def test_bad_loads_are_refused():
     for weight in (None, 75.0, 735.0):  # kg and N instead of mN
         with pytest.raises(InputError, match="body weight"):
             hip_load("walking").in_mesh(frame, weight)
+    with pytest.raises(InputError, match="frame of a stem, not of a femur"):
+        hip_load("iso_7206_4").in_mesh(frame)
     with pytest.raises(InputError, match="mass"):
         weight_of(75e3)
     with pytest.raises(InputError, match="no load `walk`"):
