@@ -1,4 +1,4 @@
-"""Keys of the case file of a rehearsal: which deployments, how they are ranked, what is varied."""
+"""Keys of the case file of a rehearsal: which plans, how they are ranked, what is varied."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from organtwin.case.quantities import Count, InputFile, Number
 from organtwin.case.section import Section
 
-#: A value of a setting, as the case file of a deployment has it.
+#: A value of a setting, as the case file of a single plan has it.
 Value = str | int | float
 
 
@@ -36,10 +36,10 @@ Lists = Annotated[dict[str, tuple[Value, ...]], BeforeValidator(_dotted)]
 
 
 class Sweep(Section):
-    """Deployments: every value with every other."""
+    """Plans: every value with every other; of implants all by `more`."""
 
     device: tuple[str, ...] = ()
-    """Devices of the catalogue or device files (relative to the deployment's case file); that of
+    """Devices of the catalogue or device files (relative to the single case's file); that of
     the case without it."""
     size: tuple[Value, ...] | Literal["fitting"] = "fitting"
     """Sizes, or those of each device that are neither smaller than the annulus nor more than 30 %
@@ -61,7 +61,7 @@ class Sweep(Section):
 
 
 class ChoiceSettings(Section):
-    """How deployments are ranked; see docs/tavr-sweep.md for what there is."""
+    """How plans are ranked; see docs/tavr-sweep.md for what there is."""
 
     weights: dict[str, Annotated[Number, Field(ge=0.0)]] = {}
     """Criterion = weight, in place of the usual one; 0 leaves it out."""
@@ -97,7 +97,7 @@ class Factor(Section):
 
 
 class SensitivitySettings(Section):
-    """Which deployment's indices get intervals, and from what."""
+    """Which plan's indices get intervals, and from what."""
 
     of: str = "best"
     """Name of a member of the sweep, or the one that is ranked first."""
@@ -116,12 +116,12 @@ class RehearsalOutput(Section):
 
 
 class RehearsalCase(Section):
-    """A rehearsal: many deployments in one patient, ranked."""
+    """A rehearsal: many plans for one patient, ranked."""
 
-    title: str = "Rehearsal of a transcatheter valve"
+    title: str = "Rehearsal"
     """Heading of the page."""
     case: InputFile
-    """Case file of a single deployment; relative to this file."""
+    """Case file of a single valve or implant; relative to this file."""
     settings: Paths = {}
     """Settings that all members have in place of the case's, by their dotted paths."""
     sweep: Sweep = Sweep()

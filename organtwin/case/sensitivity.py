@@ -52,7 +52,7 @@ class Variation:
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """Intervals of the indices of one deployment.
+    """Intervals of the indices of one plan.
 
     Attributes:
         of: Its name.

@@ -167,6 +167,21 @@ def name_of(settings: Mapping[str, Value], bare: str = "") -> str:
     return "-".join(parts)
 
 
+def mean_voxel(file: Path, series: tuple[str | int, ...] | None = None) -> float:
+    """Mean edge of an image's voxels (mm).
+
+    Raises:
+        InputError: it has several phases.
+    """
+    from organtwin.image.readers import read_image
+    from organtwin.image.volume import Image
+
+    image = read_image(file, series)
+    if not isinstance(image, Image):
+        raise InputError(str(file), "the scan has phases.", "Give one of them.")
+    return float(image.grid.spacing.mean())
+
+
 def choice_of(case: RehearsalCase, plans: Plans) -> Choice:
     """Rules and criteria of a case."""
     own = case.choice

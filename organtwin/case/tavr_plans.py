@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-import numpy as np
 from mpi4py import MPI
 from pydantic import BaseModel
 
@@ -18,7 +17,7 @@ from organtwin.case.members import Member
 from organtwin.case.schema_rehearsal import Factor, RehearsalCase, Value
 from organtwin.case.schema_tavr import TavrCase
 from organtwin.case.stages import Stage, content_key
-from organtwin.case.sweep import name_of, require_different
+from organtwin.case.sweep import mean_voxel, name_of, require_different
 from organtwin.choice import Choice
 from organtwin.errors import InputError, OrgantwinError
 from organtwin.export.pages import read_json
@@ -100,14 +99,8 @@ class TavrPlans:
 
     def voxel(self) -> float:
         """Mean edge of the scan's voxels (mm)."""
-        from organtwin.image.readers import read_image
-        from organtwin.image.volume import Image
-
         scan = self.load({}).scan
-        image = read_image(scan.file, scan.series or None)
-        if not isinstance(image, Image):
-            raise InputError(str(scan.file), "the scan has phases.", "Give one of them.")
-        return float(np.mean(image.grid.spacing))
+        return mean_voxel(scan.file, scan.series or None)
 
     def both_ways(self, case: BaseModel, key: str, step: float) -> tuple[dict[str, Value], ...]:
         """Tilted less and more in the plane of the tilt; less than not at all is to the other side.

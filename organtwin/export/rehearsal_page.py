@@ -9,11 +9,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from organtwin.choice import shown
 from organtwin.errors import InputError
 from organtwin.export.atomic import write_text
 from organtwin.export.pages import Picture, read_json, templates
 from organtwin.export.rehearsal_pictures import draw_ranking, draw_tornado, interval
-from organtwin.choice import shown
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ def verdict(ranking: Mapping[str, Any], sensitivity: Mapping[str, Any]) -> str:
         sum(one["status"] == state for one in members) for state in ("finished", "failed")
     )
     also = f", {failed} failed" if failed else ""
-    parts = [f"{done} of {len(members)} deployments are finished{also}."]
+    parts = [f"{done} of {len(members)} plans are finished{also}."]
     if ranks and ranks[0]["advised"]:
         parts.append(f"First is {ranks[0]['name']}: {_lowered(ranks[0]['why'])}")
     elif ranks:
@@ -103,7 +103,7 @@ def _lowered(text: str) -> str:
 
 
 def _table(ranking: Mapping[str, Any]) -> tuple[list[str], list[dict[str, Any]]]:
-    """Indices that rules and criteria look at, deployment by deployment."""
+    """Indices that rules and criteria look at, plan by plan."""
     patterns = [one["index"] for one in (*ranking["criteria"], *ranking["rules"])]
     known = list(dict.fromkeys(name for rank in ranking["ranks"] for name in rank["indices"]))
     columns = [name for name in known if any(fnmatchcase(name, one) for one in patterns)]
@@ -123,7 +123,7 @@ def _pictures(
 ) -> Iterator[Picture]:
     if ranking["ranks"]:
         path = draw_ranking(ranking["ranks"], folder / "pictures" / "ranking.png")
-        caption = "The score of each deployment, and what of it each criterion brings."
+        caption = "The score of each plan, and what of it each criterion brings."
         yield _picture(path, "Ranks", caption)
     if any(one["largest"] for one in sensitivity.get("indices", [])):
         path = folder / "pictures" / "tornado.png"
@@ -137,7 +137,7 @@ def _pictures(
 
 
 def _first(ranking: Mapping[str, Any], sensitivity: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Intervals, first of those indices by which deployments are ranked."""
+    """Intervals, first of those indices by which plans are ranked."""
     patterns = [one["index"] for one in ranking["criteria"]]
     indices = list(sensitivity["indices"])
     ranked = [one for one in indices if any(fnmatchcase(one["name"], p) for p in patterns)]

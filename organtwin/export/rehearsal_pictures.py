@@ -12,9 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from organtwin.choice import shown
 from organtwin.export import plates
 from organtwin.export.diagrams import PALETTE, STYLE
-from organtwin.choice import shown
 
 #: Most indices and factors of a tornado.
 PANELS, BARS = 12, 10
@@ -47,7 +47,7 @@ def draw_ranking(ranks: Sequence[Mapping[str, Any]], path: Path) -> Path:
         axes.set_xlabel("Score: 0 is the best, 1 is bad in everything")
         axes.margins(x=0.12)
         figure.legend(loc="outside lower center", ncols=min(len(criteria), 6), fontsize=9)
-        _title(figure, "Deployments by rank, and what their scores are made of")
+        _title(figure, "Plans by rank, and what their scores are made of")
         return plates.save(figure, path)
 
 

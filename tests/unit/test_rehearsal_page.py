@@ -89,7 +89,7 @@ def test_without_a_ranking_there_is_no_page(tmp_path):
 def test_the_verdict():
     text = verdict(RANKING, SENSITIVITY)
     assert text == (
-        "2 of 3 deployments are finished, 1 failed. First is a-23: mild leak. 1 is not advised. "
+        "2 of 3 plans are finished, 1 failed. First is a-23: mild leak. 1 is not advised. "
         "Of a-23 the intervals of leak lie across a threshold."
     )
     unjudged = RANK | {"unknown": ["leak", "size", "coronary (left)"]}
