@@ -2,10 +2,11 @@
 
 Run: ``OMP_NUM_THREADS=1 python benchmarks/deployed_roots.py --folder FOLDER [ROOT ...]``. Each root
 of `organtwin.aortic_root.synthetic` is scanned, measured, meshed, and gets the balloon-expandable
-valve of the size that its annulus asks for, twice: with the default settings, and in finer tissue
-with more elements along a strut and points closer together. What is done is kept in the folder;
-a run that was stopped goes on. ``--only default`` or ``--only fine`` does one of both;
-``--leaflets none`` leaves the native leaflets out, which takes a fifth of the time.
+valve of the size that its annulus asks for (the largest root the self-expanding one), twice: with
+the default settings, and in finer tissue with more elements along a strut and points closer
+together. What is done is kept in the folder; a run that was stopped goes on. ``--only default`` or
+``--only fine`` does one of both; ``--leaflets none`` leaves the native leaflets out, which takes a
+fifth of the time.
 
 The table tells, for each root, the largest difference of all diameters (least and largest at
 inflow, annulus, leaflets and outflow) in percent of the fine one's, where it is, and what both
@@ -36,12 +37,14 @@ labels = "labels.nrrd"
 names = {names}
 
 [device]
-name = "sapien3_like"
+name = "{device}"
 refuse_too_large = false
 
 [haemodynamics]
 systole = false
 """
+#: Roots that are too large for the balloon-expandable valve get the other one.
+OTHERS = {"large": "evolut_like"}
 #: A voxel of air (HU), which tells that the file holds a CT.
 AIR = -1000.0
 #: What differs from the defaults in a fine reference.
@@ -61,7 +64,9 @@ def scanned(name: str, folder: Path) -> Path:
         labels = phantom.labels(root, scanner)
         write_labels(labels, place / "labels.nrrd")
         names = ", ".join(f"{key} = {value}" for key, value in labels.names.items())
-        (place / "case.toml").write_text(CASE.format(name=name, names=f"{{ {names} }}"))
+        (place / "case.toml").write_text(
+            CASE.format(name=name, names=f"{{ {names} }}", device=OTHERS.get(name, "sapien3_like"))
+        )
     return place
 
 
