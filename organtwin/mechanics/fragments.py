@@ -89,7 +89,13 @@ class Pieces:
         return Piece(comm.allreduce(len(mine)), float(self.volumes[i]), (x, y, z), names)
 
 
-def require_held(A: PETSc.Mat, pieces: Pieces, place: str) -> None:
+#: What to do about pieces that nothing holds.
+REMEDY = (
+    "Support each piece, tie it to its neighbour, give it springs, or leave it out of the mesh."
+)
+
+
+def require_held(A: PETSc.Mat, pieces: Pieces, place: str, remedy: str = REMEDY) -> None:
     """Refuse a matrix in which some piece of the mesh could move as a rigid body.
 
     Rigid motions R of each piece give the matrix RᵀAR, whose null space is what nothing holds:
@@ -99,22 +105,25 @@ def require_held(A: PETSc.Mat, pieces: Pieces, place: str) -> None:
         A: Elastic matrix with its supports.
         pieces: Of the mesh.
         place: Where the message says it is.
+        remedy: What it advises.
 
     Raises:
         InputError: which piece, how large, where, and how it could move. Collective.
     """
+    problem = loose_pieces(A, pieces)
+    if problem:
+        raise InputError(place, problem, remedy)
+
+
+def loose_pieces(A: PETSc.Mat, pieces: Pieces) -> str:
+    """Which pieces can move as a rigid body and how, in words; empty if none can. Collective."""
     loose = _free_motions(A, pieces)
     if not loose:
-        return
+        return ""
     lines = [f"{pieces.describe(i)} can {motion}" for i, motion in loose[:NAMED]]
     more = f"; so can {len(loose) - NAMED} others" if len(loose) > NAMED else ""
-    raise InputError(
-        place,
-        f"{len(loose)} of {len(pieces)} pieces of the mesh can move as a rigid body: "
-        + "; ".join(lines) + more + ".",
-        "Support each piece, tie it to its neighbour, give it springs, or leave it out of the "
-        "mesh.",
-    )  # fmt: skip
+    start = f"{len(loose)} of {len(pieces)} pieces of the mesh can move as a rigid body: "
+    return start + "; ".join(lines) + more + "."
 
 
 def _free_motions(A: PETSc.Mat, pieces: Pieces) -> list[tuple[int, str]]:

@@ -78,6 +78,8 @@ class LinearElasticity:
 
     #: No scheme in time: `Tie` and `Contact` ask for it.
     levels = None
+    #: Terms that no form expresses, of which this class knows what to do with them.
+    _linked: tuple[type, ...] = (Tie,)
 
     def __init__(
         self,
@@ -228,7 +230,7 @@ class LinearElasticity:
     def _forms(self) -> tuple[fem.Form, fem.Form]:
         residual, stiffness = ufl.Form([]), ufl.Form([])
         for term in self.terms:
-            if isinstance(term, (Assembled, Refreshed)) and not isinstance(term, Tie):
+            if isinstance(term, (Assembled, Refreshed)) and not isinstance(term, self._linked):
                 raise _nonlinear(term)
             form = term.form(self.domain, self.fields)
             if form.empty():
@@ -242,11 +244,16 @@ class LinearElasticity:
 
     def _matrix(self) -> PETSc.Mat:
         supports, skew = self.supports, self.supports.skew
-        A = fem_petsc.create_matrix(self._stiffness)
         if not self._ties and skew is None:
+            A = fem_petsc.create_matrix(self._stiffness)
             fem_petsc.assemble_matrix(A, self._stiffness, bcs=supports.bcs)
             A.assemble()
             return A
+        return self._held(self._free_matrix())
+
+    def _free_matrix(self) -> PETSc.Mat:
+        """Stiffness and ties, without supports."""
+        A = fem_petsc.create_matrix(self._stiffness)
         fem_petsc.assemble_matrix(A, self._stiffness)
         A.assemble()
         for tie in self._ties:
@@ -254,11 +261,15 @@ class LinearElasticity:
             pairs = tie.tangent()
             A.axpy(1.0, pairs, structure=PETSc.Mat.Structure.DIFFERENT_NONZERO_PATTERN)
             pairs.destroy()
-        if skew is not None:
-            A, free = skew.constrain(A), A
+        return A
+
+    def _held(self, A: PETSc.Mat) -> PETSc.Mat:
+        """A matrix with the supports; the one given is used up."""
+        if self.supports.skew is not None:
+            A, free = self.supports.skew.constrain(A), A
             free.destroy()
         start, _ = A.getOwnershipRange()
-        for bc in supports.bcs:
+        for bc in self.supports.bcs:
             dofs, owned = bc.dof_indices()
             A.zeroRowsColumns((start + dofs[:owned]).astype(PETSc.IntType), diag=1.0)
         A.setBlockSize(3)
@@ -319,8 +330,9 @@ def _indicator(domain: Domain, regions: tuple[str, ...]) -> fem.Function:
 
 
 def _nonlinear(term: Term) -> InputError:
+    remedy = "Solve with `Mechanics`, which takes `SmallStrain` as well."
+    if type(term).__name__ == "Interface":
+        remedy = "Solve with `FrictionalElasticity`."
     return InputError(
-        "LinearElasticity",
-        f"`{type(term).__name__}` is not linear in the displacement.",
-        "Solve with `Mechanics`, which takes `SmallStrain` as well.",
+        "LinearElasticity", f"`{type(term).__name__}` is not linear in the displacement.", remedy
     )

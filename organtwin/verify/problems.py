@@ -9,6 +9,7 @@ from mpi4py import MPI
 from organtwin.errors import InputError, suggestion
 from organtwin.parallel import on_root
 from organtwin.verify.electrical_problems import ELECTROPHYSIOLOGY
+from organtwin.verify.interface_problems import INTERFACES
 from organtwin.verify.mechanical_problems import MECHANICS
 from organtwin.verify.problem import Problem, shared_file
 from organtwin.verify.record import Record, Sense
@@ -121,6 +122,7 @@ PROBLEMS = (
     Problem("fibre_frame", "fibres, sheets and normals are orthonormal", _fibre_frame),
     *ELECTROPHYSIOLOGY,
     *MECHANICS,
+    *INTERFACES,
     Problem("beams", "large rotations of elastic beams, rings and bends", _beams),
     Problem("beam_metals", "superelastic bar, strip and ring; energy of crimping", _beam_metals),
     Problem("delivery", "frames in moving sheaths and on balloons", _delivery),
