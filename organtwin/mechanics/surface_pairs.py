@@ -118,7 +118,7 @@ class SurfacePairs:
         )
         self._N, self._M, self._both = N, M, np.concatenate([N, -M], axis=1)
         rows = self.of_dofs(self._near.rows, self._far.rows)
-        self._rows = rows.reshape(len(rows), -1)
+        self._rows = rows.reshape(len(rows), 3 * rows.shape[1])
         self.problem = problem
 
     def jump(self, w: Floats) -> Floats:
@@ -154,7 +154,7 @@ class SurfacePairs:
         Shape (pieces, rows of one).
         """
         held = self.of_dofs(fixed[self._near.dofs], fixed[self._far.dofs])
-        return np.asarray(1.0 - held.reshape(len(held), -1))
+        return np.asarray(1.0 - held.reshape(len(held), 3 * held.shape[1]))
 
     def add(self, R: PETSc.Vec, traction: Floats) -> None:
         """Add ∫ f · (δu − δū) dA with tractions f (kPa), (points, 3); collective."""

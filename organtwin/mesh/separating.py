@@ -44,8 +44,8 @@ def separate(mesh: TetrahedralMesh, pairs: Sequence[tuple[str, str]]) -> Tetrahe
     facets, cells, which = _inner_faces(mesh.cells)
     region = np.sort(mesh.regions[cells], axis=1)
     pair = np.full(len(facets), -1)
-    for k, both in enumerate(wanted):
-        pair[(region == sorted(both)).all(axis=1)] = k
+    for k, numbers in enumerate(wanted):
+        pair[(region == sorted(numbers)).all(axis=1)] = k
     for k, (a, b) in enumerate(pairs):
         if not (pair == k).any():
             raise InputError(
