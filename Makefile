@@ -10,7 +10,7 @@ export VENV PYTHON
 # Ranks are the parallelism; threads below them only fight for cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test test-all test-parallel lint format verify docs gallery lock clean
+.PHONY: help setup demo test test-all test-parallel lint format verify audit docs gallery lock clean
 
 help: ## List the targets.
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "%-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,14 @@ format: setup ## Let ruff lay out the code.
 
 verify: setup ## Run the verification problems and compare with their references.
 	$(bin)/organtwin verify
+
+# In an environment of its own: what looks for flaws is no part of what is looked at.
+audit: setup ## Bill of materials (bom.cdx.json), and known flaws of the pinned packages; needs the network.
+	$(bin)/organtwin bom -o bom.cdx.json
+	[ -x $(VENV)-audit/bin/pip-audit ] || { $(bin)/python -m venv $(VENV)-audit \
+	    && $(VENV)-audit/bin/pip install --quiet pip-audit; }
+	$(VENV)-audit/bin/pip-audit --requirement requirements.lock --no-deps --disable-pip \
+	    || { echo "pip-audit found flaws, or can't reach its database (it needs the network)."; exit 1; }
 
 docs: setup ## Write the pages of case files from their schemas.
 	$(bin)/python scripts/write_case_reference.py

@@ -20,9 +20,13 @@ import typer
 
 from organtwin import (
     __version__,
+    cli_audit,
+    cli_bom,
     cli_calibrate,
     cli_deidentify,
+    cli_export,
     cli_image,
+    cli_implant,
     cli_ionic,
     cli_landmarks,
     cli_rehearse,
@@ -30,6 +34,7 @@ from organtwin import (
     cli_segment,
     cli_surface,
     cli_tavr,
+    cli_view,
 )
 from organtwin.errors import InputError, OrgantwinError
 
@@ -47,6 +52,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(cli_audit.app, name="audit")
 app.add_typer(cli_image.app, name="image")
 app.add_typer(cli_ionic.app, name="ionic")
 
@@ -110,7 +116,8 @@ def run(
     """Do everything: image, mesh, cell, solve, report.
 
     A case file with a section `[device]` brings a transcatheter valve into an aortic root: measure,
-    root, deploy, report; see docs/tavr.md.
+    root, deploy, report; see docs/tavr.md. One with `[hip_stem]`, `[pedicle_screw]` or
+    `[tibial_plateau]` brings an implant into a bone; see docs/implant-cases.md.
 
     Finished stages whose inputs did not change are reused. Examples:
 
@@ -126,6 +133,8 @@ def run(
         with _outcome() as comm:
             if _is_tavr(case, comm):
                 cli_tavr.print_resolved(case, settings or [], comm)
+            elif _is_implant(case, comm):
+                cli_implant.print_resolved(case, settings or [], comm)
             else:
                 _print_resolved(_load(case, settings, comm), comm)
     else:
@@ -237,18 +246,22 @@ def verify(
             raise typer.Exit(1)
 
 
+app.command("bom")(cli_bom.bom)
 app.command("calibrate")(cli_calibrate.calibrate)
 app.command("deidentify")(cli_deidentify.deidentify)
+app.command("export")(cli_export.export)
 app.command("segment")(cli_segment.segment)
 app.command("landmarks")(cli_landmarks.find)
 app.command("rehearse")(cli_rehearse.rehearse)
 app.command("root")(cli_root.measure)
 app.command("surface")(cli_surface.surface)
+app.command("view")(cli_view.view)
 
 
 def main() -> None:
     """Entry point of the console script."""
-    app()
+    with cli_audit.entry(sys.argv[1:]):
+        app()
 
 
 # --- shared by the commands ---------------------------------------------------------------------
@@ -260,6 +273,9 @@ def _run(
     with _outcome() as comm:
         if _is_tavr(path, comm):
             cli_tavr.run(path, settings or [], out, fresh, only, comm)
+            return
+        if _is_implant(path, comm):
+            cli_implant.run(path, settings or [], out, fresh, only, comm)
             return
         case = _load(path, settings, comm)
         from organtwin.case.pipeline import run_case
@@ -275,6 +291,13 @@ def _is_tavr(path: Path, comm: MPI.Comm) -> bool:
     from organtwin.parallel import on_root
 
     return on_root(comm, lambda: is_tavr_case(path))
+
+
+def _is_implant(path: Path, comm: MPI.Comm) -> bool:
+    from organtwin.case.load import is_implant_case
+    from organtwin.parallel import on_root
+
+    return on_root(comm, lambda: is_implant_case(path))
 
 
 def _load(path: Path, settings: list[str] | None, comm: MPI.Comm) -> Case:

@@ -86,7 +86,7 @@ def measure(
             sizes = _sizes(device or [])
             found = measure_root(image, map_, overrides=overrides, rule=rule)
             _tell(found, sizes)
-            _write(scan, image, found, sizes, out, markups, picture)
+            _write(image, found, sizes, out, markups, picture)
             if mesh is not None:
                 _mesh(found, image, map_, mesh, leaflets, size)
             if implant:
@@ -155,7 +155,7 @@ def _tell(found: RootMeasures, sizes: list[DeviceSize]) -> None:
 
 
 def _write(
-    scan: Path, image: Image, found: RootMeasures, sizes: list[DeviceSize], out: Path | None,
+    image: Image, found: RootMeasures, sizes: list[DeviceSize], out: Path | None,
     markups: Path | None, picture: Path | None,
 ) -> None:  # fmt: skip
     if out is not None:
@@ -171,7 +171,7 @@ def _write(
     if picture is not None:
         from organtwin.export.root_sheet import draw_root_sheet
 
-        draw_root_sheet(image, found, picture, title=f"Aortic root: {scan.name}", devices=sizes)
+        draw_root_sheet(image, found, picture, title="Aortic root", devices=sizes)
         typer.echo(f"sheet      {picture}")
 
 

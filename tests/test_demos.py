@@ -25,6 +25,9 @@ DEMOS = Path(__file__).parents[1] / "demos"
         ("healthy_heart/healthy_heart.py", "ejection fraction"),
         ("cine_patient/cine_patient.py", "volume curve"),
         ("tavr/tavr.py", "deployed valve"),
+        ("hip_stem/hip_stem.py", "of the coating move less"),
+        ("pedicle_screw/pedicle_screw.py", "held with"),
+        ("tibial_plateau/tibial_plateau.py", "median strain of the callus"),
         ("load_and_rate/load_and_rate.py", "stroke volume"),
     ],
 )

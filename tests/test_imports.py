@@ -19,7 +19,8 @@ ORDER = (
     "orthopaedics", "run", "calibrate",
     "export", "case", "verify", "doctor",
     "cli_outcome", "cli_audit", "cli_bom", "cli_calibrate", "cli_ionic", "cli_image",
-    "cli_deidentify", "cli_segment", "cli_landmarks", "cli_rehearse", "cli_root", "cli_surface", "cli_tavr", "cli_view", "cli",
+    "cli_deidentify", "cli_segment", "cli_landmarks", "cli_rehearse", "cli_root", "cli_surface",
+    "cli_tavr", "cli_implant", "cli_export", "cli_view", "cli",
     "__main__",
 )  # fmt: skip
 #: Reports are made from files: nothing that steps through time belongs in there.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from datetime import date, time
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
@@ -17,12 +18,34 @@ from organtwin.case.presets import with_presets
 from organtwin.case.quantities import Unit, marks
 from organtwin.case.schema import Case
 from organtwin.case.schema_calibration import CalibrationCase
+from organtwin.case.schema_implant import LOADS, ImplantCase
 from organtwin.case.schema_rehearsal import RehearsalCase
 from organtwin.case.schema_tavr import TavrCase
 from organtwin.errors import InputError, suggestion
 
 #: Sections that only the case of a valve has.
 VALVE = {"device", "deployment"}
+#: Sections of which the case of an implant in a bone has one.
+IMPLANT = set(LOADS)
+
+#: Bytes of a case file at most; long ones have some ten thousand.
+LARGEST = 1 << 20
+#: Pydantic's kinds of errors → what the file should have there.
+NEEDED = {
+    "string_type": "text in quotes",
+    "path_type": "a path in quotes",
+    "bool_type": "`true` or `false`",
+    "bool_parsing": "`true` or `false`",
+    "tuple_type": "a list in brackets",
+    "list_type": "a list in brackets",
+}
+NUMBERS = {
+    "int_type": "whole",
+    "int_from_float": "whole",
+    "int_parsing": "whole",
+    "float_type": "plain",
+    "float_parsing": "plain",
+}
 
 type Location = tuple[int | str, ...]
 
@@ -79,6 +102,11 @@ def load_tavr_case(path: str | Path, overrides: Sequence[str] = ()) -> TavrCase:
     return _load(Path(path), overrides, TavrCase)
 
 
+def load_implant_case(path: str | Path, overrides: Sequence[str] = ()) -> ImplantCase:
+    """Read and check the case file of an implant in a bone; see `load_case`."""
+    return _load(Path(path), overrides, ImplantCase)
+
+
 def load_rehearsal_case(path: str | Path, overrides: Sequence[str] = ()) -> RehearsalCase:
     """Read and check the case file of a rehearsal; see `load_case`."""
     return _load(Path(path), overrides, RehearsalCase)
@@ -93,6 +121,15 @@ def is_tavr_case(path: str | Path) -> bool:
     return bool(_read(Path(path)).keys() & VALVE)
 
 
+def is_implant_case(path: str | Path) -> bool:
+    """Whether a case file is that of an implant: it has ``[hip_stem]`` or one of its kin.
+
+    Raises:
+        InputError: the file is missing or not TOML.
+    """
+    return bool(_read(Path(path)).keys() & IMPLANT)
+
+
 def is_organ_case(path: str | Path) -> bool:
     """Whether a case file is that of an organ's mesh: it has a section ``[source]``.
 
@@ -103,7 +140,7 @@ def is_organ_case(path: str | Path) -> bool:
     settings = _read(Path(path))
     if "source" in settings:
         return True
-    if settings.keys() & VALVE:
+    if settings.keys() & (VALVE | IMPLANT):
         return False
     if not settings.keys() & (Case.model_fields.keys() - OrganCase.model_fields.keys()):
         meant = get_close_matches("source", settings, n=1)
@@ -133,6 +170,12 @@ def _load[Schema: BaseModel](file: Path, overrides: Sequence[str], schema: type[
 
 def _read(file: Path) -> dict[str, Any]:
     try:
+        if file.stat().st_size > LARGEST:
+            raise InputError(
+                str(file),
+                f"is larger than {LARGEST} bytes; case files are short.",
+                "Check the path.",
+            )
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
         near = [p.name for p in file.parent.glob("*.toml")] if file.parent.is_dir() else []
@@ -147,6 +190,10 @@ def _read(file: Path) -> dict[str, Any]:
         shown = text.splitlines()[int(line[1]) - 1].strip() if line else ""
         remedy = f"The line reads: {shown}" if shown else "See the TOML rules for values and keys."
         raise InputError(str(file), f"not valid TOML: {error}.", remedy) from None
+    except RecursionError:
+        raise InputError(
+            str(file), "is nested too deeply.", "Case files have few levels."
+        ) from None
 
 
 def _override(settings: dict[str, Any], text: str) -> None:
@@ -187,9 +234,9 @@ def _sentence(
         return f"{_place(file, keys[:-1])}: {problem}"
     if kind == "missing":
         return f"{_place(file, keys[:-1])}: `{keys[-1]}` is missing.{_purpose(model, keys[-1])}"
-    return (
-        f"{_place(file, keys, in_section=kind)}: {_problem(detail, _value(settings, keys), unit)}"
-    )
+    problem = _problem(detail, _value(settings, keys), unit)
+    purpose = _purpose(model, keys[-1]) if kind in NEEDED or kind in NUMBERS else ""
+    return f"{_place(file, keys, in_section=kind)}: {problem}{purpose}"
 
 
 def _problem(detail: ErrorDetails, value: Any, unit: Unit | None) -> str:
@@ -217,10 +264,10 @@ def _problem(detail: ErrorDetails, value: Any, unit: Unit | None) -> str:
         return f"{shown} stands where a section with keys is needed."
     if kind == "too_short":
         return "at least one value is needed."
-    if kind in ("int_type", "int_from_float"):
-        return f"{shown} is not a whole number."
-    if kind == "float_type":
-        return f"{shown} is not a plain number."
+    if kind in NUMBERS:
+        return f"{shown} is not a {NUMBERS[kind]} number."
+    if kind in NEEDED:
+        return f"{shown} stands where {NEEDED[kind]} is needed."
     return f"{shown}: {detail['msg'].lower()}."
 
 
@@ -240,23 +287,24 @@ def _follow(
         if chosen:
             model, candidates = chosen[0], ()
             continue
-        if candidates:
+        if len(candidates) == 1:
             model, candidates = candidates[0], ()
         keys.append(step)
+        if candidates:
+            continue  # a name or a number of an entry, which stands before the tag
         field = model.model_fields.get(str(step)) if model else None
         if field is None:
             continue
         unit = next((mark for mark in marks(field) if isinstance(mark, Unit)), None)
-        candidates = tuple(m for m in _members(field.annotation) if _is_section(m))
+        candidates = _sections(field.annotation)
     return keys, model, unit
 
 
-def _members(annotation: Any) -> tuple[Any, ...]:
-    return get_args(annotation) or (annotation,)
-
-
-def _is_section(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, BaseModel)
+def _sections(annotation: Any) -> tuple[type[BaseModel], ...]:
+    """Sections that a key may hold, itself or in a list or under names."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return (annotation,)
+    return tuple(kind for inner in get_args(annotation) for kind in _sections(inner))
 
 
 def _has_tag(model: type[BaseModel], tag: int | str) -> bool:
@@ -297,5 +345,5 @@ def _quoted(text: str) -> list[str]:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    text = str(value) if isinstance(value, date | time) else repr(value)
     return text if len(text) < 60 else f"{text[:57]}..."

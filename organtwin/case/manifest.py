@@ -20,14 +20,17 @@ import psutil
 from mpi4py import MPI
 
 import organtwin
+from organtwin import audit
 from organtwin.case.organ import OrganCase
 from organtwin.case.schema import Case
 from organtwin.case.schema_calibration import CalibrationCase
+from organtwin.case.schema_implant import ImplantCase
 from organtwin.case.schema_tavr import TavrCase
 from organtwin.case.stages import StageAccount, sha256
 from organtwin.errors import InputError
 from organtwin.export.atomic import write_text
 from organtwin.parallel import on_root
+from organtwin.permissions import close_folder, restricted
 
 PACKAGES = (
     "fenics-dolfinx", "dolfinx-solver-real", "fenics-basix", "fenics-ffcx", "fenics-ufl",
@@ -36,7 +39,7 @@ PACKAGES = (
 )  # fmt: skip
 
 
-type AnyCase = Case | OrganCase | CalibrationCase | TavrCase
+type AnyCase = Case | OrganCase | CalibrationCase | TavrCase | ImplantCase
 
 
 @dataclass
@@ -101,6 +104,13 @@ def recording(
     Raises:
         InputError: nothing can be written in the directory; or what the block raised.
     """
+    with restricted():
+        yield from _recorded(directory, case, inputs, comm)
+
+
+def _recorded(
+    directory: Path, case: AnyCase, inputs: Sequence[Path], comm: MPI.Comm
+) -> Iterator[Manifest]:
     on_root(comm, lambda: _check_writable(directory))
     path = directory / "run.json" if comm.rank == 0 else None
     content = describe(case, inputs, comm)
@@ -113,20 +123,40 @@ def recording(
         content.update({key: earlier[key] for key in ("stages", "solver", "decisions", "results")})
     manifest = Manifest(path, content)
     manifest.write()
+    log = on_root(comm, lambda: _begin(directory, content, earlier))
     start = time.perf_counter()
     try:
         yield manifest
         _finish(manifest, "complete", start)
-    except InputError:
-        _undo(directory, earlier, comm)
-        raise
-    except KeyboardInterrupt:
-        _finish(manifest, "interrupted", start)
-        raise
+        _end(log, "complete", comm)
     except BaseException as error:
-        manifest.content["error"] = f"{type(error).__name__}: {error}"
-        _finish(manifest, "failed", start)
+        _end(log, audit.outcome(error), comm)
+        if isinstance(error, InputError):
+            _undo(directory, earlier, comm)
+        elif isinstance(error, KeyboardInterrupt):
+            _finish(manifest, "interrupted", start)
+        else:
+            manifest.content["error"] = f"{type(error).__name__}: {error}"
+            _finish(manifest, "failed", start)
         raise
+
+
+def _begin(
+    directory: Path, content: Mapping[str, Any], earlier: Mapping[str, Any] | None
+) -> audit.Run:
+    """Close an earlier run's directory to others, and begin an entry of the audit log; rank 0."""
+    if earlier is not None:
+        close_folder(directory)
+    hashes = sorted(content["inputs"].values())
+    facts = {"version": content["versions"]["organtwin"], "commit": content["git_commit"],
+             "ranks": content["mpi_size"]}  # fmt: skip
+    numbered = {f"input{k}": digest for k, digest in enumerate(hashes, 1)}
+    return audit.begin(audit.place(directory), audit.command(), numbered, facts)
+
+
+def _end(log: audit.Run, outcome: str, comm: MPI.Comm) -> None:
+    if comm.rank == 0:
+        log.end(outcome)
 
 
 def _undo(directory: Path, earlier: Mapping[str, Any] | None, comm: MPI.Comm) -> None:
@@ -138,6 +168,8 @@ def _undo(directory: Path, earlier: Mapping[str, Any] | None, comm: MPI.Comm) ->
         Manifest(path, dict(earlier)).write()
         return
     path.unlink(missing_ok=True)
+    if audit.place(directory) == directory / audit.NAME:
+        audit.forget(directory / audit.NAME)
     if not any(directory.iterdir()):
         directory.rmdir()
 

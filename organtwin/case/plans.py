@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from organtwin.case.load import is_tavr_case
+from organtwin.case.load import is_implant_case, is_tavr_case
 from organtwin.case.schema_rehearsal import RehearsalCase
 from organtwin.case.sweep import Plans
 from organtwin.errors import InputError
@@ -24,6 +24,11 @@ def plans_of(case: RehearsalCase, out: Path) -> Plans:
         from organtwin.case.tavr_plans import TavrPlans
 
         return TavrPlans(case, out)
+    if is_implant_case(case.case):
+        from organtwin.case.implant_plans import ImplantPlans
+
+        return ImplantPlans(case)
     raise InputError(
-        str(case.case), "no case of a valve.", "Rehearse a case with the section [device]."
-    )
+        str(case.case), "neither a case of a valve nor of an implant.",
+        "Rehearse one with the section [device], [hip_stem], [pedicle_screw] or [tibial_plateau].",
+    )  # fmt: skip

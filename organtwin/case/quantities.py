@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import date, time
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -55,7 +56,10 @@ class Unit:
         if isinstance(value, str | int | float) and not isinstance(value, bool):
             number = str(value).strip()
             raise ValueError(f'{value!r} has no unit. Write for example "{number} {self._suffix}".')
-        raise ValueError(f"{value!r} is not a number with a unit.")
+        shown = str(value) if isinstance(value, date | time) else repr(value)
+        raise ValueError(
+            f'{shown} is not a number with a unit. Write for example "1 {self._suffix}".'
+        )
 
     def text(self, value: float) -> str:
         """Number and unit as a case file has them.

@@ -13,6 +13,7 @@ from organtwin.case.organ import OrganCase
 from organtwin.case.quantities import Unit, marks
 from organtwin.case.schema import Case
 from organtwin.case.schema_calibration import CalibrationCase
+from organtwin.case.schema_implant import ImplantCase
 from organtwin.case.schema_tavr import TavrCase
 
 _HEAD = """# Case file
@@ -59,6 +60,23 @@ for one run, and `--dry-run` prints the case with all defaults filled in.
 
 *This page is written from the schema by `make docs`.*
 """
+
+
+_IMPLANT_HEAD = """# Case file of an implant in a bone
+
+A hip stem, pedicle screws or a fractured tibial plateau, from image to report: `organtwin run
+case.toml`. What it does is told in [implant-cases](implant-cases.md). Quantities are strings with
+a unit; `[bone]` and one of `[hip_stem]`, `[pedicle_screw]` and `[tibial_plateau]` must be there,
+every other key has the default shown here. `--set loads.mass="60 kg"` replaces a value for one
+run, and `--dry-run` prints the case with all defaults filled in.
+
+*This page is written from the schema by `make docs`.*
+"""
+
+
+def implant_reference() -> str:
+    """The page of implants in bones, as Markdown."""
+    return "\n".join([_IMPLANT_HEAD, *_section("", ImplantCase, set())]).rstrip() + "\n"
 
 
 def tavr_reference() -> str:

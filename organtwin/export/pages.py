@@ -51,8 +51,9 @@ def write_page(
     environment = templates()
     environment.filters |= {"number": _number, "duration": _duration, "moment": _moment}
     run = read_run(folder)
+    hashes = run.get("inputs", {}).values()
     html = environment.get_template(template).render(
-        run=run,
+        run={**run, "inputs": {f"input {k}": h for k, h in enumerate(hashes, 1)}},
         pictures={picture.name: picture for picture in _pictures(folder / "pictures", captions)},
         missing=read_json(folder / "pictures" / "missing.json"),
         mesh=read_json(folder / "stages" / "mesh" / "mesh.json"),
@@ -112,9 +113,14 @@ def _flat(section: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, st
         if isinstance(value, Mapping):
             yield from _flat(value, f"{name}.")
         elif isinstance(value, list):
-            yield name, ", ".join(_number(item) for item in value)
+            yield name, ", ".join(_number(_nameless(item)) for item in value)
         else:
-            yield name, _number(value)
+            yield name, _number(_nameless(value))
+
+
+def _nameless(value: object) -> object:
+    """A path by its place: reports are handed on, and people call files after patients."""
+    return "in run.json" if isinstance(value, str) and value.startswith("/") else value
 
 
 def _number(value: object) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 
 from organtwin.errors import InputError
 
@@ -29,6 +31,8 @@ ELEMENTS = (
     "TemporalResolution", "CardiacNumberOfImages", "NominalInterval", "EchoTime",
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
 )  # fmt: skip
+#: Transfer syntax of files that are packed as a whole, and bytes that one may unpack to.
+DEFLATED, LARGEST_UNPACKED = b"1.2.840.10008.1.2.1.99", 1 << 31
 #: Files without the DICOM prefix that may be DICOM all the same.
 BARE_SUFFIXES = {"", ".dcm", ".ima", ".dicom"}
 
@@ -124,12 +128,20 @@ def scan(path: Path) -> tuple[Series, ...]:
         for file in files:
             try:
                 header = _header(file)
+                shown = header is not None and header.get("Rows") and header.get("Columns")
+                if header is None or not shown:
+                    continue
+                _check_header(file, header)
             except Exception:  # whatever a damaged file makes the library stumble over
                 damaged += 1
                 continue
-            if header is not None and header.get("Rows") and header.get("Columns"):
-                groups.setdefault(_belongs_to(header), []).append((file, header))
-        found = [_series(members) for members in groups.values()]
+            groups.setdefault(_belongs_to(header), []).append((file, header))
+        found = []
+        for members in groups.values():
+            try:
+                found.append(_series(members))
+            except Exception:  # values of kinds that the element can't have
+                damaged += len(members)
     if damaged:
         logger.warning("%d DICOM file(s) are damaged or incomplete and left out.", damaged)
     if not found:
@@ -156,10 +168,35 @@ def quiet() -> Iterator[None]:
         library.setLevel(level)
 
 
+def refuse_bomb(file: Path) -> None:
+    """Refuse a deflated DICOM file that unpacks to more than `LARGEST_UNPACKED`.
+
+    The library unpacks such a file whole when it is opened.
+
+    Raises:
+        ValueError: it does, or is damaged.
+    """
+    with file.open("rb") as stream:
+        start = stream.read(1024)
+        if DEFLATED not in start or start[128:132] != b"DICM":
+            return
+        # (0002,0000) UL: the bytes of the group that tells the syntax, after which all is packed
+        stream.seek(144 + int.from_bytes(start[140:144], "little"))
+        unpacker, count = zlib.decompressobj(-zlib.MAX_WBITS), 0
+        while not unpacker.eof:
+            packed = unpacker.unconsumed_tail or stream.read(1 << 16)
+            if not packed:
+                return
+            count += len(unpacker.decompress(packed, 1 << 22))
+            if count > LARGEST_UNPACKED:
+                raise ValueError(f"unpacks to more than {LARGEST_UNPACKED} bytes")
+
+
 def _header(file: Path) -> Dataset | None:
     """Chosen elements of a DICOM file; None of another file, an error of a damaged one."""
     with file.open("rb") as stream:
         marked = stream.read(132)[128:] == b"DICM"
+    refuse_bomb(file)
     if file.name == "DICOMDIR" or not (marked or file.suffix.lower() in BARE_SUFFIXES):
         return None
     try:
@@ -173,6 +210,19 @@ def _header(file: Path) -> Dataset | None:
     if marked and "SOPClassUID" not in header:
         raise ValueError("no object of any kind")
     return header if "SOPClassUID" in header and "Modality" in header else None
+
+
+def _check_header(file: Path, header: Dataset) -> None:
+    """Refuse a header of which one slice would spoil its series.
+
+    Raises:
+        ValueError: the size is none, or there are more frames than bytes.
+    """
+    if not all((_whole(header.get(key)) or 0) > 0 for key in ("Rows", "Columns")):
+        raise ValueError("no size")
+    if (_whole(header.get("NumberOfFrames")) or 1) > file.stat().st_size:
+        raise ValueError("more frames than bytes")
+    _frames(file, header)
 
 
 def _belongs_to(header: Dataset) -> tuple[str, ...]:
@@ -280,7 +330,9 @@ def _cycle(header: Dataset) -> float | None:
 
 
 def _parts(value: Any) -> list[Any]:
-    return [] if value is None else [value] if isinstance(value, str) else list(value)
+    if value is None:
+        return []
+    return list(value) if isinstance(value, MultiValue | list | tuple) else [value]
 
 
 def _numbers(value: Any, count: int) -> tuple[float, ...] | None:

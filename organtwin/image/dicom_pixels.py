@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,15 @@ from pydicom.uid import UID
 from scipy import ndimage
 
 from organtwin.errors import InputError
+from organtwin.image.claims import SWITCH, largest
 from organtwin.image.dicom_headers import Frame, quiet
 from organtwin.image.dicom_stack import Stack
 from organtwin.image.volume import Grid, Image, Sequence, compact
 
 logger = logging.getLogger(__name__)
+
+#: Pixels of a slice at most: mammograms have a tenth of it.
+LARGEST_PAGE = 1 << 27
 
 type Files = dict[str, Dataset]
 
@@ -31,6 +36,7 @@ def read_stack(stack: Stack, quantity: str, place: str) -> Image | Sequence:
     Raises:
         InputError: pixels can't be decoded, or frames at the same place and time differ.
     """
+    _check_size(stack, place)
     with quiet():
         _check_doubles(stack, place)
         volumes = [_volume(phase, stack.grid, place) for phase in stack.frames]
@@ -44,6 +50,20 @@ def read_stack(stack: Stack, quantity: str, place: str) -> Image | Sequence:
         )  # fmt: skip
     images = tuple(Image(values, grid, quantity) for values in volumes)
     return images[0] if len(images) == 1 else Sequence(images, stack.times, stack.cycle)
+
+
+def _check_size(stack: Stack, place: str) -> None:
+    """Refuse what headers claim and no scan has, before room is made for it."""
+    columns, rows = stack.grid.shape[:2]
+    claimed = 2 * math.prod(stack.grid.shape) * len(stack.frames)
+    if columns * rows > LARGEST_PAGE or claimed > largest():
+        raise InputError(
+            place,
+            f"the headers claim {len(stack.frames)} x {stack.grid.shape[2]} slices of {columns} x "
+            f"{rows} pixels.",
+            f"The files are damaged. If it is right, raise {SWITCH} (GiB); slices have at most "
+            f"{LARGEST_PAGE} pixels.",
+        )
 
 
 def _volume(frames: tuple[Frame, ...], grid: Grid, place: str) -> NDArray[Any]:
@@ -63,7 +83,10 @@ def _page(frame: Frame, files: Files, place: str) -> NDArray[Any]:
     key = str(frame.file)
     if key not in files:
         files.clear()  # frames of a file follow one another
-        files[key] = pydicom.dcmread(frame.file, force=True)
+        try:
+            files[key] = pydicom.dcmread(frame.file, force=True)
+        except Exception as error:  # whatever a damaged file makes the library stumble over
+            raise _damaged(frame, place, type(error).__name__) from None
     data = files[key]
     decoder = get_decoder(_syntax(data)) if _compressed(data) else None
     if decoder is not None and not decoder.is_available:

@@ -23,7 +23,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.sr.coding import Code
 
 from organtwin.errors import InputError
-from organtwin.image.dicom_headers import Frame, quiet, scan
+from organtwin.image.dicom_headers import Frame, quiet, refuse_bomb, scan
 from organtwin.image.dicom_stack import arrange
 from organtwin.image.segmentation import (
     MOST_LABELS,
@@ -67,9 +67,14 @@ def read_dicom_segmentation(
     file = Path(path)
     with _silence():
         found = _open_dicom_segmentation(file)
-        grid_of_file, flip = _upright(file, found.get_volume_geometry())
-        segments = [_dicom_segment(found, number, flip) for number in found.segment_numbers]
-        merged = merge(str(file), segments, grid_of_file, names, priority, keep_empty=False)
+        try:
+            grid_of_file, flip = _upright(file, found.get_volume_geometry())
+            segments = [_dicom_segment(found, number, flip) for number in found.segment_numbers]
+            merged = merge(str(file), segments, grid_of_file, names, priority, keep_empty=False)
+        except InputError:
+            raise
+        except Exception as error:  # whatever damaged values make the library stumble over
+            raise _breaks_rules(file, error) from None
     return on_grid(str(file), merged, grid)
 
 
@@ -136,19 +141,25 @@ def _open_dicom_segmentation(file: Path) -> Any:
         raise InputError(str(file), "no such file.", "Check the path.")
     remedy = "Give a DICOM-SEG, a .seg.nrrd or a folder of TotalSegmentator."
     try:
+        refuse_bomb(file)
         kind = dcmread(file, specific_tags=["SOPClassUID"], stop_before_pixels=True).SOPClassUID
-    except (InvalidDicomError, AttributeError, OSError):
+    except Exception:  # whatever another kind of file makes the library stumble over
         raise InputError(str(file), "no DICOM file.", remedy) from None
     if kind not in SOP_CLASS_UIDS:
         raise InputError(str(file), f"no segmentation but {kind.name}.", remedy)
     try:
         return segread(file)
-    except (AttributeError, ValueError, TypeError, KeyError, OSError) as error:
-        raise InputError(
-            str(file),
-            f"a DICOM segmentation that breaks the rules of the format ({type(error).__name__}).",
-            "Check it with a DICOM validator, or export it again.",
-        ) from None
+    except Exception as error:
+        raise _breaks_rules(file, error) from None
+
+
+def _breaks_rules(file: Path, error: Exception) -> InputError:
+    """The library's error by its kind only: it may cite values of the patient."""
+    return InputError(
+        str(file),
+        f"a DICOM segmentation that breaks the rules of the format ({type(error).__name__}).",
+        "Check it with a DICOM validator, or export it again.",
+    )
 
 
 def _upright(file: Path, geometry: Any) -> tuple[Grid, bool]:

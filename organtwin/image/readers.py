@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
 import logging
-import zlib
 from collections.abc import Mapping
 from collections.abc import Sequence as Several
 from dataclasses import replace
@@ -16,6 +14,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from organtwin.errors import InputError
+from organtwin.image.claims import check_claims
 from organtwin.image.volume import Image, LabelMap, Sequence, check_extent
 
 logger = logging.getLogger(__name__)
@@ -162,23 +161,24 @@ def read_sitk(file: Path) -> sitk.Image:
     """Read a file as SimpleITK does, quietly.
 
     Raises:
-        InputError: it is missing, cut off or no image.
+        InputError: it is missing, cut off or no image, or its header claims what can't be; see
+            `organtwin.image.claims.check_claims`.
     """
     if not file.is_file():
         raise InputError(str(file), "no such image file.", "Check the path.")
-    _check_complete(file)
+    check_claims(file)
     warnings = sitk.ProcessObject.GetGlobalWarningDisplay()
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     try:
         return sitk.ReadImage(str(file))
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         if file.suffix.lower() in SURFACES:
             raise InputError(
                 str(file),
                 "holds a surface, or another mesh, and no image.",
                 f"Look at a surface by `organtwin surface {file}`.",
             ) from None
-        reason = str(error).strip().splitlines()[-1]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
         raise InputError(
             str(file),
             f"can't be read as an image ({reason}).",
@@ -186,22 +186,6 @@ def read_sitk(file: Path) -> sitk.Image:
         ) from None
     finally:
         sitk.ProcessObject.SetGlobalWarningDisplay(warnings)
-
-
-def _check_complete(file: Path) -> None:
-    """ITK reads a cut-off gzip file without complaint and fills up with zeros."""
-    if file.suffix != ".gz":
-        return
-    try:
-        with gzip.open(file) as stream:
-            while stream.read(1 << 24):
-                pass
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(
-            str(file),
-            f"can't be read as an image ({error}).",
-            "The file is damaged or incomplete; copy or download it again.",
-        ) from None
 
 
 def whole_numbers(file: Path, values: NDArray[Any]) -> NDArray[Any]:

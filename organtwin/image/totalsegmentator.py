@@ -14,6 +14,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from organtwin.errors import InputError
+from organtwin.image.claims import check_claims
 from organtwin.image.readers import read_volume, whole_numbers
 from organtwin.image.segmentation import (
     Choice,
@@ -80,6 +81,7 @@ def read_totalsegmentator(
 
 
 def _grid_of(file: Path) -> Grid:
+    check_claims(file, unpack=False)  # that is done when its voxels are read
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(file))
     try:

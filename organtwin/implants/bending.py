@@ -9,6 +9,7 @@ import pyvista as pv
 from numpy.polynomial import polynomial
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
+from scipy.spatial import cKDTree
 
 from organtwin.errors import InputError
 from organtwin.implants.implant import Implant, LocalFrame
@@ -30,6 +31,12 @@ COVERED = 0.6
 STEEPEST = 68.0
 #: Weight of the polynomial's curved terms against the mean square of the samples' misfit.
 HELD = 1e-3
+#: Distance (mm) from the plate up to which bone is what it lies on.
+BESIDE = 3.0
+#: Fewest samples of the bone below a plate.
+LEAST = 45
+#: Degree of the mixed term that only twists, and the weight of those beyond it.
+TWIST, STIFF = 2, 1e4
 #: Smallest radius of a plate in its thicknesses, for which degrees are lowered; our choice.
 GENTLE = 3.0
 #: Rounds of lifting the plate off the bone.
@@ -151,34 +158,45 @@ def _gentle(
     frame: LocalFrame,
     degrees: tuple[int, int],
 ) -> tuple[Bed, _Lay, float]:
-    """Bed of the highest degrees that leaves room for the thickness, and its smallest radius."""
-    p, q = degrees
-    while True:
-        bed = fitted(plate, drawn, bone, frame, (p, q))
-        lay = _Lay(plate, bed)
-        radius = 1.0 / max(float(bed.curvature(*lay.feet(drawn.places).T).max()), 1e-9)
-        flat = np.cos(np.radians(STEEPEST))
-        gentle = radius >= GENTLE * plate.thickness and lay(drawn.places)[1][:, 2].min() >= flat
-        if gentle or max(p, q) <= 2:
-            return bed, lay, radius
-        p, q = max(p - 1, 2), max(q - 1, 2)
+    """Bed that follows the bone best of those a plate can be bent to, and its smallest radius.
+
+    First all mixed terms are free, with lower and lower degrees; then those that curve it both ways
+    at once are held at zero, so that it is bent along, bent across and twisted.
+    """
+    samples = _below(plate, drawn, bone, frame)
+    flat = np.cos(np.radians(STEEPEST))
+    for mixed in (None, TWIST):
+        p, q = degrees
+        while True:
+            bed = fitted(plate, drawn, samples, (p, q), mixed)
+            lay = _Lay(plate, bed)
+            radius = 1.0 / max(float(bed.curvature(*lay.feet(drawn.places).T).max()), 1e-9)
+            points, normals = lay(drawn.places)
+            gentle = (
+                radius >= GENTLE * plate.thickness
+                and normals[:, 2].min() >= flat
+                and _stretch(drawn, points) <= MOST_STRETCH
+            )
+            if gentle:
+                return bed, lay, radius
+            if max(p, q) <= 2:
+                break
+            p, q = max(p - 1, 2), max(q - 1, 2)
+    return bed, lay, radius
 
 
-def fitted(
-    plate: Plate,
-    drawn: Drawing,
-    bone: TriangleSurface,
-    frame: LocalFrame,
-    degrees: tuple[int, int],
-) -> Bed:
-    """Polynomial through the outside of the bone below a plate.
+def _below(plate: Plate, drawn: Drawing, bone: TriangleSurface, frame: LocalFrame) -> Points:
+    """Samples of the bone below a plate, not of what falls away beside it, in its frame (n, 3).
 
     Raises:
         InputError: there is no or too little bone below it.
     """
     low, high = drawn.places.min(axis=0) - BIN, drawn.places.max(axis=0) + BIN
     samples = _outside(bone, frame, low, high)
-    if len(samples) < 3 * (degrees[0] + 1) * (degrees[1] + 1):
+    if len(samples):
+        away = cKDTree(drawn.places).query(samples[:, :2])[0]
+        samples = samples[away < BESIDE]
+    if len(samples) < LEAST:
         raise InputError(
             plate.name, "no bone below it.", "Put its frame on the bone, z pointing off it."
         )
@@ -189,12 +207,35 @@ def fitted(
             plate.name, f"only {100 * np.mean(below):.0f} % of it has bone below.",
             "Move it, or take a smaller one.",
         )  # fmt: skip
+    return samples
+
+
+def fitted(
+    plate: Plate,
+    drawn: Drawing,
+    samples: Points,
+    degrees: tuple[int, int],
+    mixed: int | None = None,
+) -> Bed:
+    """Polynomial through samples of the bone below a plate.
+
+    Args:
+        plate: The plate.
+        drawn: Triangles of it.
+        samples: In its frame (mm), shape (n, 3).
+        degrees: Along and across.
+        mixed: Largest degree of terms of both x and y; all without it.
+    """
+    low, high = drawn.places.min(axis=0) - BIN, drawn.places.max(axis=0) + BIN
     along, across = np.abs([low, high]).max(axis=0).tolist()
     x, y = samples[:, 0] / along, samples[:, 1] / across
     matrix = polynomial.polyvander2d(x, y, list(degrees))
     # Rigid terms are free; the others are held a little where there are no samples.
     weak = np.ones((degrees[0] + 1, degrees[1] + 1))
     weak[0, 0] = weak[1, 0] = weak[0, 1] = 0.0
+    if mixed is not None:
+        i, j = np.indices(weak.shape)
+        weak[(i > 0) & (j > 0) & (i + j > mixed)] = STIFF
     held = HELD * np.sqrt(len(samples)) * np.diag(weak.ravel())
     found = np.linalg.lstsq(
         np.concatenate([matrix, held]), np.pad(samples[:, 2], (0, len(held))), rcond=None

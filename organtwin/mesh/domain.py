@@ -16,6 +16,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from organtwin.errors import InputError, suggestion
+from organtwin.mesh.gmsh_reading import merge_mesh
 from organtwin.parallel import on_root, total
 
 
@@ -317,10 +318,17 @@ def _refine_once(
 
 def _distribute(file: Path, comm: MPI.Comm) -> gmshio.MeshData:
     """Read on rank 0 and hand every rank its part."""
-    if comm.rank == 0:
+
+    def begin() -> None:
         gmsh.initialize(interruptible=False)
         gmsh.option.setNumber("General.Verbosity", 1)
-        gmsh.merge(str(file))
+        try:
+            merge_mesh(file)
+        except InputError:
+            gmsh.finalize()
+            raise
+
+    on_root(comm, begin)
     try:
         return gmshio.model_to_mesh(gmsh.model, comm, 0, gdim=3)
     finally:

@@ -8,7 +8,7 @@ import gmsh
 import numpy as np
 from numpy.typing import NDArray
 
-from organtwin.errors import InputError
+from organtwin.mesh.gmsh_reading import merge_mesh
 from organtwin.mesh.tetrahedra import gmsh_session
 from organtwin.mesh.volume_mesh import (
     BOUNDARY,
@@ -28,10 +28,7 @@ def read_gmsh(file: Path) -> TetrahedralMesh:
         InputError: gmsh can't read it, or it holds other cells.
     """
     with gmsh_session():
-        try:
-            gmsh.merge(str(file))
-        except Exception as error:  # gmsh raises bare Exceptions
-            raise InputError(str(file), f"gmsh can't read it ({error}).", "Export again.") from None
+        merge_mesh(file)
         tags, coordinates, _ = gmsh.model.mesh.getNodes()
         cells, regions, region_names = _gmsh_entities(3, 4, WHOLE)
         facets, facet_tags, facet_names = _gmsh_entities(2, 3, BOUNDARY)

@@ -13,6 +13,7 @@ from scipy.spatial import cKDTree
 from organtwin.errors import InputError, suggestion
 from organtwin.image.volume import check_extent
 from organtwin.mesh.abaqus_files import read_abaqus, write_abaqus
+from organtwin.mesh.apart import read_apart
 from organtwin.mesh.carp_files import read_carp, write_carp
 from organtwin.mesh.exchange_files import FORMATS, read_exchanged, write_exchanged
 from organtwin.mesh.exodus_files import read_exodus, write_exodus
@@ -63,7 +64,7 @@ def read_mesh(
         raise InputError(str(file), f"no unit `{unit}`.", suggestion(unit, UNITS))
     if not file.is_file():
         raise InputError(str(file), "no such mesh file.", "Check the path.")
-    mesh = reader(file)
+    mesh = read_apart(file, reader, TetrahedralMesh)
     _check_indices(file, mesh)
     own = "um" if reader is read_carp else "mm"
     mesh = replace(mesh, points=mesh.points * UNITS[unit or own])

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from organtwin.errors import InputError, suggestion
 from organtwin.image.volume import check_extent
+from organtwin.mesh.apart import read_apart
 
 type Points = NDArray[np.float64]
 type Triangles = NDArray[np.int64]
@@ -118,7 +119,8 @@ def read_surface(
     if file.suffix.lower() == ".stl":
         surface, found = _read_stl(file)
     else:
-        surface, found = _read_polydata(file)
+        surface = read_apart(file, _read_polydata, TriangleSurface)
+        found, surface = surface.notes[0], replace(surface, notes=surface.notes[1:])
     surface = _checked(file, surface)
     axes = space or found or "LPS"
     said = "was asked for" if space else "the file says" if found else "assumed, as it does not say"
@@ -172,6 +174,14 @@ def _check_arguments(file: Path, unit: str, space: str | None) -> None:
 def _checked(file: Path, surface: TriangleSurface) -> TriangleSurface:
     if not len(surface.triangles):
         raise InputError(str(file), "the surface has no triangles.", "Export it again.")
+    low, high = int(surface.triangles.min()), int(surface.triangles.max())
+    if low < 0 or high >= len(surface.points):
+        raise InputError(
+            str(file),
+            f"a triangle has vertex {low if low < 0 else high} (from 0), but there are "
+            f"{len(surface.points)}.",
+            "The file is damaged; export it again.",
+        )
     bad = np.flatnonzero(~np.isfinite(surface.points).all(axis=1))
     if len(bad):
         raise InputError(
@@ -251,7 +261,8 @@ def _joined(corners: NDArray[np.float32]) -> tuple[Points, Triangles]:
     return corners[first[order]].astype(np.float64), rank[number].reshape(-1, 3).astype(np.int64)
 
 
-def _read_polydata(file: Path) -> tuple[TriangleSurface, str | None]:
+def _read_polydata(file: Path) -> TriangleSurface:
+    """What VTK reads; the first note is the file's axes, empty if it does not tell."""
     data = _loaded(file)
     known = [str(x) for x in np.atleast_1d(data.field_data.get("SPACE", []))]
     found = known[0] if known and known[0] in SPACES else _space_in(file.read_bytes()[:1000])
@@ -267,9 +278,9 @@ def _read_polydata(file: Path) -> tuple[TriangleSurface, str | None]:
         _values(faces.point_data),
         _values(faces.cell_data) if faces.n_cells == len(triangles) else {},
         _part_names(data),
-        tuple(notes),
+        (found or "", *notes),
     )
-    return surface, found
+    return surface
 
 
 @contextmanager

@@ -151,6 +151,12 @@ class _Grid:
         return number.astype(np.int64) if whole else number
 
     def _stored(self, data: Path, place: str) -> NDArray[Any]:
+        name = data.relative_to(self.file.parent) if self.file.parent in data.parents else data
+        if name.is_absolute() or ".." in name.parts:
+            raise InputError(
+                str(self.file), f"its data are in `{name}`, outside of its folder.",
+                "Put them beside it.",
+            )  # fmt: skip
         try:
             with h5py.File(data) as stream:
                 return np.asarray(stream[place][()])

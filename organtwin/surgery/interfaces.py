@@ -74,6 +74,9 @@ def _refuse_narrow(bodies: Bodies) -> None:
     for one, other in combinations(bodies.names, 2):
         a, b = bodies.field(one), bodies.field(other)
         both = (np.abs(a) < bodies.voxel) & (np.abs(b) < bodies.voxel)
+        for third in bodies.names:  # what another body fills is no gap
+            if both.any() and third not in (one, other):
+                both &= bodies.field(third) > 0.5 * bodies.voxel
         gap = float((a + b)[both].min()) if both.any() else 0.0
         if CLOSED * bodies.voxel < gap < OPEN * bodies.voxel:
             raise InputError(

@@ -7,6 +7,7 @@ import pytest
 from mpi4py import MPI
 from typer.testing import CliRunner
 
+from organtwin import audit
 from organtwin.cli import app
 from organtwin.image.slicer import write_slicer
 from organtwin.image.volume import LabelMap
@@ -76,6 +77,14 @@ def test_report_pictures_and_manifest_are_there(result):
     manifest = json.loads((result / "run.json").read_text())
     assert manifest["status"] == "complete"
     assert manifest["results"]["volume_blood"]["unit"] == "mL"
+
+
+def test_what_is_written_is_its_owners_and_the_run_is_noted(result):
+    written = [result, *result.rglob("*")]
+    wide = {str(path): oct(path.stat().st_mode) for path in written if path.stat().st_mode & 0o077}
+    assert len(written) > 10
+    assert not wide
+    assert audit.verify(result / audit.NAME).broken is None
 
 
 def test_an_unchanged_stage_is_reused_and_a_changed_one_is_not(folder, result):

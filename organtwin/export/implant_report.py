@@ -1,0 +1,282 @@
+"""The report of an implant in a bone: verdict, indices and pictures in one HTML file."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from organtwin.errors import InputError
+from organtwin.export import implant_pictures
+from organtwin.export.implant_scene import OperatedView, read_operated
+from organtwin.export.implant_words import (
+    by_group,
+    in_words,
+    read_implant_indices,
+    verdict_in_words,
+)
+from organtwin.export.pages import read_json, read_run, state_in_words, write_page
+from organtwin.export.tavr_words import number, shown_value, threshold_in_words
+from organtwin.index import Index
+
+logger = logging.getLogger(__name__)
+
+type Progress = Callable[[float, str], object]
+type Job = Callable[[OperatedView, Path], object]
+
+#: Endings of indices that stand on top, with their names; the worst of all loads is shown.
+CARDS = {
+    "hip_stem": {
+        "micromotion_95": "Micromotion, 95 % of the area",
+        "shielding_zone_7": "Energy lost, calcar",
+        "bone_risk_999": "Bone: strain / yield", "stem_fatigue_safety": "Stem: fatigue safety",
+    },
+    "pedicle_screw": {
+        "bone_risk_999": "Bone: strain / yield", "_density": "Density along a screw",
+        "_pull_out": "Pull-out", "_yield_safety": "Screw: yield safety",
+    },
+    "tibial_plateau": {
+        "interfragmentary_strain_50": "Strain of the gap, median", "step_off": "Step of the joint",
+        "plateau_lateral_subsidence": "Subsidence, lateral", "_fatigue_safety": "Fatigue safety",
+    },
+}  # fmt: skip
+#: Captions of the callus' strain, and of the risk of bone.
+CALLUS = (
+    "Seen from the lateral side. Above 10 % no bone forms, below 2 % it heals directly (Perren)."
+)
+RISK = (
+    "Principal strains, averaged in a ball, over those at yield in tension and compression: 1 is "
+    "yield."
+)
+#: Which verdicts are worse.
+WORSE = {"above": 2, "below": 2, "within": 1, "none": 0}
+#: Sources up to this length stand in the table, the others below it.
+PLAIN = 12
+
+
+def jobs_of(view: OperatedView) -> dict[str, tuple[str, str, Job]]:
+    """Pictures of a result: file → title, caption, and what draws it."""
+    operation, one = view.operation, implant_pictures
+    last, several = operation.healing[-1], len(operation.healing) > 1
+    made: dict[str, tuple[str, str, Job]] = {
+        "implant.png": (
+            "The implant in the bone",
+            "The bone is seen through. Neck and head of a stem are drawn and not computed.",
+            one.draw_overview,
+        ),
+        "stiffness.png": (
+            "Stiffness of the bone",
+            "Young's modulus of the cells in a cut, brought to their vertices.",
+            one.draw_stiffness,
+        ),
+    }
+    if operation.kind == "hip_stem":
+        made["press_fit.png"] = (
+            "Press fit",
+            (
+                "What the bone presses the stem with before any load. At edges it grows with finer "
+                "meshes."
+            ),
+            one.draw_press_fit,
+        )
+        made["shielding.png"] = (
+            "Stress shielding",
+            (
+                "Red: less strain energy than before the operation, bone may be lost. Blue: more. "
+                "Numbers are Gruen's zones. The stress of the press fit is left out."
+            ),
+            one.draw_shielding,
+        )
+    for load in operation.loads:
+        words = load.name.replace("_", " ")
+        if operation.kind == "hip_stem":
+            made[f"micromotion_{load.name}.png"] = (
+                f"Micromotion, {words}",
+                "Between the load and its letting go, on the stem.",
+                lambda v, p, load=load: one.draw_micromotion(v, load, p),
+            )
+        if operation.kind == "tibial_plateau":
+            made[f"callus_{load.name}.png"] = (
+                f"Strain of the callus, {words}",
+                CALLUS,
+                lambda v, p, load=load: one.draw_callus(v, load, p),
+            )
+            made[f"sinking_{load.name}.png"] = (
+                f"The joint's surface, {words}",
+                "How far it sinks, against where the shaft is held.",
+                lambda v, p, load=load: one.draw_sinking(v, load, p),
+            )
+        for stage in operation.healing if several else (last,):
+            told = f"{words}, {stage.name}" if several else words
+            key = f"{load.name}_{stage.name.replace(' ', '_')}" if several else load.name
+            made[f"stress_{key}.png"] = (
+                f"Stress of the implant, {told}",
+                "The larger of both ends of the cycle. At edges it grows with finer meshes.",
+                lambda v, p, load=load, stage=stage: one.draw_stress(v, load, stage, p),
+            )
+            if stage is not last:
+                continue
+            made[f"risk_{key}.png"] = (
+                f"Risk of yield, {told}",
+                RISK,
+                lambda v, p, load=load, stage=stage: one.draw_risk(v, load, stage, p),
+            )
+    return made
+
+
+def draw_implant(directory: str | Path, progress: Progress | None = None) -> list[Path]:
+    """Draw every picture whose data a result directory holds.
+
+    Args:
+        directory: Result directory.
+        progress: Called with the fraction done and the name of the next picture.
+
+    Returns:
+        The pictures in ``pictures/``. What could not be drawn is told, with the reason, in
+        ``pictures/missing.json``; titles are in ``pictures/captions.json``.
+    """
+    folder = Path(directory)
+    place = folder / "pictures"
+    place.mkdir(parents=True, exist_ok=True)
+    drawn: list[Path] = []
+    missing: dict[str, str] = {}
+    captions: dict[str, tuple[str, str]] = {}
+    view: OperatedView | None = None
+    try:
+        view = read_operated(folder)
+    except InputError as error:
+        missing["pictures"] = str(error)
+    jobs = jobs_of(view) if view is not None else {}
+    for done, (name, (title, caption, job)) in enumerate(jobs.items()):
+        assert view is not None
+        if progress is not None:
+            progress(done / len(jobs), name)
+        path = place / name
+        path.unlink(missing_ok=True)
+        try:
+            job(view, path)
+            drawn.append(path)
+            captions[name] = (title, caption)
+        except InputError as error:
+            missing[name] = str(error)
+        except Exception as error:  # a picture is not worth the report of a long run
+            logger.exception("%s can't be drawn", name)
+            missing[name] = f"{type(error).__name__}: {error}"
+    for file, content in (("missing.json", missing), ("captions.json", captions)):
+        text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+        (place / file).write_text(text, encoding="utf-8")
+    if progress is not None:
+        progress(1.0, "pictures")
+    return drawn
+
+
+def write_implant_report(directory: str | Path) -> Path:
+    """Write ``report.html`` from the files of a result directory.
+
+    Args:
+        directory: Result directory, finished or not.
+
+    Returns:
+        The report.
+
+    Raises:
+        InputError: there is no readable ``run.json``, or ``indices.json`` is damaged.
+    """
+    folder = Path(directory)
+    run = read_run(folder)
+    plan = read_json(folder / "stages" / "plan" / "plan.json")
+    solved = read_json(folder / "stages" / "solve" / "solve.json")
+    judged = read_json(folder / "stages" / "judge" / "judge.json")
+    indices = read_implant_indices(folder)
+    sources = list(dict.fromkeys(one.source for one in indices if len(one.source) > PLAIN))
+    captions = read_json(folder / "pictures" / "captions.json")
+    operation = plan.get("operation", {})
+    return write_page(
+        folder,
+        "implant_report.html",
+        {name: (title, caption) for name, (title, caption) in captions.items()},
+        verdict=verdict(run, solved, indices, str(operation.get("name", "Implant"))),
+        cards=cards(indices, str(operation.get("kind", ""))),
+        groups={
+            heading: [_row(one, sources) for one in rows]
+            for heading, rows in by_group(indices).items()
+        },
+        sources=sources,
+        notes=judged.get("decisions", []),
+        solved=solved,
+        operation=operation,
+        fit={name: number(float(v)) for name, v in plan.get("assembly", {}).get("fit", {}).items()},
+        steps=[_step(one) for one in solved.get("steps", [])],
+        loads=[_load(one) for one in operation.get("loads", [])],
+    )
+
+
+def verdict(
+    run: Mapping[str, Any], solved: Mapping[str, Any], indices: Sequence[Index], name: str
+) -> str:
+    """What became of it and what it means, in a sentence or two."""
+    if solved and not solved.get("complete"):
+        steps = ", ".join(str(one["name"]) for one in solved.get("steps", [])) or "none"
+        return (
+            f"{name}: not all loads were borne. Steps done: {steps}. What follows is what was "
+            "found before."
+        )
+    return verdict_in_words(indices, name) if indices else state_in_words(run)
+
+
+def cards(indices: Sequence[Index], kind: str) -> list[dict[str, str]]:
+    """The few numbers on top: of each the worst of all loads and parts."""
+    made = []
+    for ending, title in CARDS.get(kind, {}).items():
+        found = [one for one in indices if one.name.endswith(ending)]
+        if not found:
+            continue
+        worst = max(found, key=lambda one: (WORSE[one.verdict], _badness(one)))
+        made.append({
+            "name": title, "value": shown_value(worst), "below": threshold_in_words(worst),
+            "verdict": worst.verdict,
+        })  # fmt: skip
+    return made
+
+
+def _badness(one: Index) -> float:
+    """Larger is worse: large values under a limit, small ones over it."""
+    return -one.value if one.threshold[0] is not None else one.value
+
+
+def _row(one: Index, sources: Sequence[str]) -> dict[str, Any]:
+    """An index as a row; long sources have numbers, from 1 on."""
+    place = sources.index(one.source) + 1 if one.source in sources else 0
+    return {
+        "key": one.name, "name": in_words(one.name), "value": shown_value(one),
+        "threshold": threshold_in_words(one), "verdict": one.verdict,
+        "formula": one.formula, "source": one.source, "number": place,
+    }  # fmt: skip
+
+
+def _step(found: Mapping[str, Any]) -> dict[str, Any]:
+    """A load step as a row for each seat."""
+    return {
+        "name": found["name"], "newton": found["newton"], "increments": found["increments"],
+        "seconds": found["seconds"],
+        "seats": [
+            {"name": name, "force": sum(x * x for x in one["force"]) ** 0.5 / 1e3, **{
+                key: 100.0 * one[key] for key in ("sticking", "sliding", "open")
+            }, "slip": 1e3 * one["slip"]}
+            for name, one in found["seats"].items()
+        ],
+    }  # fmt: skip
+
+
+def _load(found: Mapping[str, Any]) -> dict[str, Any]:
+    """A load as a row: newtons at each place."""
+    return {
+        "name": found["name"].replace("_", " "), "phase": found["phase"],
+        "forces": {
+            place.replace("_", " "): sum(x * x for x in force) ** 0.5 / 1e3
+            for place, force in found["forces"].items()
+        },
+        "sources": found["sources"],
+    }  # fmt: skip

@@ -1,0 +1,181 @@
+"""Indices of a fractured plateau: its gap, its joint surface, callus, bone, plate and screws."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from organtwin.mechanics.recovery import tensors
+from organtwin.orthopaedics.assessment import (
+    ALONE,
+    Judged,
+    add_bone,
+    add_strength,
+    done,
+    on_cells,
+    prefix_of,
+    steps_of,
+)
+from organtwin.orthopaedics.gap_indices import callus_indices, gap_indices, gap_motion
+from organtwin.orthopaedics.joint_indices import (
+    Seam,
+    step_indices,
+    stiffness_index,
+    subsidence_indices,
+)
+from organtwin.orthopaedics.operation import Load, Operation
+from organtwin.orthopaedics.outcome import Outcome
+from organtwin.orthopaedics.plateau_plan import CALLUS, HALVES
+
+type Array = NDArray[np.float64]
+type Integers = NDArray[np.int64]
+
+#: Pairs across the fracture that are this many widths apart, and more, are none.
+FAR = 3.0
+#: The same on the joint's surface, where farther partners would tell its slope as a step.
+BESIDE = 1.5
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Vertices on both sides of the callus, paired across it.
+
+    Attributes:
+        one, other: Numbers of vertices of the operated mesh, shape (n,).
+        area: Area that each pair stands for (mm²), shape (n,).
+        width: Distance of both (mm), shape (n,).
+        normal: Unit vector from one to the other, shape (n, 3).
+    """
+
+    one: Integers
+    other: Integers
+    area: Array
+    width: Array
+    normal: Array
+
+
+def judge_plateau(
+    outcome: Outcome, operation: Operation, facets: Mapping[str, Integers], up: Array
+) -> Judged:
+    """Indices of all stages and loads that are done.
+
+    Args:
+        outcome: Results.
+        operation: What was computed.
+        facets: Surface → vertices of the operated mesh at its triangles, shape (k, 3).
+        up: Unit normal of the plateau, shape (3,).
+    """
+    judged = Judged()
+    gap = gap_of(outcome, operation.bones)
+    for stage in operation.healing:
+        suffix = f", {stage.name}" if len(operation.healing) > 1 else ""
+        for load in done(outcome, operation, suffix):
+            names, prefix = steps_of(load, suffix), prefix_of(operation, load, stage)
+            moved = outcome.moved[names[0]]
+            found = gap_motion(gap.area, gap.normal, gap.width, moved[gap.one] - moved[gap.other])
+            judged.add(gap_indices(found, comm=ALONE), prefix)
+            _callus(judged, outcome, names[0], prefix)
+            judged.add(step_indices(seam_of(outcome, gap, facets, moved, up), comm=ALONE), prefix)
+            _surface(judged, outcome, load, facets, moved, up, prefix)
+            add_bone(judged, outcome, operation, load, names[0], prefix)
+            add_strength(judged, outcome, operation, load, names, prefix)
+    return judged
+
+
+def gap_of(outcome: Outcome, bones: tuple[str, ...]) -> Gap:
+    """Vertices of each fragment at the callus, with the nearest of another one across it."""
+    regions = outcome.regions[outcome.moved_ids]
+    soft = outcome.moved_cells[regions == outcome.region_names[CALLUS]]
+    sides = {
+        name: np.intersect1d(
+            outcome.moved_cells[regions == outcome.region_names[name]], soft
+        ) for name in bones if name in outcome.region_names
+    }  # fmt: skip
+    points = outcome.moved_points
+    ones, others, areas = [], [], []
+    # Each pair of bones is taken once, the smaller one as the first.
+    order = sorted(sides, key=lambda name: len(sides[name]))
+    for k, name in enumerate(order):
+        rest = np.concatenate([sides[n] for n in order[k + 1 :]] or [np.zeros(0, np.int64)])
+        here = np.setdiff1d(sides[name], rest)
+        if not len(rest) or not len(here):
+            continue
+        _, near = cKDTree(points[rest]).query(points[here])
+        ones.append(here)
+        others.append(rest[near])
+        areas.append(_vertex_areas(points, _faces_within(soft, sides[name]), len(points))[here])
+    empty = np.zeros(0, np.int64)
+    one, other = (np.concatenate(x or [empty]) for x in (ones, others))
+    area = np.concatenate(areas or [np.zeros(0)])
+    apart = points[other] - points[one]
+    width = np.linalg.norm(apart, axis=1)
+    kept = (area > 0.0) & (width > 0.0)
+    kept &= width < FAR * (np.median(width[kept]) if kept.any() else 1.0)
+    return Gap(one[kept], other[kept], area[kept], width[kept],
+               apart[kept] / width[kept, None])  # fmt: skip
+
+
+def seam_of(
+    outcome: Outcome, gap: Gap, facets: Mapping[str, Integers], moved: Array, up: Array
+) -> Seam:
+    """Pairs of the gap whose both ends lie on the joint's surface."""
+    joint = np.unique(np.concatenate([facets[n].ravel() for n in HALVES if n in facets]))
+    there = np.isin(gap.one, joint)
+    one, other = gap.one[there], gap.other[there]
+    # The partner is the nearest vertex of the joint's surface on the other side.
+    across = np.intersect1d(gap.other, joint)
+    points = outcome.moved_points
+    if len(one) and len(across):
+        other = across[cKDTree(points[across]).query(points[one])[1]]
+    width = float(np.median(gap.width)) if len(gap.width) else 0.0
+    near = np.linalg.norm(points[one] - points[other], axis=1) < BESIDE * width
+    one, other = one[near], other[near]
+    length = np.full(len(one), float(np.sqrt(np.median(gap.area))) if len(gap.area) else 0.0)
+    return Seam(points[one], points[other], moved[one], moved[other], length, up)
+
+
+def _callus(judged: Judged, outcome: Outcome, step: str, prefix: str) -> None:
+    cells = outcome.within(CALLUS)
+    state = outcome.operated[step]
+    strain = np.linalg.eigvalsh(tensors(state["strain"][cells]))
+    pressure = -state["stress"][cells][:, :3].sum(axis=1) / 3.0
+    judged.add(callus_indices(strain, pressure, outcome.volumes[cells], comm=ALONE), prefix)
+    largest = 100.0 * np.abs(strain).max(axis=1)
+    judged.maps[f"{prefix}callus strain %"] = on_cells(outcome, cells, largest)
+
+
+def _surface(
+    judged: Judged, outcome: Outcome, load: Load, facets: Mapping[str, Integers], moved: Array,
+    up: Array, prefix: str,
+) -> None:  # fmt: skip
+    """How far both halves sink, and how stiff the construct is."""
+    points = outcome.moved_points
+    for name in HALVES:
+        if name in facets:
+            area = _vertex_areas(points, facets[name], len(points))
+            own = np.flatnonzero(area)
+            judged.add(subsidence_indices(moved[own], up, area[own], comm=ALONE, key=name), prefix)
+    force = np.sum([np.array(f) for f in load.forces.values()], axis=0)
+    known = np.concatenate([facets[n] for n in HALVES if n in facets])
+    area = _vertex_areas(points, known, len(points))
+    mean = (area[:, None] * np.nan_to_num(moved)).sum(axis=0) / area.sum()
+    judged.add(([stiffness_index(force, mean)], []), prefix)
+
+
+def _faces_within(cells: Integers, vertices: Integers) -> Integers:
+    """Faces of cells whose three vertices are all among some, shape (k, 3)."""
+    faces = cells[:, [[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]]].reshape(-1, 3)
+    return np.asarray(faces[np.isin(faces, vertices).all(axis=1)])
+
+
+def _vertex_areas(points: Array, triangles: Integers, count: int) -> Array:
+    """A third of the area of the triangles at each vertex (mm²), shape (count,)."""
+    corners = points[triangles]
+    cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    found = np.zeros(count)
+    np.add.at(found, triangles.ravel(), np.repeat(np.linalg.norm(cross, axis=1) / 6.0, 3))
+    return found
