@@ -23,25 +23,8 @@ from vtkmodules.vtkIOXML import vtkXMLUnstructuredGridWriter
 
 from organtwin.errors import InputError, OrgantwinError, suggestion
 from organtwin.export.atomic import write_text
+from organtwin.export.quantities import UNITS
 from organtwin.parallel import agree, on_root
-
-#: Units of the fields organtwin writes; they travel in the files as VTK's UNITS_LABEL.
-UNITS: Mapping[str, str] = {
-    "displacement": "mm",
-    "transmembrane_potential": "mV",
-    "calcium": "uM",
-    "active_tension": "kPa",
-    "pressure": "kPa",
-    "fibre_stress": "kPa",
-    "von_mises_stress": "kPa",
-    "fibre_strain": "1",
-    "activation_time": "ms",
-    "repolarisation": "ms",
-    "apd": "ms",
-    "cycle_length": "ms",
-    "conduction_velocity": "mm/ms",
-    "extracellular_potential": "mV",
-}
 
 type Arrays = dict[str, NDArray[np.floating]]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from organtwin.export.anatomy_pictures import captions_of, tissues_of
+from organtwin.export.page3d import scene_3d
 from organtwin.export.pages import read_json, read_run, state_in_words, write_page
 
 _CAPTIONS = {
@@ -59,6 +60,7 @@ def write_mesh_report(directory: str | Path) -> Path:
         captions,
         tissues=tissues,
         verdict=_verdict(record, run),
+        scene=scene_3d(folder),
         worst_volume=_worst_volume(regions),
         worst_distance=max((r["hausdorff"] for r in regions.values()), default=0.0),
     )

@@ -20,6 +20,8 @@ from organtwin.export import diagrams, plates
 from organtwin.export.ecg_paper import ROWS, ecg_paper
 from organtwin.export.fibre_lines import FibreField, fibre_lines
 from organtwin.export.isochrones import isochrones, time_map
+from organtwin.export.marks import marked
+from organtwin.export.quantities import POTENTIAL, TENSION
 from organtwin.export.scene import Stance, Surfaces, boundary, render, smooth, stance, surfaces
 from organtwin.export.series import Array, Series, read_series
 from organtwin.export.tables import read_table
@@ -41,12 +43,6 @@ _REGIONS = ("#d98473", "#7fa6cf")
 #: Blue through white to red would lose the middle on white; this keeps every angle readable.
 _HELIX = LinearSegmentedColormap.from_list(
     "helix", ["#08306b", "#2878b5", "#7fcdbb", "#ffe27a", "#f58518", "#b2182b"]
-)
-_TENSION = LinearSegmentedColormap.from_list(
-    "tension", ["#f4dccf", "#f0b195", "#e2714f", "#b8222b", "#5f0a20"]
-)
-_POTENTIAL = LinearSegmentedColormap.from_list(
-    "potential", ["#1b1f4b", "#2d4f9e", "#2fa4c9", "#a9dfc0", "#fbe38e", "#f28e3c", "#b81d24"]
 )
 
 #: Pictures of a heart that moves.
@@ -141,7 +137,10 @@ def mesh(result: Result, path: Path) -> Path:
         for number, colour in zip(numbers, _REGIONS, strict=False)
     ]
     eye = _from_above(view)
-    panels = [render(named, view, towards=eye), render(opened, view, towards=eye)]
+    panels = [
+        marked(render(named, view, towards=eye), view, towards=eye),
+        render(opened, view, towards=eye),
+    ]
     with mpl.rc_context(diagrams.STYLE):
         figure, axes = plates.panels(panels, ["Surfaces", "Tetrahedra and regions, cut open"])
         plates.legend(axes[0], list(_SURFACES.values()))
@@ -166,7 +165,8 @@ def fibres(result: Result, path: Path) -> Path:
     body = smooth(boundary(result.anatomy.mesh))
     skin: dict[str, Any] = {"color": _MUSCLE}
     for eye in (view.front, -view.front):
-        panels.append(render([(body, skin), (outside, scale)], view, towards=eye))
+        seen = render([(body, skin), (outside, scale)], view, towards=eye)
+        panels.append(marked(seen, view, towards=eye))
     cut = result.anatomy.mesh.clip(normal=view.front, origin=view.middle, invert=True)
     parts: list[tuple[pv.DataSet, dict[str, Any]]] = [(smooth(cut, 30.0), skin)]
     for name in ("lv_endo", "rv_endo"):
@@ -212,13 +212,14 @@ def potential(result: Result, path: Path) -> Path:
     shell = _shell(series.mesh, view, cut=True)
     panels = []
     for index in indices:
-        look = {"scalars": f"v{index}", "cmap": _POTENTIAL, "clim": (-90.0, 40.0), **_READABLE}
+        look = {"scalars": f"v{index}", "cmap": POTENTIAL, "clim": (-90.0, 40.0), **_READABLE}
         panels.append(render([(shell, look)], view, towards=_from_above(view, 0.15)))
+    panels[0] = marked(panels[0], view, towards=_from_above(view, 0.15))
     titles = [f"{series.times[index]:.0f} ms" for index in indices]
     with mpl.rc_context(diagrams.STYLE):
         figure, axes = plates.panels(panels, titles, columns=4)
         plates.colour_bar(
-            figure, axes, _POTENTIAL, Normalize(-90, 40), "Transmembrane potential (mV)"
+            figure, axes, POTENTIAL, Normalize(-90, 40), "Transmembrane potential (mV)"
         )
         return plates.save(figure, path)
 
@@ -239,12 +240,12 @@ def heartbeat(result: Result, path: Path) -> Path:
     for k in indices:
         shell.points = rest + shell.point_data[f"u{k}"]
         shell.point_data["tension"] = shell.point_data[f"T{k}"]
-        look = {"scalars": "tension", "cmap": _TENSION, "clim": (0.0, limit), **_READABLE}
+        look = {"scalars": "tension", "cmap": TENSION, "clim": (0.0, limit), **_READABLE}
         eye = _from_above(view, 0.25)
         frames.append(render([(smooth(shell, 35.0), look)], view, towards=eye, pixels=(640, 600)))
     titles = [_title(result, float(series.times[k])) for k in indices]
     return plates.save_film(
-        plates.film_frames(frames, titles, _TENSION, Normalize(0.0, limit), "Active tension (kPa)"),
+        plates.film_frames(frames, titles, TENSION, Normalize(0.0, limit), "Active tension (kPa)"),
         path,
     )
 

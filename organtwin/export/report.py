@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from organtwin.errors import OrgantwinError
+from organtwin.errors import InputError, OrgantwinError
 from organtwin.export.findings import Finding, findings
+from organtwin.export.page3d import scene_3d
 from organtwin.export.pages import read_run, state_in_words, write_page
+from organtwin.export.paraview_macro import write_macro
+from organtwin.export.result import open_result
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +71,7 @@ def write_report(directory: str | Path) -> Path:
     folder = Path(directory)
     run = read_run(folder)
     found = _findings(folder, run)
+    _write_macro(folder)
     return write_page(
         folder,
         "report.html",
@@ -76,7 +80,16 @@ def write_report(directory: str | Path) -> Path:
         findings=found,
         headline=[finding for finding in found if finding.headline],
         verdict=_verdict(run, found),
+        scene=scene_3d(folder),
     )
+
+
+def _write_macro(folder: Path) -> None:
+    """Write the script for ParaView, if there are fields."""
+    try:
+        write_macro(open_result(folder))
+    except (InputError, OSError) as error:
+        logger.info("no script for ParaView: %s", error)
 
 
 def _verdict(run: Mapping[str, Any], found: list[Finding]) -> str:
