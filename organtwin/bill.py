@@ -58,7 +58,10 @@ def bill() -> dict[str, Any]:
             ),
         ],
         "dependencies": [
-            {"ref": references[name], "dependsOn": sorted(references[n] for n in _needs(one, found))}
+            {
+                "ref": references[name],
+                "dependsOn": sorted(references[n] for n in _needs(one, found)),
+            }
             for name, one in sorted(found.items())
         ],
     }  # fmt: skip

@@ -38,9 +38,8 @@ def judge(
     found = _JUDGES[case.kind](case, outcome, operation_of(record), record, planned)
     require_groups(found.indices, GROUPS)
     indices = [one.record() for one in found.indices]
-    np.savez_compressed(
-        folder / MAPS, **{name: np.asarray(v, np.float32) for name, v in found.maps.items()}
-    )
+    maps: dict[str, Any] = {name: np.asarray(v, np.float32) for name, v in found.maps.items()}
+    np.savez_compressed(folder / MAPS, **maps)
     write_record(folder / "judge.json", {"decisions": found.notes, "indices": indices})
     write_record(directory / "indices.json", indices)
 

@@ -320,7 +320,8 @@ def _plane(view: OperatedView) -> tuple[Array, Array]:
     if view.operation.kind == "pedicle_screw":
         ways = [view.point(f"{n}_tip") - view.point(f"{n}_entry") for n in view.implants()]
         # Both screws lie in one plane as nearly as can be.
-        normal = np.linalg.svd(np.array(ways))[2][2] if len(ways) > 2 else np.cross(*ways[:2])
+        across = np.cross(ways[0], ways[1])
+        normal = np.linalg.svd(np.array(ways))[2][2] if len(ways) > 2 else across
         normal = normal / np.linalg.norm(normal)
         return points.mean(axis=0), normal * np.sign(normal @ proximal)
     return points.mean(axis=0), anterior

@@ -95,18 +95,18 @@ def jobs_of(view: OperatedView) -> dict[str, tuple[str, str, Job]]:
             made[f"micromotion_{load.name}.png"] = (
                 f"Micromotion, {words}",
                 "Between the load and its letting go, on the stem.",
-                lambda v, p, load=load: one.draw_micromotion(v, load, p),
+                _of(one.draw_micromotion, load),
             )
         if operation.kind == "tibial_plateau":
             made[f"callus_{load.name}.png"] = (
                 f"Strain of the callus, {words}",
                 CALLUS,
-                lambda v, p, load=load: one.draw_callus(v, load, p),
+                _of(one.draw_callus, load),
             )
             made[f"sinking_{load.name}.png"] = (
                 f"The joint's surface, {words}",
                 "How far it sinks, against where the shaft is held.",
-                lambda v, p, load=load: one.draw_sinking(v, load, p),
+                _of(one.draw_sinking, load),
             )
         for stage in operation.healing if several else (last,):
             told = f"{words}, {stage.name}" if several else words
@@ -114,16 +114,21 @@ def jobs_of(view: OperatedView) -> dict[str, tuple[str, str, Job]]:
             made[f"stress_{key}.png"] = (
                 f"Stress of the implant, {told}",
                 "The larger of both ends of the cycle. At edges it grows with finer meshes.",
-                lambda v, p, load=load, stage=stage: one.draw_stress(v, load, stage, p),
+                _of(one.draw_stress, load, stage),
             )
             if stage is not last:
                 continue
             made[f"risk_{key}.png"] = (
                 f"Risk of yield, {told}",
                 RISK,
-                lambda v, p, load=load, stage=stage: one.draw_risk(v, load, stage, p),
+                _of(one.draw_risk, load, stage),
             )
     return made
+
+
+def _of(draw: Callable[..., object], *what: object) -> Job:
+    """Draws a load, or a stage of it."""
+    return lambda view, path: draw(view, *what, path)
 
 
 def draw_implant(directory: str | Path, progress: Progress | None = None) -> list[Path]:

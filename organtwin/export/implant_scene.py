@@ -115,7 +115,7 @@ class OperatedView:
     def looked_at(self, side: str, points: Array) -> View:
         """View from a side: ``anterior``, ``lateral``, ``up`` and so on."""
         _, anterior, proximal = self.axes
-        known = {}
+        known: dict[str, Array] = {}
         for axis, names in zip(self.axes, self.names, strict=True):
             known |= {names[0]: axis, names[1]: -axis}
         eye = known[side]

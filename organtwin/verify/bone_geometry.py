@@ -63,9 +63,7 @@ def layers(
     return read_domain(path, comm)
 
 
-def _write(
-    path: Path, parts: Sequence[Layer], angle: float, joined: bool, order: int
-) -> None:
+def _write(path: Path, parts: Sequence[Layer], angle: float, joined: bool, order: int) -> None:
     with gmsh_session():
         volumes = [_solid(part, angle) for part in parts]
         if joined:
