@@ -44,6 +44,8 @@ logger = logging.getLogger(__name__)
 
 #: Largest whole number of a coordinate.
 _WHOLE = 32767
+#: Angle between triangles (degrees) from which on their edge is a feature that stays.
+FEATURE = 45.0
 #: Fields that say little on a surface.
 _LEFT_OUT = {"fibre", "sheet", "normal", "conduction_velocity"}
 
@@ -117,11 +119,10 @@ def scene_content(
     part = result.parts[0]
     frame = frame_of(result)
     states = [int(i) for i in np.unique(np.linspace(0, len(part.times) - 1, budget.states).round())]
-    surfaces = _surfaces(part, budget)
-    origin = np.concatenate([points for _, points, _ in surfaces])
+    origin, surfaces = _surfaces(part, budget)
     places = [frame.own(part.points(index))[origin] for index in states]
     regions = _regions(surfaces)
-    corners = [_joined(surfaces)]
+    corners = [np.concatenate([faces for _, faces in surfaces])]
     for line in result.lines:
         bars = [tubes(line, corresponding(part, index, line), frame) for index in states]
         regions.append({"name": line.name, "first": 3 * sum(map(len, corners)),
@@ -145,51 +146,56 @@ def scene_content(
     }  # fmt: skip
 
 
-def _surfaces(part: Part, budget: Budget) -> list[tuple[str, NDArray[np.int64], NDArray[np.int64]]]:
-    """Name of a region, the points of the mesh on its surface, and triangles between these."""
+def _surfaces(
+    part: Part, budget: Budget
+) -> tuple[NDArray[np.int64], list[tuple[str, NDArray[np.int64]]]]:
+    """Points of the mesh on its surface, and each region's triangles between these.
+
+    Where regions meet both have points of their own, so that the outside is shaded as one.
+    """
     names = part.region_names or {"": 0}
-    shells = {}
+    faces = []
     for name in names:
         off = frozenset(number for other, number in names.items() if other != name)
-        shells[name] = dressed(part, 0, Look(off=off, moved=False))
-    total = sum(shell.n_cells for shell in shells.values())
-    return [
-        (name, *_simple(part, shell, budget.triangles / max(total, 1)))
-        for name, shell in shells.items()
-    ]
-
-
-def _simple(
-    part: Part, shell: pv.PolyData, kept: float
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """A surface with fewer triangles whose points are points of the mesh."""
-    corners = triangles(shell)
-    bare = pv.PolyData.from_regular_faces(np.asarray(shell.points), corners)
-    if kept < 1.0:
-        bare = bare.decimate(1.0 - kept)
+        shell = dressed(part, 0, Look(off=off, moved=False))
+        faces.append(np.asarray(shell.point_data["point"])[triangles(shell)])
+    every = np.sort(np.concatenate(faces), axis=1)
+    _, which, times = np.unique(every, axis=0, return_inverse=True, return_counts=True)
+    within = np.split(times[which.ravel()] > 1, np.cumsum([len(f) for f in faces])[:-1])
     points = np.asarray(part.points(0, moved=False))
-    candidates = np.unique(np.asarray(shell.point_data["point"]))
-    nearest = candidates[cKDTree(points[candidates]).query(np.asarray(bare.points))[1]]
-    used, own = np.unique(nearest, return_inverse=True)
-    faces = own[np.asarray(bare.regular_faces)]
-    whole = (
-        (faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 2] != faces[:, 0])
+    kept = budget.triangles / max(len(every), 1)
+    fewer = [
+        np.concatenate([
+            _simple(points, own[~inner], kept),
+            _simple(points, own[inner], kept) + number * len(points),
+        ])
+        for number, (own, inner) in enumerate(zip(faces, within, strict=True), start=1)
+    ]  # fmt: skip
+    used, corners = np.unique(np.concatenate(fewer), return_inverse=True)
+    parts = np.split(corners.reshape(-1, 3), np.cumsum([len(f) for f in fewer])[:-1])
+    return used % len(points), list(zip(names, parts, strict=True))
+
+
+def _simple(points: Array, faces: NDArray[np.int64], kept: float) -> NDArray[np.int64]:
+    """Fewer triangles among the same points; those of the patch's border stay."""
+    if kept >= 1.0 or not len(faces):
+        return faces
+    used, corners = np.unique(faces, return_inverse=True)
+    patch = pv.PolyData.from_regular_faces(points[used], corners.reshape(-1, 3))
+    bare = patch.decimate_pro(
+        1.0 - kept, feature_angle=FEATURE, preserve_topology=True, boundary_vertex_deletion=False
     )
-    return used, faces[whole]
+    nearest = used[cKDTree(points[used]).query(np.asarray(bare.points))[1]]
+    return np.asarray(nearest[np.asarray(bare.regular_faces)])
 
 
-def _regions(surfaces: list[tuple[str, Any, Any]]) -> list[dict[str, Any]]:
-    found, first = [], 0
-    for name, _, faces in surfaces:
+def _regions(surfaces: Sequence[tuple[str, NDArray[np.int64]]]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    first = 0
+    for name, faces in surfaces:
         found.append({"name": name, "first": 3 * first, "count": 3 * len(faces)})
         first += len(faces)
     return found
-
-
-def _joined(surfaces: list[tuple[str, Any, Any]]) -> NDArray[np.int64]:
-    """Triangles of all surfaces among the points of all."""
-    before = np.cumsum([0, *(len(points) for _, points, _ in surfaces)])
-    return np.concatenate([f + k for (_, _, f), k in zip(surfaces, before, strict=False)])
 
 
 def _fields(
