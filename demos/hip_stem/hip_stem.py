@@ -27,6 +27,7 @@ from mpi4py import MPI
 
 from organtwin.bone.calibration import default
 from organtwin.bone.laws import stiffness
+from organtwin.image.volume import Image
 from organtwin.landmarks.catalogue import landmarks_of
 from organtwin.mechanics.load_steps import follow
 from organtwin.mesh.domain import read_domain
@@ -39,6 +40,7 @@ from organtwin.orthopaedics.hip_stem import HipStemOptions, hip_stem
 from organtwin.orthopaedics.joint_loads import weight_of
 from organtwin.orthopaedics.micromotion_indices import micromotion, micromotion_indices
 from organtwin.orthopaedics.model import OperatedBone, tissue_of
+from organtwin.orthopaedics.operation import Operation
 from organtwin.parallel import on_root
 
 FEMUR = Path(__file__).parents[2] / "meshes" / "femur" / "m4_lfemur_mm.stl"
@@ -47,7 +49,7 @@ comm = MPI.COMM_WORLD
 
 
 # 1. Rank 0 chooses and places the stem, and meshes femur and stem.
-def planned():
+def planned() -> tuple[Operation, Image | None]:
     """What is computed, and the scan (here a painted one) around the mesh."""
     bone = read_surface(FEMUR)
     options = HipStemOptions(fineness=Fineness(7.0, 4.5, 4.0, 1.6))

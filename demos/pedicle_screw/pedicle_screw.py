@@ -24,16 +24,20 @@ from pathlib import Path
 import numpy as np
 from mpi4py import MPI
 
+from organtwin.bone.calibration import Calibration
 from organtwin.bone.laws import stiffness
 from organtwin.bone.tissues import from_tissues
 from organtwin.image.readers import read_image
 from organtwin.image.segmentations import read_segmentation
+from organtwin.image.volume import Image
 from organtwin.implants.implant_files import load_implant
+from organtwin.implants.screws import BoneScrew
 from organtwin.mechanics.load_steps import follow
 from organtwin.mesh.domain import read_domain
 from organtwin.mesh.mesh_files import write_mesh
 from organtwin.orthopaedics.joint_loads import weight_of
 from organtwin.orthopaedics.model import OperatedBone, tissue_of
+from organtwin.orthopaedics.operation import Operation
 from organtwin.orthopaedics.pedicle_screw import PedicleScrewOptions, pedicle_screw
 from organtwin.orthopaedics.screw_plan import purchase_of, screw_operation
 from organtwin.parallel import on_root
@@ -45,9 +49,10 @@ comm = MPI.COMM_WORLD
 
 
 # 1. Rank 0 finds the ways of the screws and meshes vertebra and screws.
-def planned():
+def planned() -> tuple[Operation, Calibration, Image | None]:
     """What is computed, the calibration, and the CT."""
     scan = read_image(TORSO / "example_ct.nii.gz")
+    assert isinstance(scan, Image)
     labels = read_segmentation(
         TORSO / "example_seg_fast_force_split.nii.gz", ["vertebrae_L3", "spinal_cord"]
     ).labels
@@ -55,6 +60,7 @@ def planned():
     line = from_tissues(scan)
     length = made.fit["screw_left: length mm"]
     screw = load_implant("pedicle_screws", "6.0", length=round(length, 3))
+    assert isinstance(screw, BoneScrew)
     held = {name: purchase_of(made, name, screw, line) for name in made.implants}
     for name, one in held.items():
         print(f"{name}: {one.grey:.0f} HU along it, pulled out by {one.force / 1e3:.0f} N")

@@ -19,6 +19,7 @@ import organtwin  # noqa: F401, I001 - brings its libraries in the right order
 import sys
 from itertools import pairwise
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from mpi4py import MPI
@@ -26,6 +27,7 @@ from mpi4py import MPI
 from organtwin.bone.calibration import default
 from organtwin.bone.laws import stiffness
 from organtwin.image.readers import read_labels
+from organtwin.image.volume import Image
 from organtwin.mechanics.load_steps import follow
 from organtwin.mechanics.recovery import cell_strains, tensors
 from organtwin.mesh.domain import read_domain
@@ -34,6 +36,7 @@ from organtwin.orthopaedics.assembly import Fineness
 from organtwin.orthopaedics.gap_indices import callus_modulus
 from organtwin.orthopaedics.joint_loads import weight_of
 from organtwin.orthopaedics.model import OperatedBone, tissue_of
+from organtwin.orthopaedics.operation import Operation
 from organtwin.orthopaedics.plateau_plan import plateau_operation
 from organtwin.orthopaedics.tibial_plateau import TibialPlateauOptions, tibial_plateau
 from organtwin.orthopaedics.weighted_indices import quantiles
@@ -43,15 +46,20 @@ KNEE = Path(__file__).parents[2] / "meshes" / "knee" / "seg.nrrd"
 OUT = Path("results/tibial_plateau_script")
 WEEKS = (1.0, 6.0, 12.0)
 comm = MPI.COMM_WORLD
-fixation = sys.argv[1] if len(sys.argv) > 1 else "plate"
+fixation: Literal["plate", "screws"] = "screws" if "screws" in sys.argv else "plate"
 
 
 # 1. Rank 0 breaks, reduces and fixes the plateau, and meshes it.
-def planned():
+def planned() -> tuple[Operation, Image | None]:
     """What is computed, and a painted scan around the mesh."""
     labels = read_labels(KNEE, {"tibia": 96, "fibula": 97})
     options = TibialPlateauOptions(
-        fixation=fixation, gap=1.5, plate_gap=1.4, fineness=Fineness(5.0, 2.5, 2.5, 1.0)
+        fixation=fixation,
+        gap=1.5,
+        graft=False,
+        plate_gap=1.4,
+        plate_turn=0.35,
+        fineness=Fineness(5.0, 2.5, 2.5, 1.0),
     )
     made = tibial_plateau(labels, options)
     callus = [callus_modulus(week) for week in WEEKS]

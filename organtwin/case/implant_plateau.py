@@ -46,7 +46,7 @@ def plateau(
     options = TibialPlateauOptions(
         fixation=section.fixation, gap=section.gap, depth=section.depth, step=section.step,
         graft=section.graft, plate=section.plate, plate_size=section.plate_size,
-        plate_gap=section.plate_gap,
+        plate_gap=section.plate_gap, plate_turn=float(np.radians(section.plate_turn)),
         raft=section.raft, fineness=fineness_of(case),
     )  # fmt: skip
     made = tibial_plateau(labels, options, overrides=bone.landmarks)

@@ -197,6 +197,8 @@ class TibialPlateau(Section):
     """Implant file of the plate: of the catalogue, or a path relative to the case file."""
     plate_size: str = "3"
     """One of its sizes."""
+    plate_turn: Annotated[Angle, Field(ge=-60.0, le=60.0)] = 20.0
+    """Turn of the plate to the front from lateral."""
     plate_gap: Annotated[Length, Field(ge=0.5, le=5.0)] = 1.2
     """Least distance of the plate from the bone."""
     gap: Annotated[Length, Field(ge=0.5, le=3.0)] = 1.2

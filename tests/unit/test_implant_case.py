@@ -62,6 +62,7 @@ WRONG = {
     "tibial_plateau.fixation": ("nail", "Known: none, plate, screws"),
     "tibial_plateau.plate": ("none", 'no implant "none"'),
     "tibial_plateau.plate_size": (3, "plate_size"),
+    "tibial_plateau.plate_turn": ("90 deg", "at most 60 deg"),
     "tibial_plateau.plate_gap": ("0 mm", "at least 0.5 mm"),
     "tibial_plateau.gap": ("0.1 mm", "at least 0.5 mm"),
     "tibial_plateau.depth": ("20 mm", "at most 15 mm"),
