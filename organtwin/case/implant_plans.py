@@ -53,7 +53,6 @@ FACTORS: Mapping[str, Mapping[str, Factor]] = {
         "body mass": _MASS,
         "density law": _laws("morgan_2003_tibia", "morgan_2003_pooled"),
         "graft": Factor(key="tibial_plateau.graft_modulus", times=2.0),
-        "friction": Factor(key="tibial_plateau.friction", times=1.5),
         "mesh": _MESH,
     },
 }
