@@ -251,7 +251,7 @@ class FrictionalElasticity(LinearElasticity):
             self.u.x.array[:] = u
             R = super()._assembled_residual()
             self.supports.project(R)
-            if u is not kept:
+            if u is not kept or self._load == 0.0:  # where nothing acts, what was left of before
                 self._load = float(R.norm())
         R.copy(self._bulk)
 

@@ -13,11 +13,13 @@ from organtwin.errors import InputError, SolverError
 from organtwin.materials.bone import OrthotropicBone
 from organtwin.materials.pointwise import cartesian
 from organtwin.mechanics.dirichlet import Dirichlet
+from organtwin.mechanics.formulation import PENALTY_P1
 from organtwin.mechanics.frictional import FrictionalElasticity
 from organtwin.mechanics.interface import Interface
 from organtwin.mechanics.interface_law import InterfaceLaw, Trial
 from organtwin.mechanics.linear import LinearElasticity
 from organtwin.mechanics.load_steps import LoadStep, follow, press_fit, ramp
+from organtwin.mechanics.problem import Mechanics
 from organtwin.mechanics.small_strain import SmallStrain
 from organtwin.mechanics.terms import Traction
 from organtwin.mesh.distribute import distribute
@@ -173,6 +175,66 @@ def test_an_interference_presses(domain):
     assert link.report().pressure == pytest.approx(0.01 / (1 / E + 1e-3 / E), rel=1e-6)
     fields = link.fields()
     assert fields["contact_pressure"].x.array.max() == pytest.approx(link.report().pressure)
+
+
+def test_what_nothing_acts_on_any_more_comes_to_rest(domain):
+    """Without interfaces and loads only the start tells what is small."""
+    place = fem.Constant(domain.mesh, np.array([0.0, 0.0, 0.01]))
+    bone = SmallStrain(OrthotropicBone.isotropic(E, 0.0), cartesian())
+    held = [Dirichlet("z0"), Dirichlet("low_at_high"), Dirichlet("high_at_low", place),
+            Dirichlet("z1")]  # fmt: skip
+    problem = FrictionalElasticity(domain, [bone], dirichlet=held)
+    problem.solve()
+    assert np.abs(problem.u.x.array).max() == pytest.approx(0.01)
+    place.value[:] = 0.0
+    assert problem.solve().residual < 1e-7
+    assert np.abs(problem.u.x.array).max() < 1e-10
+
+
+def test_a_gap_of_the_geometry_is_closed_before_anything_presses():
+    """The upper block was meshed 0.02 mm above the lower one: 0.03 mm of way press by 0.01 mm."""
+    mesh = blocks((1, 1, 2), (1.0, 1.0, 1.0), lambda x: np.where(x[:, 2] < 0.5, "low", "high"))
+    mesh = separate(mesh, [("high", "low")])
+    upper = np.unique(mesh.cells[mesh.regions == mesh.region_names["high"]])
+    mesh.points[upper, 2] += 0.02
+    apart = distribute(mesh, COMM)
+    place = fem.Constant(apart.mesh, np.array([0.0, 0.0, -0.03]))
+    law = InterfaceLaw(penalty=1e3 * E)
+    for geometric, pressed in ((True, 0.01), (False, 0.03)):
+        problem, link = joined(
+            apart, law, moved=place, geometric=geometric, distance=0.05, interference=1e-4
+        )
+        follow(problem, [LoadStep("press", lambda share: None)])
+        expected = (pressed + 1e-4) / (1 / E + 1e-3 / E)
+        assert link.report().pressure == pytest.approx(expected, rel=1e-6)
+
+
+def test_augmented_tractions_leave_no_penetration(domain):
+    """The exact contact pressure, E times the strain, from a penalty as soft as the blocks."""
+    place = fem.Constant(domain.mesh, np.array([0.0, 0.0, -0.01]))
+    problem, link = joined(domain, InterfaceLaw(penalty=2 * E), moved=place)
+    for _ in range(8):
+        problem.solve()
+        link.augment()
+    problem.solve()
+    assert link.report().penetration < 0.01 * 3.0**-8
+    assert link.report().pressure == pytest.approx(0.01 * E, rel=3.0**-8)
+
+
+def test_finite_strain_problems_take_interfaces_too(domain):
+    """`Mechanics` with the same linear material and interface comes to the same place."""
+    place = fem.Constant(domain.mesh, np.array([0.002, 0.0, -0.01]))
+    law = InterfaceLaw(stiffness=E, friction=0.4)
+    reference, there = joined(domain, law, moved=place)
+    reference.solve()
+    bone = SmallStrain(OrthotropicBone.isotropic(E, 0.0), cartesian())
+    link = Interface(domain, "high_at_low", "low_at_high", law)
+    held = [Dirichlet("z0"), Dirichlet("z1", place)]
+    problem = Mechanics(domain, [bone, link], dirichlet=held, formulation=PENALTY_P1)
+    problem.solve()
+    assert problem.u.x.array == pytest.approx(reference.u.x.array, abs=1e-8)
+    assert link.report().force == pytest.approx(there.report().force, rel=1e-5)
+    assert link.report().sticking == pytest.approx(1.0)
 
 
 def slid(domain, law, path):
