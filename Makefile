@@ -10,7 +10,7 @@ export VENV PYTHON
 # Ranks are the parallelism; threads below them only fight for cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test test-all test-parallel lint format verify audit docs gallery lock clean
+.PHONY: help setup demo test test-all test-parallel lint format verify audit docs gallery lock clean site
 
 help: ## List the targets.
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "%-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,7 +21,7 @@ setup: ## Make .venv with the pinned packages (does nothing when it is up to dat
 demo: setup ## Run the heartbeat: image, mesh, fibres, one beat, report.
 	$(mpiexec) -n $(RANKS) $(bin)/organtwin run $(CASE)
 
-test: setup lint ## Check style and types, run the tests, those of ranks on two.
+test: setup lint site ## Check style, types and the site, run the tests, those of ranks on two.
 	timeout 1500 $(bin)/python -m pytest -q -n $(RANKS) --dist loadfile --no-loadscope-reorder -m "not slow" \
 	    --ignore tests/parallel
 	$(MAKE) --no-print-directory test-parallel
@@ -55,6 +55,10 @@ audit: setup ## Bill of materials (bom.cdx.json), and known flaws of the pinned 
 
 docs: setup ## Write the pages of case files from their schemas.
 	$(bin)/python scripts/write_case_reference.py
+
+site: setup ## Make the documentation's site, build/site/docs/index.html; warnings are errors.
+	$(bin)/python docs/site/pages.py
+	$(bin)/python -m sphinx -q -W --keep-going -b html -c docs/site -d build/doctrees . build/site
 
 gallery: setup ## Make the meshes of the gallery in meshes/ anew.
 	$(bin)/python scripts/make_gallery.py
