@@ -16,7 +16,7 @@ API, TUTORIALS = ROOT / "docs/api", ROOT / "docs/tutorials"
 #: Markdown that docstrings do not mean: they hold formulas, indices and powers of their own.
 MARKED = re.compile(r"(`[^`]*`)|([\[\]$*_<])")
 #: What a script runs before it says what it does.
-BANNER = re.compile(r"^import organtwin  # noqa.*\n\n?", re.MULTILINE)
+BANNER = re.compile(r"^import organtwin  # noqa.*\n\n?|^# isort: split\n", re.MULTILINE)
 
 
 def plain(text: str) -> str:
