@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
+import numpy as np
+
+from organtwin.errors import InputError
 from organtwin.export.atomic import write_text
-from organtwin.export.dressed import frame_of, limits
+from organtwin.export.dressed import SAMPLED, frame_of, limits, shown_value
 from organtwin.export.quantities import quantity
-from organtwin.export.result import Result
+from organtwin.export.result import Part, Result, open_result
+
+logger = logging.getLogger(__name__)
 
 #: ParaView's preset nearest to a colour map of ours.
 _PRESETS = {
@@ -46,24 +52,50 @@ display.SetScalarBarVisibility(view, True)
 bar = GetScalarBar(table, view)
 bar.Title, bar.ComponentTitle = {title!r}, ""
 bar.TitleColor = bar.LabelColor = [0.0, 0.0, 0.0]
+bar.TitleFontSize, bar.LabelFontSize = 18, 16
+bar.RangeLabelFormat = bar.LabelFormat = "%-#.3g"
+bar.WindowLocation = "Any Location"
+bar.Position, bar.ScalarBarLength = [0.84, 0.06], 0.35
+if {lines!r}:
+    display.Opacity = 0.4
 for name in {lines!r}:
     frame = Tube(Input=PVDReader(FileName=os.path.join(here, name)))
     frame.Radius = 0.2
-    Show(frame, view)
+    struts = Show(frame, view)
+    ColorBy(struts, None)
+    struts.DiffuseColor = [0.2, 0.25, 0.3]
 view.CameraPosition, view.CameraFocalPoint, view.CameraViewUp = {camera!r}
 view.CameraParallelProjection = 1
 ResetCamera(view)
+view.CameraParallelScale *= 0.75
 Render(view)
 if len(sys.argv) > 1 and sys.argv[1].endswith(".png"):
+    view.ViewSize = [1200, 900]
     SaveScreenshot(sys.argv[1], view, ImageResolution=[1200, 900])
 '''
 
 
-def write_macro(result: Result) -> Path | None:
+def script_for_paraview(directory: Path, moment: str = "") -> Path | None:
+    """Write ``fields/show.py`` of a result directory; None if there are no fields in it.
+
+    Args:
+        directory: Result directory.
+        moment: Name of the time that is shown; the script's own choice if it is unknown.
+    """
+    try:
+        return write_macro(open_result(directory), moment)
+    except (InputError, OSError) as error:
+        logger.info("no script for ParaView: %s", error)
+        return None
+
+
+def write_macro(result: Result, moment: str = "") -> Path | None:
     """Write ``fields/show.py``; None if there are no fields over time.
 
     Args:
         result: A result with ``fields/*.pvd``.
+        moment: Name of the time that is shown: else the last of those that have names, or of
+            those that have none the one at which the field differs most from place to place.
     """
     part = result.parts[0]
     file = result.directory / "fields" / f"{part.name}.pvd"
@@ -72,7 +104,8 @@ def write_macro(result: Result) -> Path | None:
     field = part.fields[0]
     known, frame = quantity(field), frame_of(result)
     low, high = limits(part, field)
-    step = len(part.times) - 1 if part.moments else len(part.times) // 4
+    step = len(part.times) - 1 if part.moments else _telling(part, field)
+    step = part.moments.index(moment) if moment in part.moments else step
     eye = frame.centre + 6.0 * frame.size * frame.axes[2]
     text = _SCRIPT.format(
         directory="fields/show.py", file=file.name, time=float(part.times[step]),
@@ -85,3 +118,11 @@ def write_macro(result: Result) -> Path | None:
     )  # fmt: skip
     write_text(file.parent / "show.py", text)
     return file.parent / "show.py"
+
+
+def _telling(part: Part, field: str) -> int:
+    """Number of the time, among some, at which a field differs most from place to place."""
+    chosen = np.unique(np.linspace(0, len(part.times) - 1, SAMPLED).round().astype(int))
+    spread = [np.ptp(np.quantile(shown_value(part.values(int(i), field)), (0.1, 0.9)))
+              for i in chosen]  # fmt: skip
+    return int(chosen[int(np.argmax(spread))])

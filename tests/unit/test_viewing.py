@@ -3,14 +3,18 @@
 import asyncio
 import base64
 import json
+import os
 import re
+import shutil
 import struct
+import subprocess
 
 import numpy as np
 import pytest
 import pyvista as pv
 import SimpleITK as sitk
 from matplotlib.colors import to_rgb
+from PIL import Image
 from skimage.color import rgb2lab
 
 from organtwin.errors import InputError
@@ -211,10 +215,26 @@ def test_export_refuses_what_is_not_there(block, tmp_path):
 
 
 def test_macro_is_a_script_of_this_result(block):
-    """Only that it is Python and names what is there: ParaView is not among the requirements."""
+    """That it is Python and names what is there: ParaView is not among the requirements."""
     script = write_macro(open_result(block)).read_text(encoding="utf-8")
     compile(script, "show.py", "exec")
     assert "mechanics.pvd" in script and "'active_tension'" in script and "WarpByVector" in script
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not all(map(shutil.which, ("pvpython", "xvfb-run"))), reason="no ParaView")
+def test_macro_draws_in_paraview(block, tmp_path):
+    """ParaView 5.11, as Debian has it: body and colour bar on white, in more than one colour."""
+    script, picture = write_macro(open_result(block)), tmp_path / "shown.png"
+    # ParaView brings its own Python, which must not see the modules of this one.
+    surroundings = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    subprocess.run(
+        ["xvfb-run", "-a", "pvpython", script, picture], check=True, timeout=300, env=surroundings
+    )
+    pixels = np.asarray(Image.open(picture).convert("RGB")).reshape(-1, 3)
+    coloured = (pixels.min(axis=1) < 250) & (np.ptp(pixels.astype(int), axis=1) > 20)
+    assert 0.02 < coloured.mean() < 0.9
+    assert len(np.unique(pixels[coloured], axis=0)) > 100
 
 
 @pytest.mark.slow
