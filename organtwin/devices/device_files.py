@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from organtwin.devices.balloon import Balloon
 from organtwin.devices.fibre_laws import FibreLaw, PlasticFibre, SuperelasticFibre
@@ -17,39 +16,21 @@ from organtwin.devices.frame import Pattern, Struts
 from organtwin.errors import InputError, suggestion
 from organtwin.materials.nitinol import Nitinol
 from organtwin.materials.plastic import J2Plasticity
-from organtwin.units import quantity
+from organtwin.tables import Table, read_table, written_in
 
 #: Files that come with organtwin.
 CATALOGUE = Path(__file__).parent / "catalogue"
 
 
-def _in(unit: str) -> BeforeValidator:
-    def convert(value: Any) -> float:
-        if not isinstance(value, str):
-            raise ValueError(f'write it with its unit, for example "1 {unit}"')
-        try:
-            return quantity(value, unit, "")
-        except InputError as error:
-            raise ValueError(f"{error.problem} {error.remedy}") from None
-
-    return BeforeValidator(convert)
+Length = Annotated[float, written_in("mm"), Field(gt=0)]
+LinkLength = Annotated[float, written_in("mm"), Field(ge=0)]
+Height = Annotated[float, written_in("mm"), Field(ge=0)]
+Stress = Annotated[float, written_in("kPa"), Field(gt=0)]
+Pressure = Annotated[float, written_in("kPa"), Field(ge=0)]
+Hardening = Annotated[float, written_in("kPa"), Field(ge=0)]
 
 
-Length = Annotated[float, _in("mm"), Field(gt=0)]
-LinkLength = Annotated[float, _in("mm"), Field(ge=0)]
-Height = Annotated[float, _in("mm"), Field(ge=0)]
-Stress = Annotated[float, _in("kPa"), Field(gt=0)]
-Pressure = Annotated[float, _in("kPa"), Field(ge=0)]
-Hardening = Annotated[float, _in("kPa"), Field(ge=0)]
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
-
-
-class PlasticMetal(_Table):
+class PlasticMetal(Table):
     """Metal that yields: cobalt–chromium, steel."""
 
     law: Literal["plastic"]
@@ -66,7 +47,7 @@ class PlasticMetal(_Table):
         return PlasticFibre(metal, self.poissons_ratio)
 
 
-class SuperelasticMetal(_Table):
+class SuperelasticMetal(Table):
     """Nitinol."""
 
     law: Literal["superelastic"]
@@ -90,7 +71,7 @@ class SuperelasticMetal(_Table):
         )  # fmt: skip
 
 
-class Fatigue(_Table):
+class Fatigue(Table):
     """Limits of the fibres' strain: 1/safety = amplitude/limit + mean/static."""
 
     amplitude: Annotated[float, Field(gt=0, lt=0.1)]
@@ -98,7 +79,7 @@ class Fatigue(_Table):
     """Mean strain that alone breaks the metal; without it the mean does not count."""
 
 
-class BalloonTable(_Table):
+class BalloonTable(Table):
     """Balloon of a size."""
 
     chart: tuple[tuple[Pressure, Length], ...]
@@ -111,7 +92,7 @@ class BalloonTable(_Table):
     """Height of the caps at its ends."""
 
 
-class SizeTable(_Table):
+class SizeTable(Table):
     """One size."""
 
     rings: tuple[Length, ...]
@@ -128,7 +109,7 @@ class SizeTable(_Table):
     balloon: BalloonTable | None = None
 
 
-class DeviceTable(_Table):
+class DeviceTable(Table):
     """A device file."""
 
     name: str
@@ -206,30 +187,7 @@ def sizes(file: str | Path) -> list[str]:
 
 
 def _read(path: Path) -> DeviceTable:
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(
-            str(path),
-            f"can't be read ({error.strerror}).",
-            f"In the catalogue: {', '.join(names())}.",
-        ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(
-            str(path), f"is no TOML ({error}).", "Compare it with the catalogue's."
-        ) from None
-    try:
-        return DeviceTable.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        found = "" if isinstance(first["input"], dict) else f" It is {first['input']!r}."
-        raise InputError(
-            f"{path}, {place}",
-            f"{first['msg'].rstrip('.')}.{found}{more}",
-            "See docs/devices.md for all keys.",
-        ) from None
+    return read_table(DeviceTable, path, known=names(), guide="docs/devices.md")
 
 
 def _device(path: Path, table: DeviceTable, size: str) -> Device:

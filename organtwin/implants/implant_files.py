@@ -19,11 +19,11 @@ from organtwin.implants.tables import (
     Angle,
     Height,
     Length,
-    Table,
     catalogue_names,
     file_of,
     read_table,
 )
+from organtwin.tables import Table
 
 type Generator = HipStem | BoneScrew | TibialPlate | StraightPlate
 

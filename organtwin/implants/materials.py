@@ -10,7 +10,8 @@ from typing import Annotated
 from pydantic import Field
 
 from organtwin.errors import InputError, suggestion
-from organtwin.implants.tables import CATALOGUE, Density, Stress, Table, read_table
+from organtwin.implants.tables import CATALOGUE, Density, Stress, read_table
+from organtwin.tables import Table
 
 
 @dataclass(frozen=True)
