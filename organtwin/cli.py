@@ -1,10 +1,12 @@
 """The command line: arguments and exit codes; the work is done elsewhere.
 
-Exit codes: 0 done, 1 something failed, 2 the input is wrong (nothing was written), 130 interrupted.
+Exit codes (docs/running.md): 0 done, 1 something failed, 2 the input is wrong (nothing was
+written), 74 a file can't be written, 75 stopped by a signal, 130 interrupted by Ctrl-C.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -13,8 +15,9 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -30,13 +33,14 @@ from organtwin import (
     cli_ionic,
     cli_landmarks,
     cli_rehearse,
+    cli_repeat,
     cli_root,
     cli_segment,
     cli_surface,
     cli_tavr,
     cli_view,
 )
-from organtwin.errors import InputError, OrgantwinError
+from organtwin.errors import DiskError, InputError, OrgantwinError
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -55,6 +59,10 @@ app = typer.Typer(
 app.add_typer(cli_audit.app, name="audit")
 app.add_typer(cli_image.app, name="image")
 app.add_typer(cli_ionic.app, name="ionic")
+
+#: Exit code of a file that can't be written (EX_IOERR of sysexits.h), and the system's reasons.
+NOT_WRITTEN = 74
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 
 CaseFile = Annotated[Path, typer.Argument(help="Case file (TOML).", metavar="CASE.toml")]
 Settings = Annotated[
@@ -221,7 +229,7 @@ def verify(
     quick: Annotated[bool, typer.Option("--quick", help="Coarser, in a minute.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compute problems with known answers and compare.
+    """Compute problems with known answers and compare; the values are kept for credibility files.
 
     See what there is, then run one:
 
@@ -237,12 +245,41 @@ def verify(
         if list_them:
             _on_first(comm, "\n".join(f"{p.name:<28} {p.about}" for p in chosen))
             return
+        from organtwin.parallel import on_root
+        from organtwin.verified import note
+
         records: list[Record] = []
-        for found in run_problems(names or [], comm, quick=quick):
+        for problem, found in zip(
+            chosen, run_problems(names or [], comm, quick=quick), strict=True
+        ):
+            values = [record.as_dict() for record in found]
+            on_root(comm, partial(note, problem.name, values, quick=quick, mpi_size=comm.size))
             records += found
         if comm.rank == 0:
             _print_records(records, as_json)
         if not all(record.met for record in records):
+            raise typer.Exit(1)
+
+
+@app.command()
+def repeat(
+    record: cli_repeat.Record,
+    out: cli_repeat.Out = None,
+    inputs: cli_repeat.Inputs = None,
+    other_ranks: cli_repeat.OtherRanks = False,
+    tolerance: cli_repeat.Tolerance = None,
+) -> None:
+    """Do a run again from its record and compare: same case, inputs by checksum, same ranks.
+
+    Inputs that were changed are refused by name; versions that differ are told. Exit code 1 if a
+    result differs by more than is allowed. Examples:
+
+        organtwin repeat results/heartbeat/run.json
+
+        mpirun -n 4 organtwin repeat run.json --input moved/heart.nrrd --out again
+    """
+    with _outcome() as comm:
+        if not cli_repeat.run(record, out, inputs, other_ranks, tolerance, comm):
             raise typer.Exit(1)
 
 
@@ -322,27 +359,46 @@ def _outcome() -> Iterator[MPI.Comm]:
     from mpi4py import MPI
 
     from organtwin.parallel import abort_on_uncaught_error
+    from organtwin.run.stopping import INTERRUPTED, SIGNALS, StoppedError, stop_at_once
 
     comm = MPI.COMM_WORLD
     abort_on_uncaught_error(comm)
-    # A polite kill, by a cluster's time limit for example, is treated as Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Within a time loop these are requests; elsewhere nothing is lost that was not kept before.
+    for number in SIGNALS:
+        signal.signal(number, stop_at_once)
     try:
         yield comm
     except OrgantwinError as error:
         if comm.rank == 0:
             typer.echo(f"organtwin: {error}", err=True)
-        raise typer.Exit(2 if isinstance(error, InputError) else 1) from None
-    except KeyboardInterrupt:
+        if isinstance(error, StoppedError):
+            raise typer.Exit(error.code) from None
+        kinds = ((InputError, 2), (DiskError, NOT_WRITTEN), (OrgantwinError, 1))
+        code = next(code for kind, code in kinds if isinstance(error, kind))
+        raise typer.Exit(code) from None
+    except KeyboardInterrupt as stop:
         if comm.rank == 0:
             typer.echo("\norgantwin: interrupted; what was computed is kept.", err=True)
-        sys.stderr.flush()
-        if comm.rank:
-            time.sleep(2)  # for rank 0 to write its record: an abort ends all ranks
-        if comm.size > 1:
-            comm.Abort(130)
-        # The other end of a half-done collective will never answer: leave without MPI's farewell.
-        os._exit(130)
+        _leave(comm, getattr(stop, "code", INTERRUPTED))
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        typer.echo(
+            f"organtwin: {error.filename or 'a file'}: can't be written ({error.strerror}); what "
+            "was computed is kept. Make room, then run the case again: it goes on.", err=True,
+        )  # fmt: skip
+        _leave(comm, NOT_WRITTEN)
+
+
+def _leave(comm: MPI.Comm, code: int) -> NoReturn:
+    """End all ranks: the other end of a half-done collective will never answer."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if comm.rank:
+        time.sleep(2)  # for rank 0 to write its record: an abort ends all ranks
+    if comm.size > 1:
+        comm.Abort(code)
+    os._exit(code)  # without MPI's farewell
 
 
 def _on_first(comm: MPI.Comm, text: str) -> None:

@@ -17,9 +17,9 @@ from organtwin.permissions import restrict
 app = typer.Typer(no_args_is_help=True, help="Look after the audit log; see docs/security.md.")
 
 #: Commands that note their runs themselves, with the versions of all libraries.
-NOTED = {"run", "mesh", "solve", "report", "calibrate"}
+NOTED = {"run", "mesh", "solve", "report", "calibrate", "repeat"}
 #: Exit code → how a command ended.
-OUTCOMES = {0: "complete", 2: "refused", 130: "interrupted"}
+OUTCOMES = {0: "complete", 2: "refused", 75: "interrupted", 130: "interrupted"}
 
 
 @app.callback()

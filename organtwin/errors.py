@@ -37,6 +37,10 @@ class SolverError(OrgantwinError):
     """A solve failed; what was computed before it is kept."""
 
 
+class DiskError(OrgantwinError):
+    """A file can't be written, on a full disk for example (exit code 74); the rest is kept."""
+
+
 class SetupError(OrgantwinError):
     """A library or program that organtwin needs is missing; the remedy installs it."""
 

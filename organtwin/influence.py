@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from organtwin.choice import IndexValue
 
+#: Part of an index by which solvers leave it unsure.
+ROUNDING = 1e-6
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -17,11 +20,14 @@ class Trial:
         factor: What was changed: ``depth``.
         change: How, in words: ``5 mm``.
         indices: Its indices; None if it failed or was not computed yet.
+        mirrored: Whether, if it is its factor's only one, the opposite change is taken to do the
+            opposite: of a number, not of a law or of something that is on or off.
     """
 
     factor: str
     change: str
     indices: tuple[IndexValue, ...] | None
+    mirrored: bool = True
 
 
 @dataclass(frozen=True)
@@ -84,7 +90,7 @@ class Interval:
 def intervals(base: Sequence[IndexValue], trials: Sequence[Trial]) -> tuple[Interval, ...]:
     """Intervals of all indices whose value is known.
 
-    A factor with a single run is taken to move the index as far to the other side.
+    A factor with a single run, of a number, is taken to move the index as far to the other side.
 
     Args:
         base: Indices of the unchanged plan.
@@ -101,10 +107,10 @@ def _interval(index: IndexValue, trials: Sequence[Trial]) -> Interval:
     for factor in factors:
         own = [trial for trial in trials if trial.factor == factor]
         values = {trial.change: _value(index.name, trial) for trial in own}
-        seen = [one - index.value for one in values.values() if math.isfinite(one)]
+        seen = [_excursion(one, index.value) for one in values.values() if math.isfinite(one)]
         if len(seen) < len(own):
             missing.append(factor)
-        if len(own) == 1:
+        if len(own) == 1 and own[0].mirrored:
             seen += [-one for one in seen]
         parts[factor] = (
             max((-one for one in seen if one < 0.0), default=0.0),
@@ -124,6 +130,12 @@ def _interval(index: IndexValue, trials: Sequence[Trial]) -> Interval:
     low = max(low, 0.0) if min(seen) >= 0.0 else low
     high = min(high, 0.0) if max(seen) <= 0.0 else high
     return Interval(index, low, high, tuple(by), tuple(missing), tuple(_turns(index, trials)))
+
+
+def _excursion(value: float, base: float) -> float:
+    """How far a run moves an index; 0 for what is rounding."""
+    moved = value - base
+    return moved if abs(moved) > ROUNDING * abs(base) else 0.0
 
 
 def _value(name: str, trial: Trial) -> float:

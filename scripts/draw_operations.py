@@ -27,11 +27,15 @@ COLOURS = {
 IMPLANT = "#4c78a8"
 
 
-def drawn(made, name, views):
-    """Two views: direction to the eye, upwards, and a plane in front of which bone is left out."""
+def drawn(made, name, views, clear=()):
+    """Views: direction to the eye, upwards, and a plane in front of which bone is left out.
+
+    Regions that are ``clear`` are seen through, without their edges.
+    """
     mesh = made.mesh
     middles = mesh.points[mesh.cells].mean(axis=1)
-    plot = pv.Plotter(off_screen=True, shape=(1, 2), window_size=(1100, 640), border=False)
+    plot = pv.Plotter(off_screen=True, shape=(1, len(views)), border=False,
+                      window_size=(1100, 640 if len(views) < 3 else 440))  # fmt: skip
     for k, (towards, up, place, cut_all) in enumerate(views):
         plot.subplot(0, k)
         plot.set_background("white")
@@ -47,13 +51,15 @@ def drawn(made, name, views):
                 continue
             facets = outer_facets(mesh.cells[chosen])
             body = pv.PolyData.from_regular_faces(mesh.points, facets)
-            plot.add_mesh(body.clean(), color=COLOURS.get(region, IMPLANT), show_edges=True,
-                          edge_color="#555555", line_width=0.3)  # fmt: skip
+            see = {"opacity": 0.25} if region in clear else {
+                "show_edges": True, "edge_color": "#555555", "line_width": 0.3
+            }  # fmt: skip
+            plot.add_mesh(body.clean(), color=COLOURS.get(region, IMPLANT), **see)
         middle = 0.5 * (mesh.points.min(axis=0) + mesh.points.max(axis=0))
         plot.camera_position = [tuple(middle + 400.0 * eye), tuple(middle), tuple(up)]
         plot.enable_parallel_projection()
         plot.reset_camera()
-        plot.camera.zoom(1.1)
+        plot.camera.zoom(1.1 if len(views) < 3 else 1.35)
     path = IMAGES / f"operation_{name}.png"
     plot.screenshot(str(path))
     small = Image.open(path).convert("P", palette=Image.Palette.ADAPTIVE, colors=128)
@@ -83,8 +89,8 @@ def draw_tibial_plateau(made):
     front = np.cross(up, out)
     front = front if front[1] < 0.0 else -front
     drawn(made, "tibial_plateau", (
-        (out + 0.6 * front + 0.2 * up, up, None, False), (front, up, at.origin, True),
-    ))  # fmt: skip
+        (front, up, None, False), (out, up, None, False), (up, front, None, False),
+    ), clear=("tibia", "callus"))  # fmt: skip
 
 
 def hip():

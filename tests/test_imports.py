@@ -11,16 +11,16 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "organtwin"
 #: What comes first knows nothing of what follows.
 ORDER = (
-    "errors", "units", "permissions", "audit", "bill", "parallel",
+    "errors", "units", "tables", "permissions", "audit", "bill", "parallel",
     "index", "choice", "influence", "prerequisites",
     "image", "mesh", "segment", "landmarks", "aortic_root", "solve", "anatomy", "process",
     "materials", "bone", "implants", "surgery", "cells",
     "electrophysiology", "mechanics", "circulation", "coupling", "devices", "tavr",
     "orthopaedics", "run", "calibrate",
-    "export", "case", "verify", "doctor",
+    "export", "verified", "credibility", "case", "verify", "doctor",
     "cli_outcome", "cli_audit", "cli_bom", "cli_calibrate", "cli_ionic", "cli_image",
-    "cli_deidentify", "cli_segment", "cli_landmarks", "cli_rehearse", "cli_root", "cli_surface",
-    "cli_tavr", "cli_implant", "cli_export", "cli_view", "cli",
+    "cli_deidentify", "cli_segment", "cli_landmarks", "cli_rehearse", "cli_repeat", "cli_root",
+    "cli_surface", "cli_tavr", "cli_implant", "cli_export", "cli_view", "cli",
     "__main__",
 )  # fmt: skip
 #: Reports are made from files: nothing that steps through time belongs in there.

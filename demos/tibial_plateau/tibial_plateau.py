@@ -8,8 +8,9 @@ plate or by lag screws. One fifth of the load of walking is borne at three times
 
 What you will learn: how stages of healing share one mesh and one problem.
 
-What is left out: density (MRI tells none), cartilage, menisci and ligaments, friction between the
-fragments. Screws are bonded to bone and plate. Not for decisions about patients.
+What is left out: density (MRI tells none), menisci and ligaments, friction between fragments. The
+joint presses where its cartilages meet. Screws are bonded to bone and plate. Not for decisions
+about patients.
 
 What to try next: ``fixation="screws"``, ``step=2.0``, another share of the load, other moduli.
 """
@@ -38,12 +39,17 @@ from organtwin.orthopaedics.joint_loads import weight_of
 from organtwin.orthopaedics.model import OperatedBone, tissue_of
 from organtwin.orthopaedics.operation import Operation
 from organtwin.orthopaedics.plateau_plan import plateau_operation
-from organtwin.orthopaedics.tibial_plateau import TibialPlateauOptions, tibial_plateau
+from organtwin.orthopaedics.plateau_options import TibialPlateauOptions
+from organtwin.orthopaedics.tibial_plateau import tibial_plateau
 from organtwin.orthopaedics.weighted_indices import quantiles
 from organtwin.parallel import on_root
 
 KNEE = Path(__file__).parents[2] / "meshes" / "knee" / "seg.nrrd"
 OUT = Path("results/tibial_plateau_script")
+NAMES = {"tibia": 96, "fibula": 97, "femur": 95, "femoral_cartilage": 83} | {
+    "lateral_tibial_cartilage": 84,
+    "medial_tibial_cartilage": 85,
+}
 WEEKS = (1.0, 6.0, 12.0)
 comm = MPI.COMM_WORLD
 fixation: Literal["plate", "screws"] = "screws" if "screws" in sys.argv else "plate"
@@ -52,13 +58,12 @@ fixation: Literal["plate", "screws"] = "screws" if "screws" in sys.argv else "pl
 # 1. Rank 0 breaks, reduces and fixes the plateau, and meshes it.
 def planned() -> tuple[Operation, Image | None]:
     """What is computed, and a painted scan around the mesh."""
-    labels = read_labels(KNEE, {"tibia": 96, "fibula": 97})
+    labels = read_labels(KNEE, NAMES)
     options = TibialPlateauOptions(
         fixation=fixation,
+        cartilage=True,
         gap=1.5,
-        graft=False,
         plate_gap=1.4,
-        plate_turn=0.35,
         fineness=Fineness(5.0, 2.5, 2.5, 1.0),
     )
     made = tibial_plateau(labels, options)

@@ -29,6 +29,7 @@ from organtwin.run.checkpoint import Checkpoint, read_checkpoint, restore
 from organtwin.run.observers import Fields, Table
 from organtwin.run.result import Beat
 from organtwin.run.simulate import simulate
+from organtwin.run.stopping import Keeper, listening
 from organtwin.solve.outcome import Step
 
 logger = logging.getLogger(__name__)
@@ -69,8 +70,10 @@ def solve_electrical(
     if found is not None:
         start = found[0]
         restore(folder / "checkpoint", heart.ep, comm, places(heart.ep))
+        logger.info("going on from t = %g ms", start)
     resume = start if start > 0 else None
     with ExitStack() as closing:
+        keeper = Keeper(comm, checkpoint, closing.enter_context(listening()))
         table = Table(comm, directory / "scalars.csv", _row(heart), resume=resume)
         closing.callback(table.close)
         writers = [
@@ -91,7 +94,7 @@ def solve_electrical(
             t_start=start,
             t_end=case.duration,
             dt=case.mechanics.time_step,
-            observers=[table, *fields, checkpoint],
+            observers=[table, *fields, checkpoint, keeper],
             progress=lambda t: progress(t / case.duration, words(t)),
             on_failure=checkpoint.observe,
         )

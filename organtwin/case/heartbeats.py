@@ -41,6 +41,7 @@ from organtwin.run.checkpoint import Checkpoint, restore
 from organtwin.run.observers import Fields, Table
 from organtwin.run.result import Beat, beat_trace, relative_change, ventricular_results
 from organtwin.run.simulate import Observer, Statistics, simulate
+from organtwin.run.stopping import Keeper, listening
 from organtwin.solve.outcome import Step
 from organtwin.units import ML
 
@@ -227,6 +228,7 @@ class _Run:
         step = period / max(1, round(period / shortest))
         before = sum(beat["phase"] == course.phase for beat in course.beats)
         with ExitStack() as closing:
+            keeper = Keeper(comm, checkpoint, closing.enter_context(listening()))
             table, fields = _observers(
                 case, self.assembly, self.directory, t, course.clock, closing
             )
@@ -245,7 +247,7 @@ class _Run:
                 if beat.end > on_grid + 1e-6:
                     go_on(
                         t_start=on_grid, t_end=beat.end, dt=step,
-                        observers=[table, *fields, checkpoint],
+                        observers=[table, *fields, checkpoint, keeper],
                         wanted=(lambda: heart.wanted_step) if heart.steps else None,
                     )  # fmt: skip
                 t = beat.end

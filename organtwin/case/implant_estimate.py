@@ -16,10 +16,14 @@ BODIES = {
 PER_CUBE, PER_SQUARE = 6.0, 14.0
 #: Unknowns per tetrahedron of a mesh without inner points to speak of.
 UNKNOWNS = 0.75
-#: Processor time: of a plan (s), of a load step of factors and corrections (µs per unknown).
-PLAN, STEP = 80.0, 350.0
-#: What a rank takes (MiB), and what an unknown needs (KiB).
-BASE, EACH = 550.0, 12.0
+#: Time of a plan (s) at an edge of the voxels (mm), and of pictures and page (s), by the demos on
+#: two ranks of two cores that other work shared.
+PLAN = {"hip_stem": (27.0, 1.6), "pedicle_screw": (24.0, 0.9), "tibial_plateau": (65.0, 1.0)}
+REPORT = {"hip_stem": 14.0, "pedicle_screw": 17.0, "tibial_plateau": 34.0}
+#: Time of a solve: of reading and assembling (s), of a load step (µs per unknown, on one rank).
+START, STEP = 6.0, 260.0
+#: What the planning rank and each rank take (MiB), and what an unknown needs (KiB).
+FIRST, BASE, EACH = 430.0, 640.0, 12.0
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,8 @@ def estimate(case: ImplantCase, ranks: int = 1) -> ImplantEstimate:
     plateau = case.tibial_plateau
     stages = len(plateau.weeks) if plateau is not None else 1
     steps = stages * (2 * len(activities(case)) + (1 if case.hip_stem is not None else 0))
-    memory = ranks * BASE + EACH * unknowns / 1024
-    plan = PLAN * (1.4 / fine.voxel if case.kind == "hip_stem" else 0.9 / fine.voxel)
-    time = 30.0 + plan + steps * STEP * 1e-6 * unknowns * (1.0 / ranks) * 2.0
+    memory = FIRST + ranks * BASE + EACH * unknowns / 1024
+    seconds, voxel = PLAN[case.kind]
+    time = seconds * voxel / fine.voxel + REPORT[case.kind] + START
+    time += steps * STEP * 1e-6 * unknowns / ranks
     return ImplantEstimate(round(cells), round(unknowns), steps, memory, time)

@@ -26,6 +26,8 @@ OPERATED, INTACT, NUMBERS, SCAN = "operated.msh", "intact.msh", "assembly.npz", 
 PLAN = "plan.json"
 #: Files of the stage `plan`.
 PLANNED = (OPERATED, INTACT, NUMBERS, SCAN, PLAN)
+#: Before the names of an assembly's tables.
+TABLE = "table "
 #: Room around the bone that is kept of the scan (mm).
 ROOM = 8.0
 
@@ -39,10 +41,12 @@ def write_plan(
     write_mesh(operated.mesh, folder / OPERATED)
     write_mesh(intact.mesh, folder / INTACT)
     whole = made.mesh
+    tables: dict[str, Any] = {f"{TABLE}{name}": v for name, v in made.tables.items()}
     np.savez_compressed(
         folder / NUMBERS, points=whole.points, cells=whole.cells, regions=whole.regions,
         operated_points=operated.mesh.points, operated_cells=operated.mesh.cells,
         operated_ids=operated.cells, intact_points=intact.mesh.points,
+        **tables,
     )  # fmt: skip
     assert made.scan is not None
     write_scan(made.scan, whole.points, folder / SCAN)
@@ -92,6 +96,13 @@ def calibration_line(record: Mapping[str, Any]) -> Calibration:
         "warnings": tuple(known["warnings"]),
     }  # fmt: skip
     return Calibration(**known)
+
+
+def read_table(folder: Path, name: str) -> NDArray[np.float64] | None:
+    """A table of the assembly, shape (n, k); None if it has none of that name."""
+    with np.load(folder / NUMBERS) as saved:
+        key = f"{TABLE}{name}"
+        return np.asarray(saved[key], np.float64) if key in saved else None
 
 
 def empty_outcome(folder: Path) -> tuple[Outcome, NDArray[np.float64]]:

@@ -18,6 +18,7 @@ from organtwin.case.schema_implant import ImplantCase
 from organtwin.index import require_groups
 from organtwin.orthopaedics.assessment import Judged
 from organtwin.orthopaedics.hip_assessment import judge_hip
+from organtwin.orthopaedics.hip_centre import centre_indices
 from organtwin.orthopaedics.index_groups import GROUPS
 from organtwin.orthopaedics.operation import Operation
 from organtwin.orthopaedics.outcome import Outcome
@@ -62,7 +63,10 @@ def _hip(
     case: ImplantCase, outcome: Outcome, operation: Operation, record: Mapping[str, Any],
     planned: Path,
 ) -> Judged:  # fmt: skip
-    return judge_hip(outcome, operation, *stem_levels(record))
+    judged = judge_hip(outcome, operation, *stem_levels(record))
+    fit = record["assembly"]["fit"]
+    judged.add((centre_indices(fit["leg longer by mm"], fit["offset larger by mm"]), []))
+    return judged
 
 
 def _screws(

@@ -29,8 +29,10 @@ PLANNERS = tuple(
     for name in (
         "bone", "image", "implants", "landmarks", "mesh", "surgery",
         *(f"orthopaedics.{part}" for part in (
-            "anatomical_frames", "assembly", "bone_model", "hip_loads", "hip_plan", "hip_site",
-            "hip_stem", "joint_loads", "knee_loads", "operation", "pedicle_screw", "plateau_plan",
+            "anatomical_frames", "assembly", "bone_model", "cartilage_contact", "hip_loads",
+            "hip_plan", "hip_site", "hip_stem", "holding", "joint_columns", "joint_loads",
+            "knee_loads", "operation", "pedicle_screw",
+            "plateau_fixation", "plateau_fracture", "plateau_options", "plateau_plan",
             "screw_indices", "screw_plan", "spine_loads", "tibial_plateau",
         )),
         "case.implant_files", "case.implant_plan", "case.implant_plateau", "case.implant_spine",
@@ -54,6 +56,7 @@ def implant_stages(case: ImplantCase) -> dict[str, Stage]:
             case.bone,
             getattr(case, case.kind),
             case.loads.mass,
+            case.loads.muscles,
             list(activities(case)),
             list(vars(fineness_of(case)).values()),
         ),

@@ -25,12 +25,14 @@ from organtwin.landmarks.catalogue import landmarks_of
 from organtwin.mesh.surface_files import TriangleSurface, read_surface
 from organtwin.orthopaedics.anatomical_frames import AnatomicalFrame, femoral_frame
 from organtwin.orthopaedics.assembly import Assembly, Fineness
+from organtwin.orthopaedics.bone_model import grown
 from organtwin.orthopaedics.hip_plan import StemSeat, hip_operation
 from organtwin.orthopaedics.hip_site import HipStemOptions, whole_femur
 from organtwin.orthopaedics.hip_stem import hip_stem
+from organtwin.orthopaedics.holding import held, without_muscles
 from organtwin.orthopaedics.joint_loads import weight_of
 from organtwin.orthopaedics.operation import Operation
-from organtwin.surgery.bodies import bodies_of_labels
+from organtwin.surgery.bodies import bodies_of_labels, bodies_of_surfaces
 
 type Vector = NDArray[np.float64]
 
@@ -66,9 +68,24 @@ def plan(case: ImplantCase, folder: Path, progress: Progress) -> None:
     notes = check_scan(scan, calibration=line) if scan is not None else ()
     progress(0.1, "implant")
     made, operation, frame, told = _PLANNERS[case.kind](case, scan)
+    operation, bound = bounded(case, operation, frame)
     progress(0.9, "writing")
-    decisions = [*notes, *line.warnings, str(line), *made.notes, *told]
+    decisions = [*notes, *line.warnings, str(line), *made.notes, *told, *bound]
     write_plan(folder, made, operation, frame, line, tuple(dict.fromkeys(decisions)))
+
+
+def bounded(
+    case: ImplantCase, operation: Operation, frame: AnatomicalFrame
+) -> tuple[Operation, tuple[str, ...]]:
+    """The operation with its bone held, and muscles acting, as the case says; notes."""
+    made, note = held(operation, case.bone.held, frame)
+    notes = [note]
+    if case.bone.outwards:
+        notes.append(f"The bone's surface is moved outwards by {case.bone.outwards:g} mm.")
+    if not case.loads.muscles:
+        made, note = without_muscles(made)
+        notes.append(note)
+    return made, tuple(note for note in notes if note)
 
 
 def activities(case: ImplantCase) -> tuple[str, ...]:
@@ -143,16 +160,21 @@ def read_bone_labels(bone: Bone, others: Sequence[str] = ()) -> LabelMap:
 
 
 def read_bone(bone: Bone, voxel: float) -> TriangleSurface:
-    """Surface of the bone, from its file or its label.
+    """Surface of the bone, from its file or its label, moved as far outwards as it says.
 
     Raises:
-        InputError: see `read_bone_labels`.
+        InputError: see `read_bone_labels`; nothing is left of it.
     """
     if bone.surface is not None:
-        return read_surface(bone.surface)
-    labels = read_bone_labels(bone)
-    assert bone.label is not None
-    return bodies_of_labels(labels, (bone.label,), voxel=voxel).surface(bone.label)
+        read = read_surface(bone.surface)
+        if not bone.outwards:
+            return read
+        found, name = bodies_of_surfaces({"bone": read}, voxel), "bone"
+    else:
+        assert bone.label is not None
+        name = bone.label
+        found = bodies_of_labels(read_bone_labels(bone), (name,), voxel=voxel)
+    return grown(found, name, bone.outwards).surface(name)
 
 
 def with_material(made: Assembly, name: str) -> Assembly:
@@ -171,7 +193,8 @@ def _hip(case: ImplantCase, scan: Image | None) -> _Made:
     bone = read_bone(case.bone, fine.voxel)
     options = HipStemOptions(
         family=section.family, size=None if section.size == "auto" else section.size,
-        calcar=section.neck_cut, version=float(np.radians(section.version)), ream=section.ream,
+        calcar=section.neck_cut, neck=None if section.neck == "auto" else section.neck,
+        head=section.head, version=float(np.radians(section.version)), ream=section.ream,
         keep=section.keep, longer=section.longer, beyond=section.beyond, fineness=fine,
     )  # fmt: skip
     by_hand = case.bone.landmarks

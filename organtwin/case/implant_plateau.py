@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from organtwin.case.implant_files import OPERATED
+from organtwin.case.implant_files import OPERATED, read_table
 from organtwin.case.implant_plan import activities, fineness_of, read_bone_labels
 from organtwin.case.schema_implant import ImplantCase
 from organtwin.errors import InputError
@@ -18,12 +18,15 @@ from organtwin.mesh.mesh_files import read_mesh
 from organtwin.orthopaedics.anatomical_frames import AnatomicalFrame
 from organtwin.orthopaedics.assembly import Assembly
 from organtwin.orthopaedics.assessment import Judged
+from organtwin.orthopaedics.cartilage_contact import Columns
+from organtwin.orthopaedics.joint_columns import NEEDED
 from organtwin.orthopaedics.joint_loads import weight_of
 from organtwin.orthopaedics.operation import Operation
 from organtwin.orthopaedics.outcome import Outcome
 from organtwin.orthopaedics.plateau_assessment import judge_plateau
-from organtwin.orthopaedics.plateau_plan import plateau_operation
-from organtwin.orthopaedics.tibial_plateau import TibialPlateauOptions, tibial_plateau
+from organtwin.orthopaedics.plateau_options import TibialPlateauOptions
+from organtwin.orthopaedics.plateau_plan import CARTILAGE, plateau_operation
+from organtwin.orthopaedics.tibial_plateau import tibial_plateau
 
 
 def plateau(
@@ -47,7 +50,7 @@ def plateau(
         fixation=section.fixation, gap=section.gap, depth=section.depth, step=section.step,
         graft=section.graft, plate=section.plate, plate_size=section.plate_size,
         plate_gap=section.plate_gap, plate_turn=float(np.radians(section.plate_turn)),
-        raft=section.raft, fineness=fineness_of(case),
+        raft=section.raft, cartilage=section.cartilage, fineness=fineness_of(case),
     )  # fmt: skip
     made = tibial_plateau(labels, options, overrides=bone.landmarks)
     operation, frame, told = planned_plateau(case, made)
@@ -62,7 +65,7 @@ def planned_plateau(
     assert section is not None
     operation, frame, told = plateau_operation(
         made, weight_of(case.loads.mass), activities(case), section.bearing, section.weeks,
-        section.callus, section.graft_modulus,
+        section.callus, section.graft_modulus, bench=section.bench,
     )  # fmt: skip
     return replace(operation, poisson=case.bone.poisson), frame, told
 
@@ -77,7 +80,10 @@ def judged_plateau(
         for name, tag in mesh.facet_names.items()
     }
     up = np.array(record["anatomy"]["axes"][2])
-    return judge_plateau(outcome, operation, facets, up)
+    step = -float(record["assembly"]["fit"]["step of the piece mm"])
+    table = read_table(planned, CARTILAGE)
+    columns = None if table is None else Columns.of_table(table)
+    return judge_plateau(outcome, operation, facets, up, step=step, columns=columns)
 
 
 def _same(points: Any, others: Any) -> Any:
@@ -91,6 +97,15 @@ def _named_tibia(case: ImplantCase) -> LabelMap:
     """Labels with the bone as ``tibia``, and ``fibula`` where the file names it."""
     names = case.bone.names or {}
     others = ("fibula",) if "fibula" in names or case.bone.names is None else ()
+    section = case.tibial_plateau
+    if section is not None and section.cartilage:
+        missing = [name for name in NEEDED if case.bone.names is not None and name not in names]
+        if missing:
+            raise InputError(
+                "[tibial_plateau] cartilage", f"[bone] names has no `{missing[0]}`.",
+                f"Name {', '.join(NEEDED)} there, or set cartilage = false.",
+            )  # fmt: skip
+        others = (*others, *NEEDED)
     found = read_bone_labels(case.bone, others)
     label = case.bone.label
     assert label is not None

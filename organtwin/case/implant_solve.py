@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ from organtwin.mechanics.load_steps import LoadStep, StepRecord, follow
 from organtwin.mechanics.recovery import cell_strains, cell_stresses
 from organtwin.mesh.domain import Domain, read_domain, region_field
 from organtwin.orthopaedics.model import IntactBone, OperatedBone, tissue_of
-from organtwin.orthopaedics.operation import Healing, Operation
+from organtwin.orthopaedics.operation import Healing, Load, Operation, Triple
 from organtwin.orthopaedics.outcome import Gathering, Outcome, add_contact, gathered_points
 from organtwin.parallel import on_root
 
@@ -110,6 +110,7 @@ class _UnderWay:
         self.records: list[dict[str, Any]] = []
         self.report: dict[str, BoneReport] = {}
         self.unknowns: dict[str, int] = {}
+        self.guides: list[str] = []
         self.done: list[str] = []
         each = sum(1 for _ in self._names(self.operation.healing[0]))
         self.total = len(self.operation.loads) + each * len(self.operation.healing)
@@ -132,6 +133,8 @@ class _UnderWay:
         kept = on_root(self.comm, find)
         if kept is not None:
             self.done, self.records = list(kept["done"]), list(kept["records"])
+            self._take(kept["forces"])
+            self.guides = list(kept["guides"])
             self.before = float(kept["seconds"])
             logger.info("solve: goes on after `%s`", self.done[-1] if self.done else "the plan")
 
@@ -146,11 +149,35 @@ class _UnderWay:
             self.outcome.save(self.directory / RESULT)
             note = {
                 "key": self.key, "ranks": self.comm.size, "done": self.done,
-                "records": self.records, "seconds": self._seconds(),
+                "records": self.records, "seconds": self._seconds(), "forces": self._forces(),
+                "guides": self.guides,
             }  # fmt: skip
             write_text(place / "state.json", json.dumps(note))
 
         on_root(self.comm, write)
+
+    def _forces(self) -> dict[str, dict[str, Triple]]:
+        return {load.name: dict(load.forces) for load in self.operation.loads}
+
+    def _take(self, forces: Mapping[str, Mapping[str, Triple]]) -> None:
+        """Let other forces act: those of a load that is kept in its way."""
+        loads = []
+        for load in self.operation.loads:
+            own = forces.get(load.name, load.forces)
+            loads.append(replace(load, forces={k: _three(force) for k, force in own.items()}))
+        self.operation = replace(self.operation, loads=tuple(loads))
+
+    def _guided(self, bone: IntactBone, load: Load) -> Load:
+        """The load with what guides it, for both bones; told in the record."""
+        found = bone.guide(load)
+        for place, force in found.forces.items():
+            across = np.linalg.norm(np.subtract(force, load.forces[place]))
+            if across > 0.0:
+                self.guides.append(
+                    f"{load.name}: {across / 1e3:.0f} N across its way guide the {place}."
+                )
+        self._take({load.name: found.forces})
+        return found
 
     def _seconds(self) -> float:
         return self.before + time.perf_counter() - self.start
@@ -178,7 +205,7 @@ class _UnderWay:
         writer = self._writer("intact", domain)
         for number, load in enumerate(loads):
             self._tell(f"intact bone, {load.name}")
-            bone.solve(load)
+            bone.solve(self._guided(bone, load))
             fields = cell_fields(bone.problem)
             found = _state_of_cells(bone.problem, fields, to_root)
             if self.outcome is not None:
@@ -285,7 +312,9 @@ class _UnderWay:
             "reason": reason, "steps": self.records, "seconds": self._seconds(),
             "unknowns": self.unknowns,
             "bone": {name: asdict(report) for name, report in self.report.items()},
-            "decisions": sorted({w for r in self.report.values() for w in r.warnings}),
+            "decisions": [
+                *sorted({w for r in self.report.values() for w in r.warnings}), *self.guides,
+            ],
         }  # fmt: skip
 
         def write() -> None:
@@ -294,6 +323,11 @@ class _UnderWay:
             write_record(self.folder / "solve.json", record)
 
         on_root(self.comm, write)
+
+
+def _three(force: Sequence[float]) -> Triple:
+    x, y, z = force
+    return x, y, z
 
 
 def step_names(operation: Operation, stage: Healing) -> list[str]:

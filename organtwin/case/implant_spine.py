@@ -32,6 +32,7 @@ from organtwin.orthopaedics.screw_plan import ThreadSeat, purchase_of, screw_ope
 
 #: What the fit tells of each screw and the verdict takes up.
 PULLS, GREY = "{}: pull-out N", "{}: density along it HU"
+BREACH = "{}: breach of the wall mm"
 
 
 def screws(
@@ -49,7 +50,8 @@ def screws(
     labels = read_bone_labels(bone, (section.canal,))
     options = PedicleScrewOptions(
         vertebra=bone.label, canal=section.canal, family=section.family, size=section.size,
-        length=section.length, fineness=fineness_of(case),
+        length=section.length, turn=float(np.radians(section.turn)), outwards=bone.outwards,
+        fineness=fineness_of(case),
     )  # fmt: skip
     made = pedicle_screw(labels, options, scan=scan, overrides=bone.landmarks)
     return planned_screws(case, with_material(made, section.material), calibration_of(bone, scan))
@@ -80,10 +82,11 @@ def planned_screws(
 def judged_screws(outcome: Outcome, operation: Operation, record: Mapping[str, Any]) -> Judged:
     """Indices of the screws."""
     made = record["assembly"]
-    axes, pull_out, grey = {}, {}, {}
+    axes, pull_out, grey, breach = {}, {}, {}, {}
     for name in operation.implants:
         way = np.subtract(made["points"][f"{name}_tip"], made["points"][f"{name}_entry"])
         axes[name] = way / np.linalg.norm(way)
         pull_out[name] = 1e3 * made["fit"][PULLS.format(name)]
         grey[name] = made["fit"][GREY.format(name)]
-    return judge_screws(outcome, operation, axes, pull_out, grey)
+        breach[name] = made["fit"][BREACH.format(name)]
+    return judge_screws(outcome, operation, axes, pull_out, grey, breach)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import platform
@@ -27,10 +28,15 @@ from organtwin.case.schema_calibration import CalibrationCase
 from organtwin.case.schema_implant import ImplantCase
 from organtwin.case.schema_tavr import TavrCase
 from organtwin.case.stages import StageAccount, sha256
+from organtwin.credibility import write_credibility
 from organtwin.errors import InputError
 from organtwin.export.atomic import write_text
 from organtwin.parallel import on_root
 from organtwin.permissions import close_folder, restricted
+from organtwin.run.lock import locked
+from organtwin.run.stopping import StoppedError
+
+logger = logging.getLogger(__name__)
 
 PACKAGES = (
     "fenics-dolfinx", "dolfinx-solver-real", "fenics-basix", "fenics-ffcx", "fenics-ufl",
@@ -102,16 +108,18 @@ def recording(
         comm: Rank 0 writes.
 
     Raises:
-        InputError: nothing can be written in the directory; or what the block raised.
+        InputError: nothing can be written in the directory, or another run writes there; or what
+            the block raised.
     """
     with restricted():
-        yield from _recorded(directory, case, inputs, comm)
+        on_root(comm, lambda: _check_writable(directory))
+        with locked(directory, comm):
+            yield from _recorded(directory, case, inputs, comm)
 
 
 def _recorded(
     directory: Path, case: AnyCase, inputs: Sequence[Path], comm: MPI.Comm
 ) -> Iterator[Manifest]:
-    on_root(comm, lambda: _check_writable(directory))
     path = directory / "run.json" if comm.rank == 0 else None
     content = describe(case, inputs, comm)
     earlier = read_manifest(directory)
@@ -128,17 +136,36 @@ def _recorded(
     try:
         yield manifest
         _finish(manifest, "complete", start)
+        if manifest.path is not None:
+            write_credibility(directory)
         _end(log, "complete", comm)
     except BaseException as error:
-        _end(log, audit.outcome(error), comm)
-        if isinstance(error, InputError):
-            _undo(directory, earlier, comm)
-        elif isinstance(error, KeyboardInterrupt):
-            _finish(manifest, "interrupted", start)
-        else:
-            manifest.content["error"] = f"{type(error).__name__}: {error}"
-            _finish(manifest, "failed", start)
+        try:
+            _note_end(error, manifest, earlier, log, start, comm)
+        except OSError as problem:  # of a disk that is full, say: the error itself tells more
+            logger.warning("run.json could not be written: %s", problem)
         raise
+
+
+def _note_end(
+    error: BaseException,
+    manifest: Manifest,
+    earlier: Mapping[str, Any] | None,
+    log: audit.Run,
+    start: float,
+    comm: MPI.Comm,
+) -> None:
+    """Note that a run ended by an error; this rank alone, since others may not answer."""
+    stopped = isinstance(error, KeyboardInterrupt | StoppedError)
+    _end(log, "interrupted" if stopped else audit.outcome(error), comm)
+    if isinstance(error, InputError):
+        if manifest.path is not None:
+            _undo(manifest.path.parent, earlier, comm)
+    elif stopped:
+        _finish(manifest, "interrupted", start)
+    else:
+        manifest.content["error"] = f"{type(error).__name__}: {error}"
+        _finish(manifest, "failed", start)
 
 
 def _begin(

@@ -18,6 +18,7 @@ import psutil
 from mpi4py import MPI
 
 from organtwin.calibrate.executors import executor
+from organtwin.case.schema_rehearsal import Value
 from organtwin.errors import OrgantwinError
 from organtwin.export.atomic import write_text
 
@@ -37,7 +38,7 @@ class Member:
     """
 
     name: str
-    settings: Mapping[str, str | int | float]
+    settings: Mapping[str, Value]
 
     @property
     def overrides(self) -> list[str]:

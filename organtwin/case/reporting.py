@@ -10,6 +10,7 @@ from mpi4py import MPI
 from organtwin.case.manifest import Manifest
 from organtwin.case.progress import Progress, showing
 from organtwin.case.stages import memory_peak
+from organtwin.credibility import write_credibility
 from organtwin.parallel import on_root
 
 
@@ -41,6 +42,8 @@ def report(
             }
             manifest.content["status"] = "complete"
             manifest.write()
+            if manifest.path is not None:
+                write_credibility(manifest.path.parent)
             write()
 
     on_root(comm, work)

@@ -25,6 +25,7 @@ from organtwin.case.schema_circulation import (
     Phase,
     StrokeShare,
 )
+from organtwin.case.schema_credibility import Credibility
 from organtwin.case.schema_electrical import Electrophysiology
 from organtwin.case.schema_feedback import Feedback
 from organtwin.case.schema_infarct import Infarct, Injection
@@ -290,6 +291,7 @@ class Case(Section):
     protocol: tuple[Phase, ...] = ()
     """Phases under changed conditions, one after the other."""
     output: Output = Output()
+    credibility: Credibility = Credibility()
 
     @field_validator("preset", mode="before")
     @classmethod

@@ -24,7 +24,9 @@ from organtwin.errors import suggestion
 from organtwin.implants.materials import names as materials
 from organtwin.implants.tables import catalogue_names
 from organtwin.orthopaedics.hip_loads import HIP_LOADS
+from organtwin.orthopaedics.holding import HELD, JOINTS
 from organtwin.orthopaedics.knee_loads import KNEE_LOADS
+from organtwin.orthopaedics.plateau_plan import CONDYLE_BENCH
 from organtwin.orthopaedics.spine_loads import SPINE_LOADS
 
 Mass = Annotated[float, Unit("kg", "kg")]
@@ -38,7 +40,7 @@ Strength = Annotated[Pressure, Field(ge=0.0, le=1e5)]
 LOADS = {
     "hip_stem": tuple(HIP_LOADS),
     "pedicle_screw": (*SPINE_LOADS, "pull_out"),
-    "tibial_plateau": tuple(KNEE_LOADS),
+    "tibial_plateau": (*KNEE_LOADS, CONDYLE_BENCH),
 }  # fmt: skip
 
 
@@ -111,6 +113,12 @@ class Bone(Section):
     `kopperdahl_2002` for a vertebra, `keyak_1994` for a tibia."""
     poisson: Annotated[Number, Field(ge=0.0, lt=0.5)] = 0.3
     """Poisson's ratio."""
+    outwards: Annotated[Length, Field(ge=-3.0, le=3.0)] = 0.0
+    """By how much the surface of the bone is moved along its normal: what a segmentation may be
+    off. Screws stay where they are; not of a tibial plateau."""
+    held: Literal["fixed", "guided", "potted", "bed"] = "fixed"
+    """How the bone is held: its end is fixed, or rests on springs (`bed`); of a femur the head may
+    also be `guided` along the shaft, a vertebra be `potted` up to half of its height."""
 
     @field_validator("law")
     @classmethod
@@ -141,8 +149,13 @@ class HipStem(Section):
     """One of its sizes; `auto` takes the largest that fits."""
     material: MaterialName = "auto"
     """Material; `auto` takes that of the implant file."""
-    neck_cut: Annotated[Length, Field(ge=0.0, le=40.0)] = 8.0
-    """Height of the neck's cut over the lesser trochanter."""
+    neck_cut: Annotated[Length, Field(ge=0.0, le=40.0)] | None = None
+    """Height of the neck's cut over the lesser trochanter; without it what brings the hip's centre
+    back to its height."""
+    neck: Literal["auto", "standard", "lateral", "varus"] = "auto"
+    """Version of the stem's neck; `auto` takes what brings the hip's centre back."""
+    head: Annotated[Length, Field(ge=-8.0, le=16.0)] | None = None
+    """How much farther out than the plain one the head sits; as `neck` without it."""
     version: Annotated[Angle, Field(ge=-45.0, le=45.0)] = 0.0
     """Turn of the stem about the shaft against the neck."""
     ream: Annotated[Length, Field(ge=0.0, le=4.0)] = 1.0
@@ -177,6 +190,9 @@ class PedicleScrew(Section):
     """One of its sizes."""
     length: Annotated[Length, Field(ge=20.0, le=80.0)] | None = None
     """Length of the screws; the longest whose tip stays in the bone without it."""
+    turn: Annotated[Angle, Field(ge=-15.0, le=15.0)] = 0.0
+    """Turn of both towards the middle, about the pedicle, from the way that keeps the most bone;
+    not of lines that `landmarks` place."""
     material: MaterialName = "auto"
     """Material; `auto` takes that of the implant file."""
     friction: Friction = 0.3
@@ -197,13 +213,13 @@ class TibialPlateau(Section):
     """Implant file of the plate: of the catalogue, or a path relative to the case file."""
     plate_size: str = "3"
     """One of its sizes."""
-    plate_turn: Annotated[Angle, Field(ge=-60.0, le=60.0)] = 20.0
-    """Turn of the plate to the front from lateral."""
+    plate_turn: Annotated[Angle, Field(ge=-60.0, le=60.0)] = 0.0
+    """Turn of the plate and its raft of screws to the front from lateral."""
     plate_gap: Annotated[Length, Field(ge=0.5, le=5.0)] = 1.2
     """Least distance of the plate from the bone."""
     gap: Annotated[Length, Field(ge=0.5, le=3.0)] = 1.2
     """Width of the fracture lines, filled by callus."""
-    depth: Annotated[Length, Field(ge=0.0, le=15.0)] = 6.0
+    depth: Annotated[Length, Field(ge=0.0, le=15.0)] = 8.0
     """How deep the piece was pressed before it was lifted: the void under it."""
     step: Annotated[Length, Field(ge=0.0, le=8.0)] = 0.0
     """By how much it stays too low."""
@@ -223,7 +239,13 @@ class TibialPlateau(Section):
     """Young's modulus of the callus at each of them; our choice, from granulation tissue to
     woven bone."""
     bearing: Annotated[Number, Field(gt=0.0, le=1.0)] = 0.2
-    """Share of the loads that is borne: partial weight bearing."""
+    """Share of the loads of daily life that is borne: partial weight bearing."""
+    cartilage: bool = False
+    """Whether the joint presses where the cartilages of tibia and femur meet, and their pressure is
+    told; `[bone] names` needs `femur`, `femoral_cartilage`, `lateral_tibial_cartilage` and
+    `medial_tibial_cartilage`."""
+    bench: Annotated[Force, Field(gt=0.0, le=5000.0)] = 500.0
+    """Force of the load `lateral_condyle`: a bench test that presses this condyle alone."""
 
     @model_validator(mode="after")
     def _as_many(self) -> Self:
@@ -244,6 +266,8 @@ class Loads(Section):
     `walking` and `stairs_up`, of a spine `walking` and `pull_out`."""
     increments: Annotated[Count, Field(ge=1, le=50)] = 1
     """Parts that each load is taken in at least."""
+    muscles: bool = True
+    """Whether muscles pull at a femur; without them the joint's force acts alone."""
 
 
 class ImplantMesh(Section):
@@ -300,7 +324,18 @@ class ImplantCase(Section):
             raise ValueError("[bone] `label` is missing: the name of the bone in `labels`.")
         if self.bone.surface is not None and there[0] != "hip_stem":
             raise ValueError(f"[bone] surface: `[{there[0]}]` needs `labels`.")
+        self._as_its_kind(there[0])
         return self
+
+    def _as_its_kind(self, kind: str) -> None:
+        """Refuse what only other kinds have."""
+        if self.bone.held not in HELD[kind]:
+            known = ", ".join(HELD[kind])
+            raise ValueError(f"[bone] held: `[{kind}]` knows no `{self.bone.held}`, but {known}.")
+        if self.bone.outwards and kind == "tibial_plateau":
+            raise ValueError("[bone] outwards: not of a `[tibial_plateau]`.")
+        if not self.loads.muscles and kind not in JOINTS:
+            raise ValueError(f"[loads] muscles: loads of `[{kind}]` have none to leave out.")
 
     @property
     def kind(self) -> str:

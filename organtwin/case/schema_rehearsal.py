@@ -10,8 +10,10 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from organtwin.case.quantities import Count, InputFile, Number
 from organtwin.case.section import Section
 
+#: Width of a change that is a length: half of the mean edge of the scan's voxels.
+HALF_A_VOXEL = "half a voxel"
 #: A value of a setting, as the case file of a single plan has it.
-Value = str | int | float
+Value = str | bool | int | float | tuple[str | int | float, ...]
 
 
 def _dotted(settings: object, place: str = "") -> object:
@@ -61,7 +63,7 @@ class Sweep(Section):
 
 
 class ChoiceSettings(Section):
-    """How plans are ranked; see docs/tavr-sweep.md for what there is."""
+    """How plans are ranked; see docs/tavr-sweep.md and docs/implant-sweep.md."""
 
     weights: dict[str, Annotated[Number, Field(ge=0.0)]] = {}
     """Criterion = weight, in place of the usual one; 0 leaves it out."""
@@ -103,7 +105,7 @@ class SensitivitySettings(Section):
     """Name of a member of the sweep, or the one that is ranked first."""
     factors: dict[str, Factor] = {}
     """What is varied, one at a time: `[sensitivity.factors.depth]`; naming any replaces the usual
-    ones, which docs/tavr-sweep.md lists."""
+    ones, which docs/tavr-sweep.md and docs/implant-sweep.md list."""
     runs: Annotated[Count, Field(ge=1, le=2)] = 2
     """Runs of each factor: to both sides, or the first alone, taken to count for both."""
 

@@ -22,7 +22,7 @@ from organtwin.case.members import (
     read_indices,
 )
 from organtwin.case.quantities import Unit, marks
-from organtwin.case.schema_rehearsal import Factor, RehearsalCase, Value
+from organtwin.case.schema_rehearsal import HALF_A_VOXEL, Factor, RehearsalCase, Value
 from organtwin.case.sweep import Outcome, Plans, name_of, number, provenance
 from organtwin.choice import found_in
 from organtwin.errors import InputError, suggestion
@@ -31,8 +31,6 @@ from organtwin.influence import Interval, Trial, intervals
 from organtwin.units import quantity
 
 logger = logging.getLogger(__name__)
-
-HALF_A_VOXEL = "half a voxel"
 
 
 @dataclass(frozen=True)
@@ -43,11 +41,13 @@ class Variation:
         factor: Which.
         change: How, in words.
         member: The member.
+        mirrored: Whether the opposite change is taken to do the opposite, if it is the only one.
     """
 
     factor: str
     change: str
     member: Member
+    mirrored: bool = True
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def vary(
     Raises:
         InputError: the plan is not there or not finished, or a factor is no setting.
     """
-    own = work or plans.work
+    own = work or plans.trials
 
     def all_of_it(run: Callable[[Ensemble], None]) -> Sensitivity:
         assert outcome is not None
@@ -108,7 +108,9 @@ def vary(
         members = [one.member for one in variations]
         run(Ensemble(members, own, folder_of(out, base.name) / "members"))
         found = look(outcome, base, variations, own, out)
-        write_sensitivity(case, factors_of(case, plans), found, out)
+        factors = factors_of(case, plans)
+        first = [name for name in factors if name in plans.boundary]
+        write_sensitivity(case, factors, found, out, first)
         return found
 
     return (workers or Workers()).lead(all_of_it)
@@ -163,17 +165,37 @@ def variations_of(
     found = []
     for name, factor in factors_of(case, plans).items():
         place = f'[sensitivity.factors."{name}"]'
-        changes = list(_changes(plans, whole, factor, place))[: runs or case.sensitivity.runs]
-        for change in changes:
-            if all(_value(whole, key, place) == _as_read(whole, key, value, place)
-                   for key, value in change.items()):  # fmt: skip
-                raise InputError(place, f"{change} changes nothing.", "Give it another value.")
-            words = ", ".join(str(value) for value in change.values())
+        changes = list(_changes(plans, whole, factor, place))
+        changed = [one for one in changes if not _is_there(whole, one, place)]
+        if case.sensitivity.factors and len(changed) < len(changes):
+            same = next(one for one in changes if one not in changed)
+            raise InputError(place, f"{same} changes nothing.", "Give it another value.")
+        # Alternatives are all tried, unless one is asked for; numbers have two sides at most.
+        most = runs or case.sensitivity.runs
+        for change in changed if factor.runs and most > 1 else changed[:most]:
+            words = ", ".join(_in_words(key, value) for key, value in change.items())
             member = Member(
                 f"{name.replace(' ', '_')}-{name_of(change)}", {**base.settings, **change}
             )
-            found.append(Variation(name, words, member))
+            found.append(Variation(name, words, member, not factor.runs))
     return tuple(found)
+
+
+def _is_there(case: BaseModel, change: Mapping[str, Value], place: str) -> bool:
+    """Whether a case has the settings of a change already."""
+    return all(
+        _value(case, key, place) == _as_read(case, key, value, place)
+        for key, value in change.items()
+    )
+
+
+def _in_words(key: str, value: Value) -> str:
+    """A setting's value; of one that is on or off what is done about what."""
+    if isinstance(value, bool):
+        return f"{'with' if value else 'without'} {key.rpartition('.')[2]}"
+    if isinstance(value, tuple):
+        return " and ".join(str(one) for one in value)
+    return str(value)
 
 
 def look(
@@ -183,7 +205,10 @@ def look(
     folder = folder_of(out, base.name) / "members"
     states = Ensemble([one.member for one in variations], work, folder).states()
     known = {one.name: found_in(read_indices(folder / one.name)) for one in finished(states)}
-    trials = [Trial(one.factor, one.change, known.get(one.member.name)) for one in variations]
+    trials = [
+        Trial(one.factor, one.change, known.get(one.member.name), one.mirrored)
+        for one in variations
+    ]
     made = intervals(outcome.indices[base.name], trials)
     return Sensitivity(base.name, tuple(variations), tuple(states), made)
 
@@ -273,6 +298,12 @@ def _mark(case: BaseModel, key: str, place: str) -> Unit | None:
 def _as_read(case: BaseModel, key: str, value: Value, place: str) -> Any:
     """A value of the case file as the case would have it."""
     mark = _mark(case, key, place)
+    if isinstance(value, tuple):
+        return tuple(_one_as_read(one, mark, place) for one in value)
+    return _one_as_read(value, mark, place)
+
+
+def _one_as_read(value: Any, mark: Unit | None, place: str) -> Any:
     return quantity(str(value), mark.inside, place) if mark is not None else value
 
 
@@ -280,14 +311,24 @@ def _as_read(case: BaseModel, key: str, value: Value, place: str) -> Any:
 
 
 def write_sensitivity(
-    case: RehearsalCase, factors: Mapping[str, Factor], found: Sensitivity, out: Path
-) -> None:
-    """Write ``sensitivity.json`` and ``sensitivity.csv``."""
+    case: RehearsalCase, factors: Mapping[str, Factor], found: Sensitivity, out: Path,
+    boundary: Sequence[str] = (),
+) -> None:  # fmt: skip
+    """Write ``sensitivity.json`` and ``sensitivity.csv``.
+
+    Args:
+        case: The rehearsal.
+        factors: What was varied.
+        found: What came out.
+        out: Result directory.
+        boundary: Those of the factors that are boundary conditions.
+    """
     record: dict[str, Any] = {
         **provenance(case),
         "of": found.of,
         "how": "one factor at a time; interval = value + root sum of squares of the excursions up, "
         "- that of those down; factors independent, effects additive (our choice)",
+        "boundary": list(boundary),
         "factors": {name: one.model_dump(exclude_none=True) for name, one in factors.items()},
         "runs": [
             {"factor": one.factor, "change": one.change, **asdict(state)}

@@ -159,7 +159,14 @@ def finished(stage: Stage, directory: Path) -> StageAccount | None:
     try:
         record = json.loads((folder / "stage.json").read_text(encoding="utf-8"))
         sizes = {name: (folder / name).stat().st_size for name in stage.outputs}
-        if record["account"]["key"] != stage.key or record["sizes"] != sizes:
+        if record["account"]["key"] != stage.key:
+            return None
+        sums = {name: content_key(folder / name) for name in record.get("sums", ())}
+        changed = [name for name in sizes if record["sizes"].get(name) != sizes[name]]
+        changed += [name for name in sums if record["sums"][name] != sums[name]]
+        if changed:
+            name = Path(changed[0]).name
+            logger.warning("%s: made anew, since %s is not as it was written", stage.name, name)
             return None
         return StageAccount(**{**record["account"], "reused": True})
     except (OSError, ValueError, KeyError, TypeError):
@@ -208,7 +215,8 @@ def _prepare(folder: Path) -> None:
 
 def _record(stage: Stage, folder: Path, account: StageAccount) -> None:
     sizes = {name: (folder / name).stat().st_size for name in stage.outputs}
-    record = {"account": asdict(account), "sizes": sizes}
+    sums = {name: sha256(folder / name) for name in stage.outputs if (folder / name).is_file()}
+    record = {"account": asdict(account), "sizes": sizes, "sums": sums}
     write_text(folder / "stage.json", json.dumps(record, indent=2) + "\n")
 
 

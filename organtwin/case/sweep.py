@@ -39,6 +39,11 @@ class Plans(Protocol):
         ...
 
     @property
+    def trials(self) -> Work:
+        """Does one of which the indices alone are wanted."""
+        ...
+
+    @property
     def choice(self) -> Choice:
         """Usual rules and criteria."""
         ...
@@ -46,6 +51,11 @@ class Plans(Protocol):
     @property
     def factors(self) -> Mapping[str, Factor]:
         """What is usually not known well."""
+        ...
+
+    @property
+    def boundary(self) -> tuple[str, ...]:
+        """Those of the factors that are boundary conditions, which a page shows first."""
         ...
 
     def prepare(self) -> None:
@@ -162,7 +172,9 @@ def name_of(settings: Mapping[str, Value], bare: str = "") -> str:
     for key, value in settings.items():
         own = bool(bare) and key.startswith(f"{bare}.")
         text = Path(str(value)).stem if own and str(value).endswith(".toml") else str(value)
-        text = re.sub(r"[^A-Za-z0-9._+-]", "", text)
+        if isinstance(value, tuple):
+            text = "+".join(str(one) for one in value)
+        text = re.sub(r"[^A-Za-z0-9._+-]", "", text.lower() if isinstance(value, bool) else text)
         parts.append(text if own else f"{key.rpartition('.')[2]}_{text}")
     return "-".join(parts)
 

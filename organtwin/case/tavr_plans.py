@@ -44,6 +44,8 @@ FACTORS = {
     "tilt": Factor(key="deployment.tilt", change="3 deg"),
     "turn": Factor(key="deployment.turn", change="6 deg"),
 }
+#: Those of them that are boundary conditions: what holds the root.
+BOUNDARY = ("bed stiffness",)
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,11 @@ class TavrPlans:
         return CaseDeployment(self.case.case, tuple(self.case.settings.items()), self.out / BASE)
 
     @property
+    def trials(self) -> CaseDeployment:
+        """The same: pictures take little of the time of a deployment."""
+        return self.work
+
+    @property
     def choice(self) -> Choice:
         """Usual rules and criteria."""
         return DEFAULT
@@ -72,6 +79,11 @@ class TavrPlans:
     def factors(self) -> Mapping[str, Factor]:
         """What is usually not known well."""
         return FACTORS
+
+    @property
+    def boundary(self) -> tuple[str, ...]:
+        """What holds the root."""
+        return BOUNDARY
 
     def prepare(self) -> None:
         """Measure the scan if that decides what there is."""

@@ -21,7 +21,7 @@ from vtkmodules.vtkCommonDataModel import (
 )
 from vtkmodules.vtkIOXML import vtkXMLUnstructuredGridWriter
 
-from organtwin.errors import InputError, OrgantwinError, suggestion
+from organtwin.errors import DiskError, InputError, OrgantwinError, suggestion
 from organtwin.export.atomic import write_text
 from organtwin.export.quantities import UNITS
 from organtwin.parallel import agree, on_root
@@ -138,7 +138,7 @@ class FieldWriter:
 
         Raises:
             InputError: a function is of another kind.
-            OrgantwinError: a file can't be written.
+            DiskError: a file can't be written.
         """
         points: Arrays = {}
         cells: Arrays = {}
@@ -201,7 +201,7 @@ class FieldWriter:
         writer.SetCompressionLevel(1)
         if writer.Write() == 1:
             return None
-        return OrgantwinError(str(path), "can't be written.", "Is the disk full or read-only?")
+        return DiskError(str(path), "can't be written.", "Is the disk full or read-only?")
 
     def _write_index(self, stem: str, points: Arrays, cells: Arrays) -> None:
         pieces = [f"{Path(stem).name}_{rank}.vtu" for rank in range(self._comm.size)]

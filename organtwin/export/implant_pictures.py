@@ -23,7 +23,6 @@ from organtwin.export.implant_scene import (
     REMOVED,
     SHINY,
     OperatedView,
-    Part,
     at_interface,
     coloured,
     panels,
@@ -31,7 +30,7 @@ from organtwin.export.implant_scene import (
     smooth,
     with_points,
 )
-from organtwin.export.tavr_scene import View, bar, save, text
+from organtwin.export.views import Part, View, bar, save, text
 from organtwin.orthopaedics.assessment import prefix_of
 from organtwin.orthopaedics.gruen_indices import ZONES
 from organtwin.orthopaedics.hip_assessment import stem_micromotion
@@ -217,14 +216,14 @@ def draw_risk(view: OperatedView, load: Load, stage: Healing, path: Path) -> Pat
 
 
 def draw_callus(view: OperatedView, load: Load, path: Path) -> Path:
-    """Strain of the callus at each stage of healing, seen from the side of the fracture."""
+    """Strain of the callus at each stage of healing, seen from medial: around the piece first."""
     stages = view.operation.healing
     names = [f"{prefix_of(view.operation, load, stage)}callus strain %" for stage in stages]
     if any(name not in view.maps for name in names):
         raise InputError("callus", f"`{load.name}` was not judged.", "Run the case again.")
     edges, colours = (0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0), STRAIN_COLOURS
     points = np.asarray(view.cells("callus").points)
-    look = view.looked_at(view.names[0][1], points)
+    look = view.looked_at(view.names[0][0], points)
     parts = []
     for name in names:
         view.grid.cell_data["banded"] = np.interp(view.maps[name], edges, np.arange(len(edges)))

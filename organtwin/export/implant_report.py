@@ -17,9 +17,13 @@ from organtwin.export.implant_words import (
     read_implant_indices,
     verdict_in_words,
 )
+from organtwin.export.page3d import Opening, scene_3d
 from organtwin.export.pages import read_json, read_run, state_in_words, write_page
+from organtwin.export.paraview_macro import script_for_paraview
+from organtwin.export.plateau_pictures import draw_pressure
 from organtwin.export.tavr_words import number, shown_value, threshold_in_words
 from organtwin.index import Index
+from organtwin.orthopaedics.plateau_assessment import PLACES
 
 logger = logging.getLogger(__name__)
 
@@ -39,12 +43,14 @@ CARDS = {
     },
     "tibial_plateau": {
         "interfragmentary_strain_50": "Strain of the gap, median", "step_off": "Step of the joint",
+        "cartilage_lateral_pressure_99": "Cartilage: pressure, lateral",
         "plateau_lateral_subsidence": "Subsidence, lateral", "_fatigue_safety": "Fatigue safety",
     },
 }  # fmt: skip
 #: Captions of the callus' strain, and of the risk of bone.
 CALLUS = (
-    "Seen from the lateral side. Above 10 % no bone forms, below 2 % it heals directly (Perren)."
+    "Seen from the medial side: the callus around the depressed piece stands before that of the "
+    "split. Above 10 % no bone forms, below 2 % it heals directly (Perren)."
 )
 RISK = (
     "Principal strains, averaged in a ball, over those at yield in tension and compression: 1 is "
@@ -108,6 +114,12 @@ def jobs_of(view: OperatedView) -> dict[str, tuple[str, str, Job]]:
                 "How far it sinks, against where the shaft is held.",
                 _of(one.draw_sinking, load),
             )
+            if PLACES in view.maps:
+                made[f"pressure_{load.name}.png"] = (
+                    f"Pressure of the cartilage, {words}",
+                    "By an elastic foundation, without menisci: to be compared, not read alone.",
+                    _of(draw_pressure, load),
+                )
         for stage in operation.healing if several else (last,):
             told = f"{words}, {stage.name}" if several else words
             key = f"{load.name}_{stage.name.replace(' ', '_')}" if several else load.name
@@ -215,7 +227,21 @@ def write_implant_report(directory: str | Path) -> Path:
         fit={name: number(float(v)) for name, v in plan.get("assembly", {}).get("fit", {}).items()},
         steps=[_step(one) for one in solved.get("steps", [])],
         loads=[_load(one) for one in operation.get("loads", [])],
+        scene=scene_3d(folder, opening(operation)),
+        script=script_for_paraview(folder, opening(operation).moment) is not None,
     )
+
+
+def opening(operation: Mapping[str, Any]) -> Opening:
+    """The scene under the first load, cut open so that the implant is seen."""
+    loads = operation.get("loads", [])
+    stages = operation.get("healing", [])
+    name = str(loads[0]["name"]).replace("_", " ") if loads else ""
+    if len(stages) > 1:
+        name += f", {stages[0]['name']}"
+    if operation.get("kind") == "pedicle_screw":
+        return Opening(name, "1,1", 0.3, "top", "Region")
+    return Opening(name, "2,1", 0.5, "front", "Region")
 
 
 def verdict(

@@ -18,13 +18,12 @@ from scipy.spatial import cKDTree
 
 from organtwin.errors import InputError
 from organtwin.export.pages import read_json
-from organtwin.export.tavr_scene import View, text
+from organtwin.export.views import Part, View, text
 from organtwin.orthopaedics.operation import Operation
 from organtwin.orthopaedics.outcome import Outcome
 
 type Array = NDArray[np.float64]
 type Mask = NDArray[np.bool_]
-type Part = tuple[pv.DataSet, Mapping[str, object]]
 
 #: Colours of bone, of what is cut away, of implants.
 BONE, REMOVED, METAL, NOTHING = "#e9dcc3", "#c98f7a", "#8e9aa6", "#d9d9d9"
@@ -74,7 +73,8 @@ class OperatedView:
         """All cells of the assembly."""
         made = pv.UnstructuredGrid({pv.CellType.TETRA: self.outcome.cells}, self.outcome.points)
         for name, values in self.maps.items():
-            made.cell_data[name] = values
+            if len(values) == made.n_cells:  # there are maps of other places too
+                made.cell_data[name] = values
         for name, values in self.outcome.tissue.items():
             made.cell_data[name] = values
         return made

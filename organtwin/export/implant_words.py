@@ -13,6 +13,7 @@ from organtwin.orthopaedics.index_groups import GROUPS
 
 #: Groups in words, with what they ask.
 HEADINGS = {
+    "place": "Place: is the joint where it was",
     "micromotion": "Micromotion: does bone grow in",
     "gap": "Fracture gap: does it heal",
     "shielding": "Stress shielding: what the bone loses",

@@ -63,15 +63,38 @@ class Budget:
 REPORT, WHOLE = Budget(), Budget(40_000, 33, 8)
 
 
-def scene_3d(directory: Path) -> str:
+@dataclass(frozen=True)
+class Opening:
+    """How a scene is shown first.
+
+    Attributes:
+        moment: Name of the time; the scene's own choice if empty or unknown.
+        cut: Side from which it is cut open, as the page's list has it: ``2,1`` from the front,
+            ``1,1`` from the top; whole if empty.
+        depth: How deep, 0 to 1.
+        side: From where it is looked at: ``front``, ``top``, ….
+        field: Title of what colours show, such as ``Region``; the scene's first if unknown.
+    """
+
+    moment: str = ""
+    cut: str = ""
+    depth: float = 0.5
+    side: str = "front"
+    field: str = ""
+
+
+def scene_3d(directory: Path, opening: Opening | None = None) -> str:
     """HTML of the scene of a result, to stand in its report; empty if nothing can be shown.
 
     Args:
         directory: Result directory of a run or a mesh.
+        opening: How it is shown first.
     """
     try:
         content = scene_content(open_result(directory), REPORT)
-    except InputError as error:
+        if opening is not None:
+            content["opening"] = vars(opening)
+    except (InputError, OSError) as error:
         logger.info("no scene in three dimensions: %s", error)
         return ""
     return templates().get_template("scene3d.html").render(scenes=[_as_json(content)])

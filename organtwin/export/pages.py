@@ -58,6 +58,7 @@ def write_page(
         missing=read_json(folder / "pictures" / "missing.json"),
         mesh=read_json(folder / "stages" / "mesh" / "mesh.json"),
         case=list(_flat(run.get("case", {}))),
+        credibility=read_json(folder / "credibility.json"),
         directory=folder,
         **content,
     )

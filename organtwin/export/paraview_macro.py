@@ -9,8 +9,8 @@ import numpy as np
 
 from organtwin.errors import InputError
 from organtwin.export.atomic import write_text
-from organtwin.export.dressed import SAMPLED, frame_of, limits, shown_value
-from organtwin.export.quantities import quantity
+from organtwin.export.dressed import SAMPLED, frame_of, limits
+from organtwin.export.quantities import quantity, shown_value
 from organtwin.export.result import Part, Result, open_result
 
 logger = logging.getLogger(__name__)

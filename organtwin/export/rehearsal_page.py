@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import math
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -13,10 +14,19 @@ from organtwin.choice import shown
 from organtwin.errors import InputError
 from organtwin.export.atomic import write_text
 from organtwin.export.pages import Picture, read_json, templates
-from organtwin.export.rehearsal_pictures import draw_ranking, draw_tornado, interval
+from organtwin.export.rehearsal_pictures import (
+    draw_boundary,
+    draw_ranking,
+    draw_tornado,
+    interval,
+)
 
 logger = logging.getLogger(__name__)
 
+#: Indices that boundary conditions are known to move, whether plans are ranked by them or not.
+STIFFNESS = "*stiffness"
+#: Change (%) that is rounding.
+ROUNDED = 1e-3
 #: Page that lets one turn the deployed valves, and how many of the best are on it.
 COMPARISON, COMPARED = "comparison.html", 6
 
@@ -34,12 +44,14 @@ def write_rehearsal_page(folder: Path) -> Path:
     for one in sensitivity.get("indices", []):
         one["interval"] = interval(one)
     columns, rows = _table(ranking)
+    bounds = boundary_changes(ranking, sensitivity)
     compared = _compare(folder, ranking)
     environment = templates()
     html = environment.get_template("rehearsal.html").render(
         ranking=ranking,
         sensitivity=sensitivity,
-        pictures=list(_pictures(folder, ranking, sensitivity)),
+        pictures=list(_pictures(folder, ranking, sensitivity, bounds)),
+        bounds=bounds,
         columns=columns,
         rows=rows,
         unknown=sorted({name for rank in ranking["ranks"] for name in rank["unknown"]}),
@@ -86,6 +98,13 @@ def verdict(ranking: Mapping[str, Any], sensitivity: Mapping[str, Any]) -> str:
     )
     if unjudged:
         parts.append(f"Rules that {ranks[0]['name']} was not judged by: {', '.join(unjudged)}.")
+    bounds = boundary_changes(ranking, sensitivity)
+    if bounds:
+        most = bounds[0]
+        parts.append(
+            f"Boundary conditions alone move {most['words']} of {sensitivity['of']} by "
+            f"{_percent(max(most['changes'].values(), key=abs))}."
+        )
     refused = sum(not rank["advised"] for rank in ranks)
     if refused and ranks[0]["advised"]:
         parts.append(f"{refused} {'is' if refused == 1 else 'are'} not advised.")
@@ -96,6 +115,58 @@ def verdict(ranking: Mapping[str, Any], sensitivity: Mapping[str, Any]) -> str:
             f"Of {sensitivity['of']} the intervals of {', '.join(unsure)} lie across a threshold."
         )
     return " ".join(parts)
+
+
+def boundary_changes(
+    ranking: Mapping[str, Any], sensitivity: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """What other boundary conditions do to the indices by which plans are ranked, and to stiffness.
+
+    Args:
+        ranking: As in ``ranking.json``.
+        sensitivity: As in ``sensitivity.json``.
+
+    Returns:
+        For each index that one of them moves, the most moved first: ``words`` and ``unit``, its
+        ``value``, ``cells`` by change in words, ``changes`` (%) likewise, and ``others``, how far
+        all other factors together move it down and up (%). Empty without such factors.
+    """
+    first = sensitivity.get("boundary", [])
+    patterns = [one["index"] for one in (*ranking["criteria"], *ranking["rules"])]
+    patterns.append(STIFFNESS)
+    found = []
+    for one in sensitivity.get("indices", []):
+        value = one["value"]
+        if not value or not any(fnmatchcase(one["name"], pattern) for pattern in patterns):
+            continue
+        values = {
+            f"{by['factor']}: {change}": x
+            for by in one["by"] if by["factor"] in first
+            for change, x in by["values"].items() if x is not None
+        }  # fmt: skip
+        changes = {name: 100.0 * (x - value) / abs(value) for name, x in values.items()}
+        if not any(abs(change) > ROUNDED for change in changes.values()):
+            continue
+        others = [
+            100.0 / abs(value) * math.hypot(*(
+                by[side] for by in one["by"] if by["factor"] not in first
+            ))
+            for side in ("below", "above")
+        ]  # fmt: skip
+        found.append({
+            "words": one["name"].replace("_", " "), "unit": one["unit"],
+            "value": shown(value, one["unit"]), "changes": changes, "others": others,
+            "cells": {
+                name: f"{shown(x, '1')} ({_percent(changes[name])})" for name, x in values.items()
+            },
+        })  # fmt: skip
+    return sorted(found, key=lambda one: -max(abs(x) for x in one["changes"].values()))
+
+
+def _percent(change: float) -> str:
+    """A change in words: ``+12 %``."""
+    digits = 0 if abs(change) >= 9.95 else 1
+    return f"{change:+.{digits}f} %".replace("-", "−")
 
 
 def _lowered(text: str) -> str:
@@ -119,8 +190,16 @@ def _cell(one: Mapping[str, Any] | None) -> str:
 
 
 def _pictures(
-    folder: Path, ranking: Mapping[str, Any], sensitivity: Mapping[str, Any]
-) -> Iterator[Picture]:
+    folder: Path, ranking: Mapping[str, Any], sensitivity: Mapping[str, Any],
+    bounds: list[dict[str, Any]],
+) -> Iterator[Picture]:  # fmt: skip
+    if bounds:
+        path = draw_boundary(bounds, folder / "pictures" / "boundary.png")
+        caption = (
+            "Points show what each boundary condition does to an index, bars what all other "
+            "factors do together."
+        )
+        yield _picture(path, "Boundary conditions", caption)
     if ranking["ranks"]:
         path = draw_ranking(ranking["ranks"], folder / "pictures" / "ranking.png")
         caption = "The score of each plan, and what of it each criterion brings."

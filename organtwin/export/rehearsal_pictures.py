@@ -84,6 +84,38 @@ def draw_tornado(indices: Sequence[Mapping[str, Any]], path: Path, title: str = 
         return plates.save(figure, path)
 
 
+def draw_boundary(bounds: Sequence[Mapping[str, Any]], path: Path) -> Path:
+    """What boundary conditions do to indices, beside what all other factors do.
+
+    Args:
+        bounds: Of `organtwin.export.rehearsal_page.boundary_changes`.
+        path: PNG file.
+    """
+    chosen = bounds[:PANELS]
+    names = list(dict.fromkeys(name for one in chosen for name in one["changes"]))
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(9.6, 0.36 * len(chosen) + 1.9), layout="constrained")
+        axes = figure.add_subplot()
+        for row, one in enumerate(chosen):
+            below, above = one["others"]
+            axes.barh(row, below + above, left=-below, height=0.62, color="#d9d9d9",
+                      label="all other factors" if row == 0 else None)  # fmt: skip
+        for k, name in enumerate(names):
+            points = [(one["changes"][name], row) for row, one in enumerate(chosen)
+                      if name in one["changes"]]  # fmt: skip
+            axes.plot([x for x, _ in points], [row for _, row in points], "o", markersize=7,
+                      color=PALETTE[k % len(PALETTE)], label=name)  # fmt: skip
+        axes.axvline(0.0, color="#444444", lw=1)
+        axes.set_yticks(range(len(chosen)), [one["words"] for one in chosen], fontsize=9)
+        axes.set_ylim(len(chosen) - 0.5, -0.5)
+        axes.grid(axis="y", visible=False)
+        axes.set_xlabel("Change of the index (%)")
+        axes.margins(x=0.08)
+        figure.legend(loc="outside lower center", ncols=3, fontsize=9)
+        _title(figure, "What the boundary conditions change")
+        return plates.save(figure, path)
+
+
 def _moving(one: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [by for by in one["by"] if by["share"] > 0.0][:BARS]
 

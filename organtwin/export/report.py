@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from organtwin.errors import InputError, OrgantwinError
+from organtwin.errors import OrgantwinError
 from organtwin.export.findings import Finding, findings
 from organtwin.export.page3d import scene_3d
 from organtwin.export.pages import read_run, state_in_words, write_page
-from organtwin.export.paraview_macro import write_macro
-from organtwin.export.result import open_result
+from organtwin.export.paraview_macro import script_for_paraview
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +70,7 @@ def write_report(directory: str | Path) -> Path:
     folder = Path(directory)
     run = read_run(folder)
     found = _findings(folder, run)
-    _write_macro(folder)
+    script_for_paraview(folder)
     return write_page(
         folder,
         "report.html",
@@ -82,14 +81,6 @@ def write_report(directory: str | Path) -> Path:
         verdict=_verdict(run, found),
         scene=scene_3d(folder),
     )
-
-
-def _write_macro(folder: Path) -> None:
-    """Write the script for ParaView, if there are fields."""
-    try:
-        write_macro(open_result(folder))
-    except (InputError, OSError) as error:
-        logger.info("no script for ParaView: %s", error)
 
 
 def _verdict(run: Mapping[str, Any], found: list[Finding]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +22,7 @@ from organtwin.export.series import Array, Series, read_series
 type Integers = NDArray[np.int64]
 
 #: Series in the order in which they are offered; others follow by name.
-_FIRST = ("mechanics", "tissue", "electrophysiology", "activation")
+_FIRST = ("mechanics", "operated", "tissue", "electrophysiology", "activation")
 #: Fields that are shown first, if there are any of them.
 _TELLING = (
     "active_tension", "principal_stress", "activation_time", "transmembrane_potential",
@@ -228,8 +228,7 @@ def open_result(path: str | Path) -> Result:
     if place.is_file() and place.suffix not in (".pvd", ".vtu"):
         raise InputError(str(place), "no .pvd and no .vtu.", "Give the result's directory.")
     names = _region_names(directory)
-    moments = _moments(directory)
-    parts = [_part(file, names, moments) for file in files]
+    parts = [_part(file, names, _moments(directory, file.stem)) for file in files]
     tissue = tuple(one for one in parts if not one.is_lines)
     if not tissue:
         raise InputError(
@@ -270,7 +269,8 @@ def _numbered(present: Integers, names: Mapping[str, int]) -> dict[str, int]:
 def _region_names(directory: Path) -> dict[str, int]:
     """Names of regions as gmsh's files keep them in their head."""
     for file in (directory / "mesh.msh", directory / "stages" / "mesh" / "mesh.msh",
-                 directory / "stages" / "root" / "mesh.msh"):  # fmt: skip
+                 directory / "stages" / "root" / "mesh.msh",
+                 directory / "stages" / "plan" / "operated.msh"):  # fmt: skip
         if file.is_file():
             with file.open("rb") as stream:
                 head = stream.read(100_000)
@@ -280,10 +280,18 @@ def _region_names(directory: Path) -> dict[str, int]:
     return {}
 
 
-def _moments(directory: Path) -> tuple[str, ...]:
-    """States that a deployment names."""
-    record = read_json(directory / "stages" / "deploy" / "deploy.json")
-    return tuple(str(one.get("name", "")) for one in record.get("states", []))
+def _moments(directory: Path, name: str) -> tuple[str, ...]:
+    """States that a deployment names, steps of an operated bone, loads of an intact one."""
+    stages = directory / "stages"
+    if name == "intact":
+        loads = read_json(stages / "plan" / "plan.json").get("operation", {}).get("loads", [])
+        return _names(one for one in loads if one.get("intact"))
+    deployed = read_json(stages / "deploy" / "deploy.json").get("states", [])
+    return _names(deployed or read_json(stages / "solve" / "solve.json").get("steps", []))
+
+
+def _names(found: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    return tuple(str(one.get("name", "")).replace("_", " ") for one in found)
 
 
 def _place(name: str, order: tuple[str, ...]) -> int:

@@ -20,8 +20,9 @@ from organtwin.devices.leak import Leak
 from organtwin.errors import InputError
 from organtwin.export.diagrams import PALETTE, STYLE
 from organtwin.export.tavr_pictures import PRESSURE
-from organtwin.export.tavr_scene import COLOURS, NAMES, PATCHES, save
+from organtwin.export.tavr_scene import COLOURS, NAMES, PATCHES
 from organtwin.export.tavr_view import Valve, averaged, ceiling, edges, names_at
+from organtwin.export.views import save
 from organtwin.tavr.frame_indices import sections
 
 Array = NDArray[np.float64]

@@ -19,10 +19,7 @@ from organtwin.export.tavr_scene import (
     COLOURS,
     PATCHES,
     READABLE,
-    Part,
-    View,
     annulus_line,
-    bar,
     behind,
     border,
     cusp_names,
@@ -33,16 +30,15 @@ from organtwin.export.tavr_scene import (
     patient_directions,
     rounded,
     same_size,
-    save,
     sheet,
     shown,
     solid,
-    text,
     tissue_parts,
     tubed,
     view_of,
 )
 from organtwin.export.tavr_view import Valve, ceiling
+from organtwin.export.views import Part, View, bar, save, text
 from organtwin.mesh.closest import on_segments
 from organtwin.tavr.coronary_indices import SIDES, Ostium, ostium_now, valve_distance
 from organtwin.tavr.deployed import Deployed

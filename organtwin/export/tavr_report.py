@@ -13,7 +13,9 @@ from typing import Any
 
 from organtwin.errors import InputError
 from organtwin.export import tavr_maps, tavr_pictures
+from organtwin.export.page3d import Opening, scene_3d
 from organtwin.export.pages import read_json, read_run, state_in_words, write_page
+from organtwin.export.paraview_macro import script_for_paraview
 from organtwin.export.tavr_states import read_calcium, read_states
 from organtwin.export.tavr_view import Valve, read_valve
 from organtwin.export.tavr_words import (
@@ -220,6 +222,8 @@ def write_tavr_report(directory: str | Path) -> Path:
         notes=judge.get("decisions", []),
         deploy=deploy,
         measures=read_json(folder / "stages" / "measure" / "measures.json"),
+        scene=scene_3d(folder, Opening(cut="2,1")),
+        script=script_for_paraview(folder) is not None,
     )
 
 

@@ -6,27 +6,21 @@ matplotlib.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
 
-import matplotlib.patheffects as effects
 import numpy as np
 import pyvista as pv
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from organtwin.export.scene import Stance, render
 from organtwin.export.tavr_view import Mesh, Valve, names_at, struts
+from organtwin.export.views import Part, View, text
 
 Array = NDArray[np.float64]
-type Part = tuple[pv.DataSet, Mapping[str, object]]
 
 #: Colours of what lies around the frame.
 COLOURS = {
@@ -42,8 +36,8 @@ NAMES = {
 PATCHES = ("ostium_right", "ostium_left", "membranous_septum")
 #: The membranous septum's area; its border has its colour.
 PALE = "#b5ddd8"
-#: Width of a picture's panel in pixels, and least height of it per width.
-PIXELS, FLATTEST = 820, 0.6
+#: Least height of a picture's panel per width.
+FLATTEST = 0.6
 #: Colours that carry numbers get little shade.
 READABLE = {"ambient": 0.68, "diffuse": 0.38, "specular": 0.0}
 METALLIC = {"ambient": 0.35, "diffuse": 0.65, "specular": 0.35, "specular_power": 30}
@@ -51,44 +45,6 @@ METALLIC = {"ambient": 0.35, "diffuse": 0.65, "specular": 0.35, "specular_power"
 MARGIN = 2.5
 #: Length of the bar that tells the scale (mm).
 BAR = 10.0
-_HALO = [effects.withStroke(linewidth=2.6, foreground="white")]
-
-
-@dataclass(frozen=True)
-class View:
-    """A parallel view.
-
-    Attributes:
-        eye: Unit vector to the one who looks, (3,).
-        up: Direction that points up on the picture, (3,).
-        centre: In the middle of the picture (mm), (3,).
-        size: Half of its width and height (mm).
-    """
-
-    eye: Array
-    up: Array
-    centre: Array
-    size: tuple[float, float]
-
-    @property
-    def screen(self) -> Array:
-        """Rows: to the right and up on the picture, (2, 3)."""
-        right = np.cross(self.up, self.eye)
-        right /= np.linalg.norm(right)
-        return np.stack([right, np.cross(self.eye, right)])
-
-    def flat(self, points: Array) -> Array:
-        """Where points lie on the picture (mm), (..., 2)."""
-        return np.asarray((points - self.centre) @ self.screen.T)
-
-    def image(self, parts: Sequence[Part], pixels: int = PIXELS) -> NDArray[np.uint8]:
-        """RGB picture."""
-        wide, high = self.size
-        stance = Stance(
-            self.screen[1], self.screen[0], self.eye, self.centre, high, self.centre, self.centre
-        )
-        shape = (pixels, round(pixels * high / wide))
-        return render(parts, stance, towards=self.eye, pixels=shape)
 
 
 def view_of(valve: Valve, degrees: float, lift: float = 0.2, points: Array | None = None) -> View:
@@ -273,13 +229,6 @@ def sheet(
     return figure, axes
 
 
-def text(ax: Axes, at: Iterable[float], words: str, **how: object) -> None:
-    """Words with a white edge, readable over anything."""
-    x, y = at
-    look = {"fontsize": 10, "ha": "center", "va": "center", "path_effects": _HALO} | how
-    ax.text(x, y, words, zorder=9, **look)
-
-
 def patient_directions(ax: Axes, view: View) -> None:
     """Arrows to the left, back and head of the patient in the picture's upper left corner."""
     wide, high = view.size
@@ -331,24 +280,3 @@ def key(figure: Figure, valve: Valve, *, frame: bool = False) -> None:
         handles=handles, loc="outside lower center", ncols=min(len(handles), 7), fontsize=10,
         handlelength=1.2, columnspacing=1.3,
     )  # fmt: skip
-
-
-def bar(
-    figure: Figure, axes: Axes | Sequence[Axes], colours: Colormap | str,
-    limits: tuple[float, float], label: str, *, shrink: float = 0.45, extend: str = "neither",
-) -> None:  # fmt: skip
-    """A colour bar under pictures."""
-    made = figure.colorbar(
-        ScalarMappable(Normalize(*limits), colours), ax=axes, location="bottom", shrink=shrink,
-        aspect=38, pad=0.02, extend=extend,
-    )  # fmt: skip
-    made.set_label(label, fontsize=11)
-    made.outline.set_visible(False)
-    made.ax.grid(visible=False)
-
-
-def save(figure: Figure, path: Path) -> Path:
-    """Write a picture without empty margins."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=115, bbox_inches="tight", pad_inches=0.1)
-    return path

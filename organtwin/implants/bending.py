@@ -6,14 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyvista as pv
-from numpy.polynomial import polynomial
 from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline
+from scipy.interpolate import BSpline, CubicSpline
 from scipy.spatial import cKDTree
 
 from organtwin.errors import InputError
 from organtwin.implants.implant import Implant, LocalFrame
-from organtwin.implants.plate_surface import Drawing, check_room, drawing, raised
+from organtwin.implants.plate_surface import Drawing, drawing, raised
 from organtwin.implants.plates import Plate
 from organtwin.mesh.shapes.limits import within
 from organtwin.mesh.surface_files import TriangleSurface
@@ -29,15 +28,19 @@ FACING = 0.25
 COVERED = 0.6
 #: Largest slope of the bone under a plate (degrees).
 STEEPEST = 68.0
-#: Weight of the polynomial's curved terms against the mean square of the samples' misfit.
-HELD = 1e-3
+#: Distance (mm) of the knots along a plate, and the largest power across it.
+KNOTS, POWER = 8.0, 3
+#: Stiffness (mm⁴) of a plate against its misfit that is tried at first, at last, and its steps.
+SOFTEST, STIFFEST, STIFFER = 10.0, 1e8, 4.0
+#: How often the step between a plate that is too soft and one that is not is halved.
+HALVINGS = 3
 #: Distance (mm) from the plate up to which bone is what it lies on.
 BESIDE = 3.0
 #: Fewest samples of the bone below a plate.
 LEAST = 45
-#: Degree of the mixed term that only twists, and the weight of those beyond it.
-TWIST, STIFF = 2, 1e4
-#: Smallest radius of a plate in its thicknesses, for which degrees are lowered; our choice.
+#: Weight of what bends a plate both ways at once, where it is bent along, across and twisted only.
+STIFF = 1e4
+#: Smallest radius of a plate in its thicknesses, for which it is made stiffer; our choice.
 GENTLE = 3.0
 #: Rounds of lifting the plate off the bone.
 LIFTS = 8
@@ -47,30 +50,26 @@ MOST_STRETCH = 0.35
 
 @dataclass(frozen=True)
 class Bed:
-    """Polynomial z(x, y) that follows the bone under a plate, in the plate's frame (mm).
+    """Surface z(x, y) = Σ s_j(x) (y / b)^j that follows the bone under a plate, in its frame (mm).
 
     Attributes:
-        coefficients: Of x^i y^j, scaled places, shape (p + 1, q + 1).
-        scale: Lengths that x and y are divided by (mm).
+        along: Cubic splines s_j, one for each power of y.
+        across: Length b that y is divided by (mm).
         residual: Root mean square distance of the bone's samples from it along z (mm).
+        stiffness: Of the plate that it was fitted by (mm⁴).
     """
 
-    coefficients: Points
-    scale: tuple[float, float]
+    along: tuple[BSpline, ...]
+    across: float
     residual: float
-
-    @property
-    def degrees(self) -> tuple[int, int]:
-        """Degrees along x and y."""
-        return self.coefficients.shape[0] - 1, self.coefficients.shape[1] - 1
+    stiffness: float
 
     def height(self, x: Points, y: Points, dx: int = 0, dy: int = 0) -> Points:
         """Height z or a derivative of it at places."""
-        c = polynomial.polyder(self.coefficients, dx, axis=0)
-        c = polynomial.polyder(c, dy, axis=1)
-        along, across = self.scale
-        found = polynomial.polyval2d(x / along, y / across, c)
-        return np.asarray(found / (along**dx * across**dy))
+        found = np.zeros(np.broadcast(x, y).shape)
+        for j in range(dy, len(self.along)):
+            found += self.along[j](x, nu=dx) * _power(y, j, dy, self.across)
+        return np.asarray(found)
 
     def curvature(self, x: Points, y: Points) -> Points:
         """Largest principal curvature (1/mm) at places, without sign."""
@@ -88,24 +87,26 @@ def bend_plate(
     frame: LocalFrame,
     size: float,
     *,
-    degrees: tuple[int, int] = (6, 4),
     gap: float = 0.0,
 ) -> Implant:
     """Bend a plate onto a bone.
 
-    A polynomial z(x, y) in the plate's frame is fitted to the outside of the bone below it: a plate
-    is stiff and follows the bone's shape, not its bumps. Lengths along the plate's middle line, and
-    from there across it, are kept; the normals carry the thickness. Around its axis each hole stays
-    flat, so that it is a round, straight cylinder. At last the plate is lifted along z until it
-    does not enter the bone.
+    A surface z(x, y) in the plate's frame is fitted to the outside of the bone below it, and
+    resists as a thin plate does,
+
+        mean (z - z_bone)² + S mean (z_xx² + 2 z_xy² + z_yy²) = min,
+
+    with the least stiffness S for which it is curved no tighter than `GENTLE` thicknesses, no
+    steeper than `STEEPEST` and stretched no more than `MOST_STRETCH`: it follows the bone's shape,
+    not its bumps. Lengths along the plate's middle line, and from there across it, are kept; the
+    normals carry the thickness. Around its axis each hole stays flat, so that it is a round,
+    straight cylinder. At last the plate is lifted along z until it does not enter the bone.
 
     Args:
         plate: Its drawing.
         bone: Closed surface of the bone, facing outwards.
         frame: Where the plate's middle lies about, x along it, z off the bone.
         size: Edge length (mm) of its triangles.
-        degrees: Degrees of the polynomial along and across, 2 or more; lowered down to 2 while the
-            plate would be curved too tightly for its thickness or too steep.
         gap: Smallest distance (mm) from the bone.
 
     Returns:
@@ -118,10 +119,8 @@ def bend_plate(
         MeshError: the bent plate cuts itself.
     """
     within(plate.name, "gap", gap, 0.0, 20.0)
-    within(plate.name, "degree", min(degrees), 2, 12, "")
     drawn = drawing(plate, size)
-    bed, lay, radius = _gentle(plate, drawn, bone, frame, degrees)
-    check_room(plate, radius)
+    bed, lay = _gentle(plate, drawn, bone, frame)
     steep = np.degrees(np.arccos(lay(drawn.places)[1][:, 2].min()))
     if steep > STEEPEST:
         raise InputError(
@@ -143,7 +142,7 @@ def bend_plate(
         return frame.out(points + shift), normals @ frame.axes
 
     notes = (
-        f"Fitted to the bone by degrees {bed.degrees} with a residual of {bed.residual:.2f} mm.",
+        f"Bent to the bone with a residual of {bed.residual:.2f} mm.",
         f"It stands off by {off.mean():.2f} mm on average, {off.max():.2f} mm at most.",
         f"Bending stretched it by up to {100 * stretch:.1f} % in its plane.",
     )
@@ -152,37 +151,42 @@ def bend_plate(
 
 
 def _gentle(
-    plate: Plate,
-    drawn: Drawing,
-    bone: TriangleSurface,
-    frame: LocalFrame,
-    degrees: tuple[int, int],
-) -> tuple[Bed, _Lay, float]:
-    """Bed that follows the bone best of those a plate can be bent to, and its smallest radius.
+    plate: Plate, drawn: Drawing, bone: TriangleSurface, frame: LocalFrame
+) -> tuple[Bed, _Lay]:
+    """Bed that follows the bone best of those a plate can be bent to.
 
-    First all mixed terms are free, with lower and lower degrees; then those that curve it both ways
-    at once are held at zero, so that it is bent along, bent across and twisted.
+    Of a plate that is free to be bent both ways at once, and of one that is bent along, bent across
+    and twisted alone, each as soft as may be, the nearer to the bone.
     """
     samples = _below(plate, drawn, bone, frame)
+    best: tuple[Bed, _Lay] | None = None
+    for mixed in (1.0, STIFF):
+        fit, stiffness = _Fit(plate, drawn, samples, mixed), SOFTEST
+        made, gentle = _bent(plate, drawn, fit(stiffness))
+        while not gentle and stiffness < STIFFEST:
+            stiffness *= STIFFER
+            made, gentle = _bent(plate, drawn, fit(stiffness))
+        soft = stiffness / STIFFER
+        for _ in range(HALVINGS if gentle and stiffness > SOFTEST else 0):
+            middle = np.sqrt(soft * stiffness)
+            tried, enough = _bent(plate, drawn, fit(middle))
+            made, stiffness, soft = (tried, middle, soft) if enough else (made, stiffness, middle)
+        if best is None or (gentle and made[0].residual < best[0].residual):
+            best = made
+    assert best is not None
+    return best
+
+
+def _bent(plate: Plate, drawn: Drawing, bed: Bed) -> tuple[tuple[Bed, _Lay], bool]:
+    """A plate laid on a bed, and whether it is bent gently."""
+    lay = _Lay(plate, bed)
+    curved = float(bed.curvature(*lay.feet(drawn.places).T).max())
+    if curved * GENTLE * plate.thickness > 1.0:
+        return (bed, lay), False
+    points, normals = lay(drawn.places)
     flat = np.cos(np.radians(STEEPEST))
-    for mixed in (None, TWIST):
-        p, q = degrees
-        while True:
-            bed = fitted(plate, drawn, samples, (p, q), mixed)
-            lay = _Lay(plate, bed)
-            radius = 1.0 / max(float(bed.curvature(*lay.feet(drawn.places).T).max()), 1e-9)
-            points, normals = lay(drawn.places)
-            gentle = (
-                radius >= GENTLE * plate.thickness
-                and normals[:, 2].min() >= flat
-                and _stretch(drawn, points) <= MOST_STRETCH
-            )
-            if gentle:
-                return bed, lay, radius
-            if max(p, q) <= 2:
-                break
-            p, q = max(p - 1, 2), max(q - 1, 2)
-    return bed, lay, radius
+    sound = normals[:, 2].min() >= flat and _stretch(drawn, points) <= MOST_STRETCH
+    return (bed, lay), bool(sound)
 
 
 def _below(plate: Plate, drawn: Drawing, bone: TriangleSurface, frame: LocalFrame) -> Points:
@@ -210,38 +214,68 @@ def _below(plate: Plate, drawn: Drawing, bone: TriangleSurface, frame: LocalFram
     return samples
 
 
-def fitted(
-    plate: Plate,
-    drawn: Drawing,
-    samples: Points,
-    degrees: tuple[int, int],
-    mixed: int | None = None,
-) -> Bed:
-    """Polynomial through samples of the bone below a plate.
+class _Fit:
+    """Least squares of a stiff plate on samples of the bone below it.
 
     Args:
         plate: The plate.
         drawn: Triangles of it.
         samples: In its frame (mm), shape (n, 3).
-        degrees: Along and across.
-        mixed: Largest degree of terms of both x and y; all without it.
+        mixed: Weight of what bends it both ways at once.
     """
-    low, high = drawn.places.min(axis=0) - BIN, drawn.places.max(axis=0) + BIN
-    along, across = np.abs([low, high]).max(axis=0).tolist()
-    x, y = samples[:, 0] / along, samples[:, 1] / across
-    matrix = polynomial.polyvander2d(x, y, list(degrees))
-    # Rigid terms are free; the others are held a little where there are no samples.
-    weak = np.ones((degrees[0] + 1, degrees[1] + 1))
-    weak[0, 0] = weak[1, 0] = weak[0, 1] = 0.0
-    if mixed is not None:
-        i, j = np.indices(weak.shape)
-        weak[(i > 0) & (j > 0) & (i + j > mixed)] = STIFF
-    held = HELD * np.sqrt(len(samples)) * np.diag(weak.ravel())
-    found = np.linalg.lstsq(
-        np.concatenate([matrix, held]), np.pad(samples[:, 2], (0, len(held))), rcond=None
-    )[0]
-    residual = float(np.sqrt(np.mean((matrix @ found - samples[:, 2]) ** 2)))
-    return Bed(found.reshape(degrees[0] + 1, degrees[1] + 1), (along, across), residual)
+
+    def __init__(self, plate: Plate, drawn: Drawing, samples: Points, mixed: float) -> None:
+        self.samples = samples
+        self.across = float(np.abs(drawn.places[:, 1]).max()) + BIN
+        reach = _reach(plate) + KNOTS
+        inner = np.linspace(-reach, reach, int(np.ceil(2.0 * reach / KNOTS)) + 1)
+        step = inner[1] - inner[0]
+        ends = step * np.arange(1, 4)
+        self.knots = np.concatenate([inner[0] - ends[::-1], inner, inner[-1] + ends])
+        self.number = len(self.knots) - 4
+        self.matrix = self._terms(samples[:, 0], samples[:, 1], 0, 0)
+        # Energy on a grid of the plate's middle strip and beyond its ends.
+        x, y = (g.ravel() for g in np.meshgrid(
+            np.linspace(-reach, reach, 2 * len(inner)), np.linspace(-1.0, 1.0, 7) * self.across,
+        ))  # fmt: skip
+        rows = [self._terms(x, y, 2, 0), np.sqrt(2.0) * self._terms(x, y, 1, 1),
+                self._terms(x, y, 0, 2)]  # fmt: skip
+        both = np.sqrt(mixed - 1.0)
+        if both:
+            # What is left is z = a(x) + b(y) + c x y.
+            rows += [both * self._terms(x, y, 2, 1), both / self.across * self._terms(x, y, 1, 2)]
+        self.bent = np.concatenate(rows) / np.sqrt(len(x))
+
+    def __call__(self, stiffness: float) -> Bed:
+        """Bed of a plate of some stiffness (mm⁴)."""
+        z = self.samples[:, 2]
+        held = np.sqrt(stiffness * len(z)) * self.bent
+        found = np.linalg.lstsq(
+            np.concatenate([self.matrix, held]), np.pad(z, (0, len(held))), rcond=None
+        )[0]
+        residual = float(np.sqrt(np.mean((self.matrix @ found - z) ** 2)))
+        parts = found.reshape(POWER + 1, self.number)
+        along = tuple(BSpline(self.knots, part, 3) for part in parts)
+        return Bed(along, self.across, residual, stiffness)
+
+    def _terms(self, x: Points, y: Points, dx: int, dy: int) -> Points:
+        """Values or derivatives of all terms at places, shape (n, terms)."""
+        splines = BSpline(self.knots, np.eye(self.number), 3)(x, nu=dx)
+        parts = [splines * _power(y, j, dy, self.across)[:, None] for j in range(POWER + 1)]
+        return np.concatenate(parts, axis=1)
+
+
+def _power(y: Points, j: int, dy: int, across: float) -> Points:
+    """Derivative of (y / b)^j."""
+    if dy > j:
+        return np.zeros_like(y, dtype=float)
+    factor = float(np.prod(np.arange(j - dy + 1, j + 1)))
+    return np.asarray(factor * (y / across) ** (j - dy) / across**dy)
+
+
+def _reach(plate: Plate) -> float:
+    """Distance (mm) from its middle up to which a plate's middle line is laid."""
+    return 1.2 * float(np.abs(plate.outline).max()) + 5.0
 
 
 def _outside(bone: TriangleSurface, frame: LocalFrame, low: Points, high: Points) -> Points:
@@ -276,7 +310,7 @@ class _Lay:
         self.bed = bed
         self.holes = [(np.array([h.x, h.y]), 0.5 * h.diameter) for h in plate.holes]
         self.rims = [_rim(self.holes, k) for k in range(len(self.holes))]
-        reach = 1.2 * float(np.abs(plate.outline).max()) + 5.0
+        reach = _reach(plate)
         x = np.linspace(-reach, reach, 801)
         along = _arc(x, np.sqrt(1.0 + bed.height(x, np.zeros_like(x), 1) ** 2))
         self.spine = CubicSpline(along, x)

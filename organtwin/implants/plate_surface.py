@@ -10,7 +10,7 @@ import gmsh
 import numpy as np
 from numpy.typing import NDArray
 
-from organtwin.errors import InputError, MeshError
+from organtwin.errors import MeshError
 from organtwin.implants.implant import Implant, LocalFrame
 from organtwin.implants.materials import load_material
 from organtwin.implants.plates import Plate
@@ -213,17 +213,3 @@ def _closed(
     return TriangleSurface(
         np.concatenate(all_points), triangles, triangle_values={"part": part}, names=names
     )
-
-
-def check_room(plate: Plate, radius: float) -> None:
-    """Refuse a curve tighter than the plate is thick.
-
-    Raises:
-        InputError: so it is.
-    """
-    if radius < 1.5 * plate.thickness:
-        raise InputError(
-            plate.name,
-            f"{plate.thickness:g} mm thick on a curve of {radius:.1f} mm: it would cut itself.",
-            "Make it thinner, or lay it where the bone is less curved.",
-        )

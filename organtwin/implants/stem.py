@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -23,6 +23,11 @@ AROUND = 64
 STEP = 1.6
 #: Half widths at the bend, in parts of its radius, that still leave room for the sections to turn.
 ROOM = 0.9
+#: Versions of the neck: further offset and height of the head's centre (mm): plain, for a larger
+#: offset, and for coxa vara. Our choice, of the order of what is sold (remembered).
+NECKS = {"standard": (0.0, 0.0), "lateral": (7.0, 0.0), "varus": (7.0, -5.0)}
+#: How far farther out than the plain one heads sit on the taper (mm). Our choice, likewise.
+HEADS = (-4.0, 0.0, 4.0, 8.0)
 #: Limits of the parameters: attribute → smallest, largest, unit. Our choice, wide enough for what
 #: is sold and for studies beyond it.
 LIMITS = {
@@ -45,6 +50,7 @@ LIMITS = {
     "taper_diameter": (9.0, 16.0, "mm"),
     "taper_angle": (2.0, 8.0, "degrees"),
     "taper_length": (8.0, 20.0, "mm"),
+    "head_length": (-8.0, 16.0, "mm"),
 }
 
 
@@ -78,7 +84,8 @@ class HipStem:
         neck_diameter: Smallest diameter of the neck (mm).
         taper_diameter: Large end of the taper for the head (mm).
         taper_angle: Full angle of that cone (degrees).
-        taper_length: Its length, which ends at the head's centre (mm).
+        taper_length: Its length, which ends at the centre of the plain head (mm).
+        head_length: How far farther out than that the head's centre lies on the neck's axis (mm).
         name: Its name and size.
         material: Name of its material in the catalogue, or a material.
     """
@@ -102,6 +109,7 @@ class HipStem:
     taper_diameter: float = 14.0
     taper_angle: float = 5.666
     taper_length: float = 13.0
+    head_length: float = 0.0
     name: str = "tapered stem"
     material: str | ImplantMaterial = "Ti6Al4V"
 
@@ -176,9 +184,34 @@ class HipStem:
         """Unit vector from the stem to the head, shape (3,)."""
         return np.array([np.sin(self.turn), 0.0, np.cos(self.turn)])
 
+    def with_neck(self, name: str) -> HipStem:
+        """The stem with one of `NECKS`; below the resection's middle it stays nearly the same.
+
+        Raises:
+            InputError: that neck leaves no room for the bend or the taper.
+        """
+        beside, up = NECKS[name]
+        if not (beside or up):
+            return self
+        # From head_centre: dz = (dn - do sin t) / cos t.
+        longer = beside * np.sin(self.turn) + up * np.cos(self.turn)
+        return replace(
+            self, offset=self.offset + beside, neck_length=self.neck_length + float(longer),
+            name=f"{self.name}, {name} neck",
+        )  # fmt: skip
+
+    def with_head(self, length: float) -> HipStem:
+        """The stem with a head that sits farther out (mm)."""
+        return replace(self, head_length=length)
+
+    @property
+    def head_point(self) -> Points:
+        """Centre of the head that it has (mm), shape (3,)."""
+        return np.asarray(self.head_centre + self.head_length * self.neck_axis)
+
     @property
     def head_centre(self) -> Points:
-        """Centre of the head (mm), shape (3,)."""
+        """Centre of the plain head (mm), shape (3,)."""
         # The resection's centre R has R · n = 0, as the origin lies in its plane.
         return np.array([self.offset, 0.0, (self.neck_length - self.offset * np.sin(self.turn))
                          / np.cos(self.turn)])  # fmt: skip
@@ -320,7 +353,7 @@ class HipStem:
         return Implant(
             self.name, "stem", surface, LocalFrame.own(),
             {
-                "head_centre": self.head_centre, "resection": places[0],
+                "head_centre": self.head_point, "resection": places[0],
                 "tip": np.array([0.0, 0.0, -self.length]),
                 "shoulder": places[0] - lateral * normals[0], "taper_start": places[1],
             },

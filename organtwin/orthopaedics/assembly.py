@@ -126,6 +126,7 @@ class Assembly:
         fit: Indices of fit, name with unit → value.
         notes: What was decided, one sentence each.
         scan: Grey values (HU) over all of the mesh, to be mapped to stiffness; None without.
+        tables: Further numbers by name, such as columns of cartilage, shape (n, k).
     """
 
     name: str
@@ -141,6 +142,7 @@ class Assembly:
     fit: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     scan: Image | None = None
+    tables: Mapping[str, Points] = field(default_factory=dict)
 
     def intact(self) -> Part:
         """The bone before surgery: what stays, what is removed, what implants take the place of."""

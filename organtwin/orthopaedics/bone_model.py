@@ -86,6 +86,13 @@ def painted(bone: TriangleSurface, law: CortexLaw, up: Points, zero: Points, vox
     return Image(law.grey(depth, height).astype(np.float32), grid, "HU")
 
 
+def grown(bodies: Bodies, name: str, by: float) -> Bodies:
+    """Bodies of which one has its surface moved along its normal by a length (mm), outwards."""
+    if not by:
+        return bodies
+    return bodies.changed({name: np.asarray(bodies.field(name) - by, np.float32)})
+
+
 def canal_of(bodies: Bodies, name: str, law: CortexLaw, up: Points, zero: Points) -> Field:
     """Signed distance (mm) of what the cortex of a bone encloses."""
     heights = _heights(bodies.grid, up, zero)
@@ -178,7 +185,9 @@ def completed(
     shown = (coarse[0].points[coarse[0].triangles] @ up).min(axis=1) > end + BLEND[0]
     # All of it is looked at: a part would have a rim, which the fit would follow.
     whole = np.ones(len(coarse[1].triangles), bool)
-    fit = fit_faces(coarse[0], shown, coarse[1], whole, kept=ALIKE)
+    # Faces of a fracture look at each other, those of two bones the same way.
+    goal = TriangleSurface(coarse[1].points, np.ascontiguousarray(coarse[1].triangles[:, ::-1]))
+    fit = fit_faces(coarse[0], shown, goal, whole, kept=ALIKE)
     placed = fit.motion.inverse.surface(placed)
     both = bodies_of_surfaces({"bone": bone, "rest": placed}, voxel, margin=4.0)
     grid = both.grid

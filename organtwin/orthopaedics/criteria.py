@@ -32,9 +32,11 @@ CHOICES = MappingProxyType({
     ),
     "pedicle_screw": Choice(
         (*_SAFE, Rule("pull-out", "*_pull_out_safety",
-                      words_low="{part} may be pulled out: safety {value}")),
+                      words_low="{part} may be pulled out: safety {value}"),
+         Rule("breach", "*_breach", "{part} stands {value} out of the pedicle")),
         (
             Criterion("pull-out", "*_pull_out_safety", 3.0, 5.0, 1.0, "pull-out safety {value}"),
+            Criterion("breach", "*_breach", 2.0, 0.0, None, "breach of {value}"),
             Criterion("density", "screw_*_density", 1.0, 200.0, None,
                       "{value} along the thread"),
             _BONE, _METAL,

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from organtwin.errors import InputError
 from organtwin.image.volume import Image
-from organtwin.implants.stem import HipStem
 from organtwin.landmarks.catalogue import landmarks_of
 from organtwin.landmarks.record import Landmark, Line, Plane, Point, Sphere, find
 from organtwin.mesh.surface_files import TriangleSurface
@@ -25,6 +24,7 @@ from organtwin.orthopaedics.bone_model import (
     merged,
     painted,
 )
+from organtwin.orthopaedics.hip_centre import Restored
 from organtwin.surgery.cuts import resection_plane
 from organtwin.surgery.sides import femur_side
 
@@ -48,6 +48,10 @@ class HipStemOptions:
         family: Implant file of stems, of the catalogue or a path.
         size: One of its sizes; without it the largest that fits.
         calcar: Height of the neck's cut over the lesser trochanter (mm).
+            Without it what brings the hip's centre back, see `organtwin.orthopaedics.hip_centre`;
+            so with ``neck`` and ``head``.
+        neck: One of `organtwin.implants.stem.NECKS`.
+        head: How much farther out than the plain one the head sits (mm).
         stop: Where a cut along the shaft ends that of the neck (mm from the shaft's axis).
         version: Turn of the stem about the shaft against the neck (rad), by the right hand.
         ream: Depth to which cortex may be broached away (mm).
@@ -60,7 +64,9 @@ class HipStemOptions:
 
     family: str | Path = "tapered_stem"
     size: str | None = None
-    calcar: float = 8.0
+    calcar: float | None = None
+    neck: str | None = None
+    head: float | None = None
     stop: float = 4.0
     version: float = 0.0
     ream: float = 1.0
@@ -174,12 +180,12 @@ def site_of(
     bone: TriangleSurface,
     marks: tuple[Landmark, ...],
     asked: HipStemOptions,
-    stem: HipStem,
-    longest: float,
+    placed: Restored,
     notes: list[str],
 ) -> Site:
     """Cut, directions, and a shaft that is long enough."""
-    plane = resection_plane(bone, marks, height=asked.calcar, tilt=stem.ccd - 90.0)
+    stem = placed.stem
+    plane = resection_plane(bone, marks, height=placed.cut, tilt=stem.ccd - 90.0)
     shaft = find(marks, "femoral_shaft_axis").geometry
     low = find(marks, "lesser_trochanter").geometry
     head = find(marks, "femoral_head").geometry
@@ -188,7 +194,7 @@ def site_of(
     assert isinstance(head, Sphere)
     up = shaft.direction if (head.centre - shaft.end) @ shaft.direction > 0.0 else -shaft.direction
     axis = _origin(plane, shaft)
-    tip = float((axis - longest * up - bone.points.mean(axis=0)) @ up)
+    tip = float((axis - stem.length * up - bone.points.mean(axis=0)) @ up)
     end = float(((bone.points - bone.points.mean(axis=0)) @ up).min())
     missing = end + END - tip + asked.beyond
     if missing > 0.0:
@@ -196,13 +202,13 @@ def site_of(
         if not asked.longer:
             raise InputError(
                 "hip stem",
-                f"the shaft ends {missing:.0f} mm too early for a stem of {longest:.0f} mm.",
+                f"the shaft ends {missing:.0f} mm too early for a stem of {stem.length:.0f} mm.",
                 f"Stems of up to {room:.0f} mm fit, or let the shaft go on (longer).",
             )
         plane_at = bone.points.mean(axis=0) + (end + END) * up
         bone = extended(bone, -up, plane_at, missing, voxel=asked.fineness.voxel)
         notes.append(
-            f"The image ends {end - tip:.0f} mm above the tip of the longest stem: the shaft goes "
+            f"The image ends {end - tip:.0f} mm above the stem's tip: the shaft goes "
             f"on straight for {missing:.0f} mm with the section that it has {END:g} mm above its "
             "end. Nothing is known of that bone."
         )

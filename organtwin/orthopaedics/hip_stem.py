@@ -16,6 +16,7 @@ from organtwin.implants.implant_files import implant_sizes, load_implant
 from organtwin.implants.stem import HipStem
 from organtwin.landmarks.catalogue import landmarks_of
 from organtwin.landmarks.fits import unit
+from organtwin.landmarks.record import Landmark
 from organtwin.mesh.surface_files import TriangleSurface
 from organtwin.mesh.volume_mesh import TetrahedralMesh
 from organtwin.orthopaedics.assembly import (
@@ -27,6 +28,7 @@ from organtwin.orthopaedics.assembly import (
     volume_errors,
 )
 from organtwin.orthopaedics.bone_model import Completed, canal_of
+from organtwin.orthopaedics.hip_centre import BESIDE, LONGER, Restored, restored
 from organtwin.orthopaedics.hip_site import (
     HipStemOptions,
     Site,
@@ -46,8 +48,6 @@ type Points = NDArray[np.float64]
 
 #: Distance (mm) of levels at which the fill of the canal is measured.
 LEVEL = 5.0
-#: Change of the leg's length (mm) that is told.
-LONGER = 5.0
 #: How far above the resection the way of the broach is cleared (mm).
 CLEARED = 60.0
 
@@ -100,11 +100,9 @@ def hip_stem(
         raise InputError("hip stem size", f"no size `{asked.size}`.", suggestion(asked.size, sizes))
     chosen = [asked.size] if asked.size else sizes[::-1]
     stems = {name: _stem(asked.family, name) for name in chosen}
-    longest = max(stem.length for stem in stems.values())
-    site = site_of(bone, marks, asked, next(iter(stems.values())), longest, notes)
-    name, stem, made, fill = _choose(stems, site, asked, notes)
+    name, site, placed, made, fill = _choose(stems, bone, marks, asked, notes)
     image = image_of(site, asked, scan, border, notes)
-    return _assembled(site, asked, name, stem, made, fill, image, notes)
+    return _assembled(site, asked, name, placed, made, fill, image, notes)
 
 
 def _stem(family: str | Path, size: str) -> HipStem:
@@ -115,25 +113,36 @@ def _stem(family: str | Path, size: str) -> HipStem:
 
 
 def _choose(
-    stems: dict[str, HipStem], site: Site, asked: HipStemOptions, notes: list[str]
-) -> tuple[str, HipStem, Implant, dict[str, float]]:
+    stems: dict[str, HipStem], bone: TriangleSurface, marks: tuple[Landmark, ...],
+    asked: HipStemOptions, notes: list[str],
+) -> tuple[str, Site, Restored, Implant, dict[str, float]]:  # fmt: skip
     """The first stem that leaves enough bone; of the one asked for it is told why it does not."""
-    bodies = bodies_of_surfaces({"femur": site.bone}, asked.fineness.voxel)
-    canal = bodies.changed({"canal": canal_of(bodies, "femur", asked.law, site.up, site.zero)})
-    wall = canal.surface("canal")
-    frame = stem_frame(
-        site.head, site.line("femoral_neck_axis"), site.line("femoral_shaft_axis"), site.plane,
-        anteversion=float(np.degrees(asked.version)),
-    )  # fmt: skip
-    at = LocalFrame(frame.origin, frame.axes)
     failed: InputError | None = None
-    for name, stem in stems.items():
-        made = stem.implant().at(at)
+    canal, seen = None, None
+    for name, plain in stems.items():
+        placed = restored(
+            bone, marks, plain, cut=asked.calcar, neck=asked.neck, head=asked.head,
+            version=asked.version,
+        )  # fmt: skip
+        stem, told = placed.stem, [placed.note] if placed.note else []
+        site = site_of(bone, marks, asked, placed, told)
+        if canal is None or site.bone is not seen:  # it may be made longer for a stem
+            seen = site.bone
+            bodies = bodies_of_surfaces({"femur": site.bone}, asked.fineness.voxel)
+            inside = canal_of(bodies, "femur", asked.law, site.up, site.zero)
+            canal = bodies.changed({"canal": inside})
+        frame = stem_frame(
+            site.head, site.line("femoral_neck_axis"), site.line("femoral_shaft_axis"),
+            site.plane, anteversion=float(np.degrees(asked.version)),
+        )  # fmt: skip
+        made = stem.implant().at(LocalFrame(frame.origin, frame.axes))
         try:
             least = _refuse_thin(canal, made.surface.points, site, asked, name)
         except InputError as error:
             failed = failed or error
             continue
+        notes += told
+        wall = canal.surface("canal")
         first = float((frame.origin - site.zero) @ site.up)
         levels = np.arange(max(first, 0.0) + LEVEL, stem.length - 2.0 * stem.tip_length, LEVEL)
         fills = canal_fill(
@@ -157,7 +166,7 @@ def _choose(
                 f"Size {name} is the largest that leaves {asked.keep:g} mm of bone and broaches "
                 f"at most {asked.ream:g} mm of cortex."
             )
-        return name, stem, made, fit
+        return name, site, placed, made, fit
     assert failed is not None
     raise failed
 
@@ -260,27 +269,30 @@ def _assembled(
     site: Site,
     asked: HipStemOptions,
     name: str,
-    stem: HipStem,
+    placed: Restored,
     made: Implant,
     fit: dict[str, float],
     scan: Image,
     notes: list[str],
 ) -> Assembly:
+    stem = placed.stem
     frame = Frame(made.frame.origin, made.frame.axes)
     bodies, volumes = _bodies(site, asked, made, frame)
     done = meshed(bodies, asked.fineness, implants=("stem",), place="hip stem")
     mesh = _named(done.mesh, site, frame)
-    head = made.point("head_centre")
-    change = head - site.head
-    if abs(float(change @ site.up)) > LONGER:
+    if abs(placed.leg) > LONGER or abs(placed.offset) > BESIDE:
         notes.append(
-            f"The leg would be {float(change @ site.up):+.0f} mm longer with the head as drawn: "
-            "change the height of the cut (calcar), or take another head."
+            f"The leg gets {placed.leg:+.0f} mm longer and the offset {placed.offset:+.0f} mm "
+            "larger: no neck, head and cut that may be taken come nearer. Try another family."
         )
     fit = {
         **fit, **volumes,
-        "leg longer by mm": float(change @ site.up),
-        "offset larger by mm": float(change @ frame.axes[0]),
+        "leg longer by mm": placed.leg,
+        "offset larger by mm": placed.offset,
+        "head beside the plane of the stem by mm": float(
+            (made.point("head_centre") - site.head) @ frame.axes[1]
+        ),
+        "head longer by mm": stem.head_length,
         "calcar mm": calcar_height(site.bone, site.plane, site.marks),
         **{f"volume error of {n}": e for n, e in volume_errors(mesh, bodies).items()},
     }  # fmt: skip
@@ -296,7 +308,8 @@ def _assembled(
             "resection": Frame.of(site.plane.centre, site.plane.normal, frame.axes[0]),
         },
         points={
-            "head_centre": head, "native_head_centre": site.head, "stem_tip": made.point("tip"),
+            "head_centre": made.point("head_centre"), "native_head_centre": site.head,
+            "stem_tip": made.point("tip"),
             "shoulder": made.point("shoulder"), "lesser_trochanter": site.zero,
             "shaft_start": shaft.start, "shaft_end": shaft.end,
         },

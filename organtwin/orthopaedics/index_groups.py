@@ -1,4 +1,4 @@
 """Groups of the indices of implants in bones."""
 
 #: Groups, in the order of a report.
-GROUPS = ("micromotion", "gap", "shielding", "bone", "implant", "screw", "joint")
+GROUPS = ("place", "micromotion", "gap", "shielding", "bone", "implant", "screw", "joint")

@@ -40,6 +40,8 @@ class Seam:
         other_moved: Displacements of the others (mm), shape (n, 3).
         length: Length of the line that each pair stands for (mm), shape (n,).
         normal: Unit normal of the joint's surface, shape (3,) or (n, 3).
+        before: Height of one over other by which the fragments were reduced (mm), shape (n,).
+            Without it (x₁ - x₂) · n, which tells the slope of a sound joint as a step too.
     """
 
     one: Floats
@@ -48,20 +50,21 @@ class Seam:
     other_moved: Floats
     length: Floats
     normal: Floats
+    before: Floats | None = None
 
     def steps(self, *, loaded: bool = True) -> Floats:
         """Height of one over other along the normal (mm), under load or before it, shape (n,)."""
-        return np.asarray((self._across(loaded=loaded) * self.normal).sum(axis=-1))
+        height = self.before
+        if height is None:
+            height = ((self.one - self.other) * self.normal).sum(axis=-1)
+        moved = (self.one_moved - self.other_moved) * self.normal
+        return np.asarray(height + moved.sum(axis=-1) if loaded else height)
 
     def widening(self) -> Floats:
         """How far the sides move apart along the surface under load (mm), shape (n,)."""
-        moved = self._across(loaded=True) - self._across(loaded=False)
+        moved = self.one_moved - self.other_moved
         along = (moved * self.normal).sum(axis=-1)[:, None] * self.normal
         return np.asarray(np.linalg.norm(moved - along, axis=1))
-
-    def _across(self, *, loaded: bool) -> Floats:
-        apart = self.one - self.other
-        return apart + self.one_moved - self.other_moved if loaded else apart
 
 
 def step_indices(seam: Seam, *, comm: MPI.Comm) -> Found:
@@ -74,10 +77,13 @@ def step_indices(seam: Seam, *, comm: MPI.Comm) -> Found:
     if not total(comm, float(seam.length.sum())) > 0.0:
         return [], ["The step of the joint's surface is not told: no fracture line crosses it."]
     before, after = np.abs(seam.steps(loaded=False)), np.abs(seam.steps())
-    how = "|(x₁ + u₁ - x₂ - u₂) · n| across the fracture line"
+    if seam.before is None:
+        start, how = "|(x₁ - x₂) · n|", "|(x₁ + u₁ - x₂ - u₂) · n| across the fracture line"
+    else:
+        start, how = "|h|", "|h + (u₁ - u₂) · n| across the fracture line, reduced with a step h"
     return [
         Index.of("joint", "step_off_initial", largest(comm, before), "mm",
-                 "largest |(x₁ - x₂) · n| across the fracture line, without load", STEP, None,
+                 f"largest {start} across the fracture line, without load", STEP, None,
                  TOLERATED),
         Index.of("joint", "step_off", largest(comm, after), "mm", f"largest {how}", STEP, None,
                  TOLERATED),

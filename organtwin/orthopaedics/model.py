@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import ufl
 from dolfinx import fem
 from numpy.typing import NDArray
 
@@ -23,9 +24,11 @@ from organtwin.mechanics.interface_law import InterfaceLaw
 from organtwin.mechanics.linear import LinearElasticity
 from organtwin.mechanics.load_steps import LoadStep, press_fit
 from organtwin.mechanics.small_strain import SmallStrain
+from organtwin.mechanics.terms import Spring
 from organtwin.mesh.domain import Domain
 from organtwin.orthopaedics.operation import Healing, Load, Operation, Place
 from organtwin.orthopaedics.spread_loads import Patch, SpreadForces
+from organtwin.solve.assembly import compiled, integral
 
 type Floats = NDArray[np.float64]
 
@@ -34,6 +37,8 @@ type Floats = NDArray[np.float64]
 PENALTY_STIFFNESS = 1e6
 #: Names of steps: before the first load, and after each.
 PRESS_FIT, UNLOADED = "press fit", "unloaded"
+#: Force (mN) by which the compliance of guided places is found.
+UNIT = 1e5
 
 
 @dataclass
@@ -107,7 +112,11 @@ def patches(places: Mapping[str, Place]) -> dict[str, Patch]:
 
 
 def _supports(operation: Operation) -> list[Dirichlet]:
-    return [Dirichlet(name) for name in operation.support]
+    return [Dirichlet(name) for name in operation.support] if operation.bed is None else []
+
+
+def _bed(operation: Operation) -> list[Spring]:
+    return [] if operation.bed is None else [Spring(operation.support, operation.bed)]
 
 
 class OperatedBone:
@@ -148,7 +157,8 @@ class OperatedBone:
         }  # fmt: skip
         self.forces = SpreadForces(domain, patches(operation.places))
         self.problem = FrictionalElasticity(
-            domain, [tissue.material(), self.forces, *self.interfaces.values()],
+            domain,
+            [tissue.material(), *_bed(operation), self.forces, *self.interfaces.values()],
             dirichlet=_supports(operation), tolerance=tolerance, name="operated",
         )  # fmt: skip
         self._now: Load | None = None
@@ -217,9 +227,10 @@ class IntactBone:
     def __init__(self, domain: Domain, operation: Operation, tissue: Tissue) -> None:
         self.domain, self.operation = domain, operation
         self.forces = SpreadForces(domain, patches(operation.intact_places))
+        self._dot: fem.Form | None = None
         self.problem = LinearElasticity(
-            domain, [tissue.material(), self.forces], dirichlet=_supports(operation),
-            rtol=1e-6, name="intact",
+            domain, [tissue.material(), *_bed(operation), self.forces],
+            dirichlet=_supports(operation), rtol=1e-6, name="intact",
         )  # fmt: skip
 
     def solve(self, load: Load) -> None:
@@ -231,3 +242,57 @@ class IntactBone:
         there = self.operation.intact_places
         self.forces.set({k: np.array(f) for k, f in load.forces.items() if k in there})
         self.problem.solve()
+
+    def guide(self, load: Load) -> Load:
+        r"""The load with the forces that let guided places move along their direction alone.
+
+        With the mean displacement ū of a patch that does work on its force, the two directions
+        d_k across, and u_k by the force d_k,
+
+        .. math:: \sum_k (d_j \cdot \bar u[u_k]) R_k = -d_j \cdot \bar u[u], \qquad
+            F \leftarrow F + \sum_k R_k d_k
+
+        One guided place is known; collective.
+
+        Raises:
+            SolverError: the solver did not converge.
+        """
+        found = dict(load.forces)
+        for place, along in self.operation.guided.items():
+            if place not in found:
+                continue
+            across = _across(np.array(along))
+            self.solve(load)
+            moved = self._work(place, across)
+            compliance = np.zeros((2, 2))
+            for k, way in enumerate(across):
+                self.solve(replace(load, forces={place: _triple(UNIT * way)}))
+                compliance[:, k] = self._work(place, across)
+            sizes = -np.linalg.solve(compliance, moved)
+            found[place] = _triple(np.array(found[place]) + UNIT * sizes @ across)
+        return replace(load, forces=found)
+
+    def _work(self, place: str, ways: Floats) -> Floats:
+        """Mean displacement (mm) of a place along directions, as work over force."""
+        traction, u = self.forces.traction, self.problem.u
+        ds = self.domain.ds(*self.forces.surfaces, degree=3)
+        if self._dot is None:
+            self._dot = compiled(ufl.dot(traction, u) * ds)
+        found = []
+        for way in ways:
+            self.forces.set({place: UNIT * way})
+            found.append(integral(self._dot) / UNIT)
+        return np.array(found)
+
+
+def _across(along: Floats) -> Floats:
+    """Two unit vectors square to a direction, rows."""
+    first = np.eye(3)[int(np.argmin(np.abs(along)))]
+    first = first - (first @ along) * along
+    first /= np.linalg.norm(first)
+    return np.array([first, np.cross(along, first)])
+
+
+def _triple(force: Floats) -> tuple[float, float, float]:
+    x, y, z = (float(value) for value in force)
+    return x, y, z

@@ -104,6 +104,9 @@ class Operation:
         loads: One after the other, each let go before the next.
         healing: Stages; each is computed from the start.
         poisson: Poisson's ratio of bone and of what heals.
+        bed: Stiffness (kPa/mm) of springs that the support rests on; it does not move if None.
+        guided: Place → direction along which alone it may move on the intact bone; the forces that
+            this takes act on the operated one too.
     """
 
     kind: str
@@ -117,6 +120,8 @@ class Operation:
     loads: tuple[Load, ...]
     healing: tuple[Healing, ...] = (Healing("operated"),)
     poisson: float = 0.3
+    bed: float | None = None
+    guided: Mapping[str, Triple] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for load in self.loads:
@@ -160,7 +165,8 @@ class Operation:
                 intact_places={k: _place(v) for k, v in found["intact_places"].items()},
                 loads=tuple(_load(one) for one in found["loads"]),
                 healing=tuple(Healing(**one) for one in found["healing"]),
-                poisson=found["poisson"],
+                poisson=found["poisson"], bed=found.get("bed"),
+                guided={name: (x, y, z) for name, (x, y, z) in found.get("guided", {}).items()},
             )  # fmt: skip
         except (KeyError, TypeError) as error:
             raise InputError("operation", f"its record lacks {error}.", "Plan again.") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,8 @@ from organtwin.orthopaedics.assembly import (
     rod_field,
     volume_errors,
 )
-from organtwin.orthopaedics.bone_model import CortexLaw, painted
+from organtwin.orthopaedics.bone_model import CortexLaw, grown, painted
+from organtwin.orthopaedics.holding import POTTED
 from organtwin.surgery.bodies import Bodies, bodies_of_labels, pieces
 from organtwin.surgery.cuts import remove
 from organtwin.surgery.placement import Frame, planned, screw_at
@@ -70,12 +71,16 @@ class PedicleScrewOptions:
         family: Implant file of the screws.
         size: Its size.
         length: Length of the screws (mm); without it the longest whose tip stays in the bone.
+        turn: Angle (rad) towards the middle, about the pedicle, from the way that keeps the most
+            bone; not of lines that are placed by hand.
         short: Least distance of the tip from the far surface (mm), for lengths that are chosen.
         apart: Least distance of the thread from the canal (mm).
         head: Diameter and height of the head's cylinder in the mesh (mm).
         rise: How far the head's base stays off the bone along the axis (mm).
         cortical: Grey value from which bone is cortical (HU), for purchase.
         law: Cortex and density without a scan.
+        outwards: By how much the vertebra's surface is moved along its normal (mm); ways of the
+            screws are those of the unmoved one.
         fineness: Edge lengths.
     """
 
@@ -84,12 +89,14 @@ class PedicleScrewOptions:
     family: str | Path = "pedicle_screws"
     size: str = "6.0"
     length: float | None = None
+    turn: float = 0.0
     short: float = 6.0
     apart: float = 0.5
     head: tuple[float, float] = (9.0, 8.0)
     rise: float = 2.0
     cortical: float = 250.0
     law: CortexLaw = VERTEBRA
+    outwards: float = 0.0
     fineness: Fineness = field(default_factory=lambda: Fineness(2.0, 1.4, 1.2, 0.8))
 
 
@@ -143,6 +150,7 @@ def pedicle_screw(
     drawn = {
         name: screw_at(find(lines, name), screws[0].diameter, screws[0].core) for name in SIDES
     }
+    spine = _moved(spine, asked.outwards)
     notes: list[str] = []
     fit: dict[str, float] = {}
     for screw in drawn.values():
@@ -211,6 +219,14 @@ def _spine(labels: LabelMap, asked: PedicleScrewOptions) -> _Spine:
     return _Spine(bone, surface, cord, middle, Frame.of(centre, up, np.cross(up, front)))
 
 
+def _moved(spine: _Spine, by: float) -> _Spine:
+    """The same with the surface of the bone moved outwards (mm)."""
+    if not by:
+        return spine
+    bodies = grown(spine.bodies, "vertebra", by)
+    return replace(spine, bodies=bodies, bone=bodies.surface("vertebra"))
+
+
 def _way(spine: _Spine, name: str, screws: list[BoneScrew], asked: PedicleScrewOptions) -> Line:
     """The way through a pedicle that keeps the most bone around it."""
     aside = SIDES[name] * spine.frame.axes[0]
@@ -233,7 +249,7 @@ def _way(spine: _Spine, name: str, screws: list[BoneScrew], asked: PedicleScrewO
             name, "no way through the pedicle stays in the bone.",
             "Place its line in 3D Slicer, or check the labels.",
         )  # fmt: skip
-    axis = way[best]
+    axis = _turned(way[best], up, -SIDES[name] * asked.turn)
     reach = np.arange(-45.0, 70.0, 0.25)
     inside = spine.bodies.at("vertebra", start[best] + reach[:, None] * axis) < 0.0
     zero = int(np.argmin(np.abs(reach)))
@@ -244,6 +260,13 @@ def _way(spine: _Spine, name: str, screws: list[BoneScrew], asked: PedicleScrewO
                   screws[-1].length)  # fmt: skip
     entry = start[best] + (float(reach[first]) - asked.rise) * axis
     return Line(entry, entry + length * axis)
+
+
+def _turned(way: Points, axis: Points, angle: float) -> Points:
+    """A direction turned about a unit vector by an angle (rad), right-handed."""
+    along = (way @ axis) * axis
+    across = way - along
+    return np.asarray(along + np.cos(angle) * across + np.sin(angle) * np.cross(axis, across))
 
 
 def _judge(
@@ -314,7 +337,7 @@ def _bodies(
 
 
 def _named(mesh: TetrahedralMesh, spine: _Spine, drawn: dict[str, Screw]) -> TetrahedralMesh:
-    """Names of the endplates and of the heads."""
+    """Names of the endplates, of the body's lower part beside one, and of the heads."""
     mesh = retagged(mesh, "vertebra-outside", "vertebra_surface")
     at, front = spine.frame, spine.front
     for name, sign in (("endplate_upper", 1.0), ("endplate_lower", -1.0)):
@@ -326,6 +349,12 @@ def _named(mesh: TetrahedralMesh, spine: _Spine, drawn: dict[str, Screw]) -> Tet
             return np.asarray(ahead & tilted & (level > 5.0))
 
         mesh = retagged(mesh, "vertebra_surface", name, inside)
+
+    def low(middles: Points, _: Points) -> Mask:
+        ahead = (middles - spine.middle) @ front > AHEAD
+        return np.asarray(ahead & ((middles - at.origin) @ at.axes[2] < 0.0))
+
+    mesh = retagged(mesh, "vertebra_surface", POTTED, low)
     for name, screw in drawn.items():
 
         def off(middles: Points, _: Points, screw: Screw = screw) -> Mask:

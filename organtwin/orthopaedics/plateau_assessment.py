@@ -20,20 +20,31 @@ from organtwin.orthopaedics.assessment import (
     prefix_of,
     steps_of,
 )
+from organtwin.orthopaedics.cartilage_contact import Columns, press, sunk_columns
 from organtwin.orthopaedics.gap_indices import callus_indices, gap_indices, gap_motion
 from organtwin.orthopaedics.joint_indices import (
+    MPA,
     Seam,
+    contact_indices,
     step_indices,
     stiffness_index,
     subsidence_indices,
 )
 from organtwin.orthopaedics.operation import Load, Operation
 from organtwin.orthopaedics.outcome import Outcome
-from organtwin.orthopaedics.plateau_plan import CALLUS, HALVES
+from organtwin.orthopaedics.plateau_options import CARRIERS
+from organtwin.orthopaedics.plateau_plan import CALLUS, CONDYLE_BENCH, HALVES
 
 type Array = NDArray[np.float64]
 type Integers = NDArray[np.int64]
 
+#: Regions that a surgeon holds, and the one that was pressed in.
+FRAGMENTS = CARRIERS[1:]
+PIECE = CARRIERS[-1]
+#: Maps of the columns of cartilage: their feet (mm), and their pressure (MPa) after a prefix.
+PLACES, PRESSURE = "cartilage places", "cartilage pressure MPa"
+#: Shortening of cartilage above which its linear law is told to be wrong; our choice.
+STRAINED = 0.3
 #: Pairs across the fracture that are this many widths apart, and more, are none.
 FAR = 3.0
 #: The same on the joint's surface, where farther partners would tell its slope as a step.
@@ -59,15 +70,26 @@ class Gap:
 
 
 def judge_plateau(
-    outcome: Outcome, operation: Operation, facets: Mapping[str, Integers], up: Array
+    outcome: Outcome,
+    operation: Operation,
+    facets: Mapping[str, Integers],
+    up: Array,
+    *,
+    step: float = 0.0,
+    columns: Columns | None = None,
 ) -> Judged:
     """Indices of all stages and loads that are done.
+
+    Their stiffness is told of the bench's load alone: force on the lateral condyle over the
+    movement of its fragments along it.
 
     Args:
         outcome: Results.
         operation: What was computed.
         facets: Surface → vertices of the operated mesh at its triangles, shape (k, 3).
         up: Unit normal of the plateau, shape (3,).
+        step: By how much the depressed piece was left too low (mm).
+        columns: Cartilage on the joint's surface, whose pressure is told; none without.
     """
     judged = Judged()
     gap = gap_of(outcome, operation.bones)
@@ -79,8 +101,11 @@ def judge_plateau(
             found = gap_motion(gap.area, gap.normal, gap.width, moved[gap.one] - moved[gap.other])
             judged.add(gap_indices(found, comm=ALONE), prefix)
             _callus(judged, outcome, names[0], prefix)
-            judged.add(step_indices(seam_of(outcome, gap, facets, moved, up), comm=ALONE), prefix)
-            _surface(judged, outcome, load, facets, moved, up, prefix)
+            seam = seam_of(outcome, gap, facets, moved, up, step=step)
+            judged.add(step_indices(seam, comm=ALONE), prefix)
+            add_surface(judged, outcome, load, facets, moved, up, prefix)
+            if columns is not None:
+                add_cartilage(judged, outcome, load, facets, moved, up, columns, prefix)
             add_bone(judged, outcome, operation, load, names[0], prefix)
             add_strength(judged, outcome, operation, load, names, prefix)
     return judged
@@ -120,9 +145,19 @@ def gap_of(outcome: Outcome, bones: tuple[str, ...]) -> Gap:
 
 
 def seam_of(
-    outcome: Outcome, gap: Gap, facets: Mapping[str, Integers], moved: Array, up: Array
+    outcome: Outcome,
+    gap: Gap,
+    facets: Mapping[str, Integers],
+    moved: Array,
+    up: Array,
+    *,
+    step: float = 0.0,
 ) -> Seam:
-    """Pairs of the gap whose both ends lie on the joint's surface."""
+    """Pairs of the gap whose both ends lie on the joint's surface.
+
+    Before they are loaded all fragments are where they were before the fracture, and the depressed
+    one ``step`` below that: the slope of the joint across the gap is no step.
+    """
     joint = np.unique(np.concatenate([facets[n].ravel() for n in HALVES if n in facets]))
     there = np.isin(gap.one, joint)
     one, other = gap.one[there], gap.other[there]
@@ -135,7 +170,17 @@ def seam_of(
     near = np.linalg.norm(points[one] - points[other], axis=1) < BESIDE * width
     one, other = one[near], other[near]
     length = np.full(len(one), float(np.sqrt(np.median(gap.area))) if len(gap.area) else 0.0)
-    return Seam(points[one], points[other], moved[one], moved[other], length, up)
+    low = np.zeros(len(points))
+    low[_vertices(outcome, PIECE)] = step
+    before = low[other] - low[one]
+    return Seam(points[one], points[other], moved[one], moved[other], length, up, before)
+
+
+def _vertices(outcome: Outcome, *names: str) -> Integers:
+    """Vertices of the operated cells of regions."""
+    numbers = [outcome.region_names[name] for name in names if name in outcome.region_names]
+    own = np.isin(outcome.regions[outcome.moved_ids], numbers)
+    return np.unique(outcome.moved_cells[own])
 
 
 def _callus(judged: Judged, outcome: Outcome, step: str, prefix: str) -> None:
@@ -148,7 +193,7 @@ def _callus(judged: Judged, outcome: Outcome, step: str, prefix: str) -> None:
     judged.maps[f"{prefix}callus strain %"] = on_cells(outcome, cells, largest)
 
 
-def _surface(
+def add_surface(
     judged: Judged, outcome: Outcome, load: Load, facets: Mapping[str, Integers], moved: Array,
     up: Array, prefix: str,
 ) -> None:  # fmt: skip
@@ -159,11 +204,43 @@ def _surface(
             area = _vertex_areas(points, facets[name], len(points))
             own = np.flatnonzero(area)
             judged.add(subsidence_indices(moved[own], up, area[own], comm=ALONE, key=name), prefix)
-    force = np.sum([np.array(f) for f in load.forces.values()], axis=0)
-    known = np.concatenate([facets[n] for n in HALVES if n in facets])
-    area = _vertex_areas(points, known, len(points))
-    mean = (area[:, None] * np.nan_to_num(moved)).sum(axis=0) / area.sum()
-    judged.add(([stiffness_index(force, mean)], []), prefix)
+    if load.name != CONDYLE_BENCH:
+        return
+    area = _vertex_areas(points, facets[HALVES[0]], len(points))
+    own = np.intersect1d(_vertices(outcome, *FRAGMENTS), np.flatnonzero(area))
+    if len(own):
+        mean = area[own] @ moved[own] / area[own].sum()
+        judged.add(([stiffness_index(np.array(load.forces[HALVES[0]]), mean)], []), prefix)
+
+
+def add_cartilage(
+    judged: Judged, outcome: Outcome, load: Load, facets: Mapping[str, Integers], moved: Array,
+    up: Array, columns: Columns, prefix: str,
+) -> None:  # fmt: skip
+    """Pressure of both halves, with the joint's surface as it sank under the load."""
+    points = outcome.moved_points
+    pressure = np.full(len(columns.gap), np.nan)
+    for number, name in enumerate(HALVES):
+        force = -float(np.array(load.forces.get(name, np.zeros(3))) @ up)
+        own = columns.of_half(number)
+        if name not in facets or not force > 0.0 or not len(own.gap):
+            continue
+        joint = np.unique(facets[name])
+        carried = [np.intersect1d(_vertices(outcome, part), joint) for part in CARRIERS]
+        sunk = sunk_columns(own, carried, points, np.nan_to_num(moved), up)
+        found = press(own, sunk, force)
+        pressure[columns.half == number] = found.pressure / MPA
+        normal = np.tile(up, (len(own.gap), 1))
+        key = name.replace("plateau", "cartilage")
+        told = contact_indices(own.place, own.area, found.pressure, normal, comm=ALONE, key=key)
+        judged.add(told, prefix)
+        if found.strain > STRAINED:
+            judged.notes.append(
+                f"{prefix}{key}: cartilage is shortened by {100.0 * found.strain:.0f} %, more than "
+                "a linear foundation is for."
+            )
+    judged.maps[PLACES] = columns.place
+    judged.maps[f"{prefix}{PRESSURE}"] = pressure
 
 
 def _faces_within(cells: Integers, vertices: Integers) -> Integers:

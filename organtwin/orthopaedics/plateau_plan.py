@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
 
-from organtwin.errors import InputError
+from organtwin.errors import InputError, suggestion
 from organtwin.orthopaedics.anatomical_frames import AnatomicalFrame
 from organtwin.orthopaedics.assembly import Assembly
+from organtwin.orthopaedics.cartilage_contact import Columns, press
 from organtwin.orthopaedics.hip_plan import load_of_case, triple
-from organtwin.orthopaedics.knee_loads import knee_load
-from organtwin.orthopaedics.operation import Healing, Operation, Place
+from organtwin.orthopaedics.joint_indices import centre_of_pressure
+from organtwin.orthopaedics.joint_loads import LoadCase
+from organtwin.orthopaedics.knee_loads import KNEE_LOADS, axial_load, knee_load
+from organtwin.orthopaedics.operation import Healing, Load, Operation, Place
+
+type Floats = NDArray[np.float64]
 
 #: Regions that heal, and that are put in.
 CALLUS, GRAFT = "callus", "graft"
 #: Radius (mm) of the patches that a condyle presses on: 450 mm² each; our choice.
 CONDYLE = 12.0
 HALVES = ("plateau_lateral", "plateau_medial")
+#: Table of an assembly with columns of cartilage.
+CARTILAGE = "cartilage"
+#: Load of a bench: a force on the lateral condyle alone.
+CONDYLE_BENCH = "lateral_condyle"
 
 
 def knee_frame(made: Assembly) -> AnatomicalFrame:
@@ -39,20 +51,25 @@ def plateau_operation(
     weeks: Sequence[float],
     callus: Sequence[float],
     graft: float,
+    *,
+    bench: float = 500.0,
 ) -> tuple[Operation, AnatomicalFrame, tuple[str, ...]]:
     """Healing stages, supports and loads of a plateau; its frame; notes.
 
-    Condyles press on a patch around the middle of each half. The end of the shaft is held. Screws
+    Condyles press on a patch around the middle of each half, or around the centre of pressure of
+    the first load where the assembly has columns of cartilage. The end of the shaft is held. Screws
     are bonded to bone and plate, the plate stands off the bone: a locked construct.
 
     Args:
         made: Of `organtwin.orthopaedics.tibial_plateau`.
         weight: Of the body (mN).
-        loads: Names of `knee_load`.
+        loads: Names of `knee_load`, or ``lateral_condyle``: a bench test that presses the lateral
+            condyle alone, for the stiffness of the construct.
         bearing: Share of them that is borne.
         weeks: After surgery.
         callus: Young's modulus (kPa) of the callus then.
         graft: Young's modulus (kPa) of what fills the void.
+        bench: Force (N) of the bench test.
 
     Raises:
         InputError: no such load; the mesh has no callus.
@@ -65,20 +82,56 @@ def plateau_operation(
         Healing(_weeks(week), {CALLUS: modulus} | ({GRAFT: graft} if GRAFT in names else {}))
         for week, modulus in zip(weeks, callus, strict=True)
     )
-    cases = [knee_load(name).scaled(bearing) for name in loads]
+    cases = [_load(name, bearing, bench) for name in loads]
+    loaded = tuple(
+        load_of_case(case, frame, weight, intact=case.name != CONDYLE_BENCH) for case in cases
+    )
     places = {
-        name: Place(triple(made.point(name)), (name,), CONDYLE) for name in HALVES
-    }  # fmt: skip
+        name: Place(triple(point), (name,), CONDYLE)
+        for name, point in _pressed(made, loaded, frame.axes[2]).items()
+    }
     operation = Operation(
         kind="tibial_plateau", name=made.name,
         bones=tuple(n for n in made.bones if n not in (CALLUS, GRAFT)),
         implants=dict(made.implants), support=("distal",), seats=(), places=places,
-        intact_places=places, loads=tuple(load_of_case(case, frame, weight) for case in cases),
-        healing=healing,
+        intact_places=places, healing=healing,
+        loads=loaded,
     )  # fmt: skip
     notes = [note for case in cases for note in case.notes]
-    notes.append(f"{100.0 * bearing:.0f} % of the loads are borne.")
+    if any(case.name != CONDYLE_BENCH for case in cases):
+        notes.append(f"{100.0 * bearing:.0f} % of the loads of daily life are borne.")
     return operation, frame, (*frame.notes, *dict.fromkeys(notes))
+
+
+def _pressed(made: Assembly, loads: Sequence[Load], up: Floats) -> dict[str, Floats]:
+    """Point of each half that its condyle presses on (mm)."""
+    found = {name: made.point(name) for name in HALVES}
+    if CARTILAGE not in made.tables:
+        return found
+    columns = Columns.of_table(made.tables[CARTILAGE])
+    for number, name in enumerate(HALVES):
+        forces = [-float(np.array(load.forces[name]) @ up) for load in loads if name in load.forces]
+        if forces:
+            own = columns.of_half(number)
+            pressure = press(own, np.zeros(len(own.gap)), forces[0]).pressure
+            found[name] = centre_of_pressure(own.place, own.area, pressure, comm=MPI.COMM_SELF)
+    return found
+
+
+def _load(name: str, bearing: float, bench: float) -> LoadCase:
+    """A load of daily life as far as it is borne, or that of the bench.
+
+    Raises:
+        InputError: no such load.
+    """
+    if name == CONDYLE_BENCH:
+        made = axial_load(bench, medial=0.0)
+        pressed = tuple(force for force in made.forces if any(force.components))
+        return replace(made, name=name, phase="on a bench, on this condyle alone", forces=pressed)
+    if name not in KNEE_LOADS:
+        known = (*KNEE_LOADS, CONDYLE_BENCH)
+        raise InputError("tibial plateau", f"no load `{name}`.", suggestion(name, known))
+    return knee_load(name).scaled(bearing)
 
 
 def _weeks(number: float) -> str:

@@ -29,6 +29,7 @@ def judge_screws(
     axes: Mapping[str, Array],
     pull_out: Mapping[str, float],
     grey: Mapping[str, float],
+    breach: Mapping[str, float],
 ) -> Judged:
     """Indices of all loads that are done.
 
@@ -38,13 +39,14 @@ def judge_screws(
         axes: Unit vector from head to tip of each screw, by its region.
         pull_out: Force that pulls it out (mN).
         grey: Mean value along it (HU).
+        breach: By how much its thread stands out of the bone (mm).
     """
     judged = Judged()
     judged.notes.append(
         "Pull-out is that of a formula for the bone along the screw; the computed threads hold by "
         "friction and a cohesion that follows from it."
     )
-    judged.add(screw_indices({}, {}, {}, grey=grey))
+    judged.add(screw_indices({}, {}, {}, grey=grey, breach=breach))
     for load in done(outcome, operation):
         prefix, (loaded, gone) = f"{load.name}_", steps_of(load)
         forces = {}

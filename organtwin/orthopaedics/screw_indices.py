@@ -27,6 +27,12 @@ LOOSENING = (
     "PubMed 29866525, abstract read: HU along the trajectory told loosened from firm screws in "
     "women (AUC 0.88, cutoff 153.5; 206 screws), in men it did not (AUC 0.64)"
 )
+GERTZBEIN = (
+    "Gertzbein and Robbins (1990), Spine 15:11-14, remembered, not read: breaches of a pedicle in "
+    "steps of 2 mm; up to 2 mm (grades A and B) are commonly accepted"
+)
+#: Largest breach of a pedicle's wall (mm) that is accepted.
+ACCEPTED = 2.0
 #: Mean HU along a pedicle screw below which it raises concern.
 LOW = 153.5
 NEWTON = 1e3
@@ -73,7 +79,7 @@ def pull_out_force(screw: BoneScrew, along: Floats, density: Floats) -> float:
 
 def screw_indices(
     forces: Mapping[str, Floats], axes: Mapping[str, Floats], pull_out: Mapping[str, float], *,
-    grey: Mapping[str, float] | None = None,
+    grey: Mapping[str, float] | None = None, breach: Mapping[str, float] | None = None,
 ) -> Found:  # fmt: skip
     """Load of each screw, its share, safety against pull-out, and density along it.
 
@@ -82,6 +88,7 @@ def screw_indices(
         axes: Unit vector from head to tip of each screw, shape (3,).
         pull_out: Force (mN) that pulls it out; of the screws for which it is known.
         grey: Mean HU along the thread.
+        breach: By how much the thread stands out of the bone beside its way (mm).
 
     Raises:
         InputError: an axis is missing.
@@ -114,6 +121,10 @@ def screw_indices(
                                     "pull-out force over the axial part of the force",
                                     f"Safe above 1, our choice. {CHAPMAN}. {STONE}",
                                     1.0))  # fmt: skip
+    for name, value in (breach or {}).items():
+        indices.append(Index.of("screw", f"{name}_breach", value, "mm",
+                                "largest distance of the thread beyond the bone's surface",
+                                GERTZBEIN, None, ACCEPTED))  # fmt: skip
     for name, value in (grey or {}).items():
         indices.append(Index.of("screw", f"{name}_density", value, "HU",
                                 "mean between core and thread along the thread", LOOSENING,

@@ -79,16 +79,21 @@ class Table:
         if self._stream is None:
             earlier = self._earlier_rows()
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._stream = self._path.open("w", newline="")
-            csv.writer(self._stream).writerows([list(row), *earlier])
+            # Replaced in one go: a kill meanwhile leaves the rows that were there.
+            draft = self._path.with_name(f".{self._path.name}.part")
+            with draft.open("w", newline="") as stream:
+                csv.writer(stream).writerows([list(row), *earlier])
+            draft.replace(self._path)
+            self._stream = self._path.open("a", newline="")
         csv.writer(self._stream).writerow([f"{value:.10g}" for value in row.values()])
         self._stream.flush()
 
     def _earlier_rows(self) -> list[list[str]]:
         if self._resume is None or not self._path.is_file():
             return []
-        with self._path.open(newline="") as stream:
-            rows = list(csv.reader(stream))[1:]
+        # A kill or a full disk may have cut the last line short.
+        lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
+        rows = list(csv.reader(line for line in lines if line.endswith("\n")))[1:]
         before = sum(float(row[0]) < self._resume - 1e-9 for row in rows)
         there = sum(float(row[0]) < self._resume + 1e-9 for row in rows)
         return rows[: min(before + self._kept, there)]

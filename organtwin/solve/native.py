@@ -45,7 +45,7 @@ def compiled(
     told = " ".join((content, *flags, options.processor()))
     key = hashlib.sha256(told.encode()).hexdigest()[:20]
     path = options.cache_directory() / kind / f"{key}.so"
-    if path.exists():
+    if path.exists() and options.is_whole(path):
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import platform
+import struct
+import sys
 import time
 from collections.abc import Collection, Mapping
 from contextlib import suppress
@@ -38,7 +41,7 @@ def jit() -> dict[str, Any]:
     The cache is kept apart per processor type, since ``-march=native`` code runs on no other.
     """
     folder = cache_directory() / f"forms-{processor()}"
-    forget_unfinished(folder)
+    heal(folder)
     return {
         "cffi_extra_compile_args": list(C_FLAGS),
         "cache_dir": folder,
@@ -46,13 +49,71 @@ def jit() -> dict[str, Any]:
     }
 
 
-def forget_unfinished(folder: Path) -> None:
-    """Delete what processes that were killed while compiling left: others would wait for it."""
+#: Descriptor of the lock that tells other processes that this one uses the compiled forms.
+_USING: list[int] = []
+
+
+def heal(folder: Path) -> None:
+    """Delete compiled forms that are unfinished or cut short; they are compiled again.
+
+    Every process shares a lock while it lives. Who finds nobody else deletes all that is
+    unfinished; with others about, only what is older than any of them would wait for.
+    """
+    alone = False
+    with suppress(OSError):  # a file system without locks, or a cache that is only read
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / ".using", os.O_RDWR | os.O_CREAT, 0o600)
+        _USING.append(descriptor)
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            alone = True
+            forget_unfinished(folder, 0.0)
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+    if not alone:
+        forget_unfinished(folder)
+    libraries = {library.name.split(".")[0]: library for library in folder.glob("*.so")}
+    for ready in folder.glob("*.c.cached"):
+        library = libraries.get(ready.name.split(".")[0])
+        if library is None or not is_whole(library):
+            with suppress(OSError):
+                for file in (ready, ready.with_suffix(""), *([library] if library else [])):
+                    file.unlink(missing_ok=True)
+
+
+def forget_unfinished(folder: Path, patience: float = PATIENCE) -> None:
+    """Delete what processes that were killed while compiling left: others would wait for it.
+
+    Args:
+        folder: Of the compiled forms.
+        patience: Age (s) up to which a file may be that of a process that still compiles.
+    """
     for source in folder.glob("*.c"):
-        with suppress(FileNotFoundError):  # another process may do the same
+        with suppress(OSError):  # another process may do the same; or the cache is only read
             unfinished = not source.with_suffix(".c.cached").exists()
-            if unfinished and time.time() - source.stat().st_mtime > PATIENCE:
+            if unfinished and time.time() - source.stat().st_mtime >= patience:
                 source.unlink()
+
+
+def is_whole(library: Path) -> bool:
+    """Whether a shared library has the length that its header tells; True for other formats.
+
+    The table of an ELF file's sections, where the linker writes it last, ends the file (System V
+    ABI, chapter 4: e_shoff, e_shentsize and e_shnum).
+    """
+    try:
+        size = library.stat().st_size
+        with library.open("rb") as stream:
+            header = stream.read(64)
+    except OSError:
+        return False
+    if sys.platform != "linux":
+        return size > 0
+    if len(header) < 64 or header[:4] != b"\x7fELF" or header[4] != 2:
+        return False
+    order = "<" if header[5] == 1 else ">"
+    (start,) = struct.unpack_from(order + "Q", header, 0x28)
+    entry, number = struct.unpack_from(order + "HH", header, 0x3A)
+    return bool(start > 0 and start + entry * number <= size)
 
 
 def processor() -> str:

@@ -25,8 +25,10 @@ with cli._outcome() as comm:
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
-def test_interruption_is_told_and_has_its_exit_code(tmp_path, ranks, kind):
+@pytest.mark.parametrize(
+    ("kind", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75), (signal.SIGUSR1, 75)]
+)
+def test_interruption_is_told_and_has_its_exit_code(tmp_path, ranks, kind, code):
     launcher = [mpiexec(), "-n", "2"] if ranks == 2 else []
     command = [*launcher, sys.executable, "-c", WAIT, tmp_path / "started"]
     variables = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -38,6 +40,6 @@ def test_interruption_is_told_and_has_its_exit_code(tmp_path, ranks, kind):
         process.send_signal(kind)
         _, error = process.communicate(timeout=30)
     if ranks == 1:
-        assert process.returncode == 130
+        assert process.returncode == code
         assert "interrupted; what was computed is kept" in error
     assert process.returncode != 0

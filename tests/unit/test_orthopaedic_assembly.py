@@ -1,6 +1,7 @@
 """Regions and surfaces of assemblies, longer shafts, laws of cortex, ways of screws."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,7 +21,13 @@ from organtwin.orthopaedics.assembly import (
     surface_area,
 )
 from organtwin.orthopaedics.bone_model import CortexLaw, canal_of, extended, painted
-from organtwin.orthopaedics.pedicle_screw import PedicleScrewOptions, _bone_screw, _Spine, _way
+from organtwin.orthopaedics.pedicle_screw import (
+    PedicleScrewOptions,
+    _bone_screw,
+    _moved,
+    _Spine,
+    _way,
+)
 from organtwin.surgery.bodies import Bodies, bodies_of_surfaces
 from organtwin.surgery.placement import Frame
 from organtwin.surgery.screws import rod
@@ -140,3 +147,13 @@ def test_a_way_through_a_pedicle_keeps_to_its_middle():
         assert sign * crossing[0] == pytest.approx(13.0, abs=1.5)
         assert crossing[2] == pytest.approx(3.0, abs=1.5)
         assert line.direction[1] < -0.8 and sign * line.direction[0] <= 1e-9
+        # Turned towards the middle it crosses the pedicle in the same place.
+        inwards = _way(spine, name, screws, replace(asked, turn=np.radians(8.0)))
+        assert inwards.direction @ line.direction == pytest.approx(
+            np.cos(np.radians(8.0)), abs=2e-3
+        )
+        assert sign * inwards.direction[0] < sign * line.direction[0] - 0.1
+        across = inwards.start + (0.0 - inwards.start[1]) / inwards.direction[1] * inwards.direction
+        assert across == pytest.approx(crossing, abs=0.5)
+    wider = _moved(spine, 1.0)
+    assert wider.bone.volume > bone.volume and wider.frame is spine.frame

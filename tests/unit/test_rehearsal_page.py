@@ -5,7 +5,8 @@ import json
 import pytest
 
 from organtwin.errors import InputError
-from organtwin.export.rehearsal_page import verdict, write_rehearsal_page
+from organtwin.export import rehearsal_page
+from organtwin.export.rehearsal_page import boundary_changes, verdict, write_rehearsal_page
 from organtwin.export.rehearsal_pictures import interval
 
 RANK = {
@@ -43,6 +44,12 @@ SENSITIVITY = {
 }  # fmt: skip
 
 
+def drawn(path):
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"picture")
+    return path
+
+
 def test_the_page_tells_ranks_reasons_and_intervals(tmp_path):
     (tmp_path / "ranking.json").write_text(json.dumps(RANKING))
     (tmp_path / "sensitivity.json").write_text(json.dumps(SENSITIVITY))
@@ -57,6 +64,42 @@ def test_the_page_tells_ranks_reasons_and_intervals(tmp_path):
     assert "Not judged, for its index is missing: coronary." in page
     for name in ("ranking.png", "tornado.png"):
         assert (tmp_path / "pictures" / name).stat().st_size > 10_000
+
+
+def test_boundary_conditions_come_first(tmp_path, monkeypatch):
+    for name in ("draw_ranking", "draw_tornado"):  # seen above; they take seconds
+        monkeypatch.setattr(rehearsal_page, name, lambda _, path, *__: drawn(path))
+    by = [
+        {
+            "factor": "how it is held",
+            "below": 1.0,
+            "above": 0.0,
+            "share": 0.5,
+            "values": {"potted": 1.0, "bed": None},
+        },
+        {"factor": "depth", "below": 0.3, "above": 0.4, "share": 0.5, "values": {"3 mm": 2.4}},
+        {"factor": "mesh", "below": 0.4, "above": 0.3, "share": 0.1, "values": {}},
+    ]
+    moved = {**SENSITIVITY["indices"][0], "by": by}
+    found = {**SENSITIVITY, "boundary": ["how it is held"], "indices": [
+        {**SENSITIVITY["indices"][1], "by": by[1:]}, moved,
+    ]}  # fmt: skip
+    (one,) = boundary_changes(RANKING, found)  # the other is no index that ranks
+    assert one["words"] == "leak" and one["cells"] == {"how it is held: potted": "1 (−50 %)"}
+    assert one["others"] == pytest.approx([25.0, 25.0])
+    assert "Boundary conditions alone move leak of a-23 by −50 %" in verdict(RANKING, found)
+    (tmp_path / "ranking.json").write_text(json.dumps(RANKING))
+    first, ranked = "Boundary conditions first", "<h2>Ranked</h2>"
+    page = write_rehearsal_page(tmp_path).read_text(encoding="utf-8")
+    assert first not in page and "is not known yet" in page
+    (tmp_path / "sensitivity.json").write_text(json.dumps(found))
+    page = write_rehearsal_page(tmp_path).read_text(encoding="utf-8")
+    assert page.index(first) < page.index("1 (−50 %)") < page.index(ranked)
+    (tmp_path / "sensitivity.json").write_text(
+        json.dumps({**found, "indices": [{**moved, "by": [{**by[0], "values": {}}]}]})
+    )
+    page = write_rehearsal_page(tmp_path).read_text(encoding="utf-8")
+    assert "no boundary condition that was tried moves" in page
 
 
 def test_the_best_are_compared(tmp_path, monkeypatch):

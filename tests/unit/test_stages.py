@@ -81,7 +81,7 @@ def test_fresh_repeats_it(tmp_path, counted):
     assert not counted(make(tmp_path), fresh=True).reused
 
 
-@pytest.mark.parametrize("damage", ["delete", "cut", "no record", "half a record"])
+@pytest.mark.parametrize("damage", ["delete", "cut", "flip", "no record", "half a record"])
 def test_damaged_results_are_made_anew(tmp_path, counted, damage):
     stage = make(tmp_path)
     counted(stage)
@@ -91,6 +91,8 @@ def test_damaged_results_are_made_anew(tmp_path, counted, damage):
             (folder / "out.txt").unlink()
         case "cut":
             (folder / "out.txt").write_text("res")
+        case "flip":
+            (folder / "out.txt").write_text("rezult")
         case "no record":
             (folder / "stage.json").unlink()
         case "half a record":

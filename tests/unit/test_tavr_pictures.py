@@ -17,7 +17,7 @@ from organtwin.export import tavr_comparison, tavr_maps, tavr_pictures, tavr_rep
 from organtwin.export.tavr_comparison import LARGEST, write_comparison
 from organtwin.export.tavr_pictures import Shown
 from organtwin.export.tavr_report import draw_tavr, write_tavr_report
-from organtwin.export.tavr_scene import View, same_size
+from organtwin.export.tavr_scene import same_size
 from organtwin.export.tavr_view import (
     Valve,
     averaged,
@@ -29,6 +29,7 @@ from organtwin.export.tavr_view import (
     struts,
 )
 from organtwin.export.tavr_words import in_words, shown_value, threshold_in_words, verdict_in_words
+from organtwin.export.views import View
 from organtwin.index import Index
 from organtwin.tavr.indices import assess
 from tests.deployed_valves import deployed, patch, root, tube

@@ -1,0 +1,185 @@
+"""The broken tibial plateau: directions of the knee, fragments, callus and void."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from organtwin.errors import InputError
+from organtwin.image.volume import LabelMap
+from organtwin.landmarks.catalogue import landmarks_of
+from organtwin.landmarks.fits import unit
+from organtwin.landmarks.record import Landmark, Line, find
+from organtwin.landmarks.record import Plane as PlaneMark
+from organtwin.landmarks.record import Point as PointMark
+from organtwin.mesh.surface_files import TriangleSurface
+from organtwin.orthopaedics.bone_model import extended
+from organtwin.orthopaedics.plateau_options import TibialPlateauOptions
+from organtwin.surgery.bodies import Bodies, bodies_of_labels, bodies_of_surfaces, pieces
+from organtwin.surgery.rigid import Rigid, moved
+from organtwin.surgery.tools import Plug, Sheet
+
+type Points = NDArray[np.float64]
+type Field = NDArray[np.float32]
+
+#: Points of the split's border: to the front, up and out from the middle of the lateral plateau
+#: and 6 mm outwards (mm).
+SPLIT = ((-18, 0, 3), (0, 0, 0), (18, 0, 2), (-14, -18, 7), (0, -18, 6), (14, -18, 8),
+         (-8, -34, 16), (8, -34, 17))  # fmt: skip
+ASIDE = 6.0
+#: Middle of the depressed piece, outwards of that of the lateral plateau, and its half axes across
+#: and to the front (mm).
+PIECE = (-4.0, 6.5, 12.5)
+#: Height over the piece that belongs to it (mm).
+OVER = 15.0
+#: Height of the fixed end's section over the end of the image (mm).
+END = 9.0
+#: Least confidence of the shaft's axis.
+SEEN = 0.3
+
+
+@dataclass(frozen=True)
+class Knee:
+    """The tibia and its directions: up out of the joint, out to the lateral side, to the front.
+
+    Attributes:
+        bone: Closed surface, with the longer shaft.
+        lateral: Middle of the lateral plateau (mm), shape (3,).
+        medial: That of the medial one.
+        up: Normal of the plateau.
+        out: To the lateral side, in the plateau's plane.
+        front: Forwards, in that plane.
+        down: Along the shaft.
+        end: A point of the plane in which the shaft ends (mm).
+        side: Of the body.
+    """
+
+    bone: TriangleSurface
+    lateral: Points
+    medial: Points
+    up: Points
+    out: Points
+    front: Points
+    down: Points
+    end: Points
+    side: Literal["left", "right"]
+
+    def at(self, out: float, front: float, up: float) -> Points:
+        """Point (mm) by its place from the middle of the lateral plateau, shape (3,)."""
+        return np.asarray(self.lateral + out * self.out + front * self.front + up * self.up)
+
+
+def knee_of(labels: LabelMap, asked: TibialPlateauOptions, notes: list[str]) -> Knee:
+    """Directions by landmarks, and the tibia with a longer shaft.
+
+    Args:
+        labels: ``tibia``, and ``fibula``, which tells the lateral side.
+        asked: Options.
+        notes: What was decided is appended.
+
+    Raises:
+        InputError: a label is missing, or the shaft's end misses the bone.
+    """
+    edge = asked.fineness.voxel
+    marks: tuple[Landmark, ...] = landmarks_of("tibia", labels)
+    plane, axis = find(marks, "tibial_plateau").geometry, find(marks, "tibial_axis").geometry
+    one, two = (find(marks, f"plateau_{s}").geometry for s in ("lateral", "medial"))
+    assert isinstance(plane, PlaneMark)
+    assert isinstance(axis, Line)
+    assert isinstance(one, PointMark)
+    assert isinstance(two, PointMark)
+    up = plane.normal
+    out = unit((one.at - two.at) - ((one.at - two.at) @ up) * up)
+    front = np.cross(up, out)
+    front = front if front[1] < 0.0 else -front
+    whole = bodies_of_labels(labels, ("tibia",), voxel=edge, margin=2.0)
+    whole = Bodies(whole.grid, {"tibia": pieces(whole, "tibia")[0]})
+    bone = whole.surface("tibia")
+    mark = find(marks, "tibial_axis")
+    down = axis.direction if axis.direction @ up < 0.0 else -axis.direction
+    if mark.confidence.value < SEEN:
+        down = -unit(np.cos(asked.slope) * up + np.sin(asked.slope) * front)
+        notes.append(
+            f"The shaft is too short for an axis of its own: the plateau is taken to fall back by "
+            f"{np.degrees(asked.slope):.0f} degrees against it."
+        )
+    middle = bone.points.mean(axis=0)
+    low = middle + (float(((bone.points - middle) @ down).max()) - END) * down
+    end = low
+    if asked.shaft > 0.0:
+        bone = extended(bone, down, low, asked.shaft, voxel=edge)
+        end = low + asked.shaft * down
+        notes.append(
+            f"The image ends {float((one.at - low) @ up):.0f} mm below the plateau: the shaft goes "
+            f"on straight for {asked.shaft:g} mm with the section that it has there. Nothing is "
+            "known of that bone."
+        )
+    # In LPS x grows to the left.
+    side: Literal["left", "right"] = "left" if out[0] > 0.0 else "right"
+    return Knee(bone, one.at, two.at, up, out, front, down, end, side)
+
+
+def broken(knee: Knee, asked: TibialPlateauOptions) -> tuple[Bodies, dict[str, float]]:
+    """Tibia, fragments, callus between them and graft under the lifted piece; indices of fit.
+
+    Raises:
+        InputError: the depression misses the bone.
+    """
+    edge, half = asked.fineness.voxel, np.float32(0.5 * asked.gap)
+    whole = bodies_of_surfaces({"tibia": knee.bone}, edge, margin=14.0)
+    bone = whole.field("tibia")
+    line = np.array([knee.at(ASIDE + c, a, b) for a, b, c in SPLIT])
+    split = _tool(whole, bone, Sheet(line, knee.lateral + 60.0 * knee.out))
+    lateral = np.maximum(bone, split + half)
+    rest = np.maximum(bone, half - split)
+    turn = np.linspace(0.0, 2.0 * np.pi, 32, endpoint=False)
+    aside, across, along = PIECE
+    ring = np.array([knee.at(aside + across * np.cos(t), along * np.sin(t), 0.0) for t in turn])
+    plug = _tool(whole, bone, Plug(ring, -knee.up, asked.thick, OVER))
+    deep = _tool(whole, bone, Plug(ring, -knee.up, asked.thick + asked.depth, OVER))
+    piece = np.maximum(rest, plug + half)
+    if not (piece < -edge).any():
+        raise InputError("depression", "the piece misses the bone.", "Check the landmarks.")
+    tibia = np.maximum(rest, half - deep)
+    void_top: Field | None = None
+    if asked.step > 0.0:
+        down = Rigid.by(-asked.step * knee.up)
+        lifted = whole.changed({"piece": piece, "plug": plug})
+        piece = moved(lifted, "piece", down).field("piece")
+        plug = moved(lifted, "plug", down).field("plug")
+        void_top = moved(whole, "tibia", down).field("tibia")
+    void = np.maximum(np.maximum(rest, deep + half), half - plug)
+    parts = [tibia, lateral, piece] + ([void] if asked.open else [])
+    # Callus is all of the bone that nothing else has, but not what the piece left above it.
+    callus = np.maximum(bone, -np.min(parts, axis=0))
+    # Elsewhere that is a layer of no thickness under the surface, which shares would count.
+    lines = np.minimum(np.abs(split), np.minimum(np.abs(deep), np.abs(plug)))
+    callus = np.where(lines < half + 2.0 * edge, callus, edge)
+    if void_top is not None:
+        callus = np.where(deep < half, np.maximum(callus, void_top), callus)
+    fields: dict[str, Field] = {
+        "tibia": tibia, "lateral_fragment": lateral, "depressed_fragment": piece, "callus": callus,
+    }  # fmt: skip
+    if asked.graft and asked.open:
+        fields["graft"] = void
+    bodies = whole.changed({"tibia": None}).changed(
+        {n: np.asarray(f, np.float32) for n, f in fields.items()}
+    )
+    for name in ("tibia", "lateral_fragment", "depressed_fragment"):
+        found = pieces(bodies, name)
+        if len(found) > 1:
+            bodies = bodies.changed({name: found[0]})
+    volumes = {f"{n} mL": bodies.volume_ml(n) for n in bodies.names}
+    volumes["step of the piece mm"] = -asked.step
+    return bodies, volumes
+
+
+def _tool(bodies: Bodies, bone: Field, tool: Sheet | Plug) -> Field:
+    """Signed distance of a tool near the bone, far elsewhere."""
+    near = np.argwhere(bone <= 4.0 * bodies.voxel)
+    result = np.full(bodies.grid.shape, 100.0, np.float32)
+    result[tuple(near.T)] = tool.distance(bodies.grid.points(near))
+    return result
