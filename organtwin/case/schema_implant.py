@@ -19,6 +19,7 @@ from organtwin.case.quantities import (
     Pressure,
     Unit,
 )
+from organtwin.case.schema_credibility import Credibility
 from organtwin.case.section import Section
 from organtwin.errors import suggestion
 from organtwin.implants.materials import names as materials
@@ -307,6 +308,7 @@ class ImplantCase(Section):
     loads: Loads = Loads()
     mesh: ImplantMesh = ImplantMesh()
     output: ImplantOutput = ImplantOutput()
+    credibility: Credibility = Credibility()
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:

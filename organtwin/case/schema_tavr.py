@@ -20,6 +20,7 @@ from organtwin.case.quantities import (
     Time,
     Unit,
 )
+from organtwin.case.schema_credibility import Credibility
 from organtwin.case.section import Section
 from organtwin.devices.device_files import names as devices
 from organtwin.errors import suggestion
@@ -302,3 +303,4 @@ class TavrCase(Section):
     deployment: Deployment = Deployment()
     haemodynamics: Haemodynamics = Haemodynamics()
     output: TavrOutput = TavrOutput()
+    credibility: Credibility = Credibility()

@@ -90,6 +90,11 @@ WRONG = {
     "mesh.voxel": ("0.1 mm", "at least 0.3 mm"),
     "output.directory": (3, "directory"),
     "output.fields": ("perhaps", "fields"),
+    "credibility.question_of_interest": (3, "question_of_interest"),
+    "credibility.context_of_use": (3, "context_of_use"),
+    "credibility.model_influence": ("some", 'unknown value "some"'),
+    "credibility.decision_consequence": ("some", 'unknown value "some"'),
+    "credibility.evidence": (5, "evidence"),
 }  # fmt: skip
 
 

@@ -82,6 +82,11 @@ WRONG = {
     "haemodynamics.obese": ("perhaps", "obese"),
     "output.directory": (3, "directory"),
     "output.save_every": (0, "at least 1"),
+    "credibility.question_of_interest": (3, "question_of_interest"),
+    "credibility.context_of_use": (3, "context_of_use"),
+    "credibility.model_influence": ("some", 'unknown value "some"'),
+    "credibility.decision_consequence": ("some", 'unknown value "some"'),
+    "credibility.evidence": (5, "evidence"),
 }  # fmt: skip
 
 
