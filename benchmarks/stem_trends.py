@@ -20,7 +20,7 @@ from organtwin.implants.tables import CATALOGUE
 CASE = Path(__file__).parents[1] / "demos/hip_stem/case.toml"
 SIZE = "4"
 #: Place of the stem, which must not differ.
-SAME = (f"hip_stem.size={SIZE}", "hip_stem.neck=varus", "hip_stem.neck_cut=5 mm",
+SAME = (f'hip_stem.size="{SIZE}"', "hip_stem.neck=varus", "hip_stem.neck_cut=5 mm",
         "hip_stem.head=0 mm", "loads.activities=['walking']")  # fmt: skip
 #: From soft to stiff: 4, 114 and some 210 GPa.
 MATERIALS = ("PEEK", "Ti6Al4V", "CoCrMo")
