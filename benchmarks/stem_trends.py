@@ -22,7 +22,7 @@ SIZE = "4"
 #: Place of the stem, which must not differ.
 SAME = (f'hip_stem.size="{SIZE}"', "hip_stem.neck=varus", "hip_stem.neck_cut=5 mm",
         "hip_stem.head=0 mm", "loads.activities=['walking']")  # fmt: skip
-#: From soft to stiff: 4, 114 and some 210 GPa.
+#: From soft to stiff.
 MATERIALS = ("PEEK", "Ti6Al4V", "CoCrMo")
 #: Height of the coating below the neck's cut (mm), from long to short; with friction below it of
 #: a polished stem that is wet.
