@@ -16,17 +16,30 @@ pytestmark = pytest.mark.slow
 
 DEMO = Path(__file__).parents[2] / "demos" / "pedicle_screw" / "rehearsal.toml"
 #: Two of the demo's members, coarser, and one way to hold the bone.
-SETTINGS = [
-    'sweep.more={"pedicle_screw.size" = ["6.0", "7.5"]}',
-    'settings."mesh.bone"="5 mm"',
-    f'sensitivity.factors={{"{HELD_BY}" = {{runs = [{{"bone.held" = "potted"}}]}}}}',
-]
+CASE = f"""
+title = "Which pedicle screws"
+case = "{DEMO.with_name("case.toml")}"
+
+[settings]
+mesh.bone = "5 mm"
+mesh.implant = "2.4 mm"
+mesh.interface = "2.2 mm"
+mesh.voxel = "1 mm"
+pedicle_screw.pull = "800 N"
+
+[sweep.more]
+pedicle_screw.size = ["6.0", "7.5"]
+
+[sensitivity.factors."{HELD_BY}"]
+runs = [{{ bone.held = "potted" }}]
+"""
 
 
 @pytest.fixture(scope="module")
 def rehearsed(tmp_path_factory):
     out = tmp_path_factory.mktemp("screws")
-    case = load_rehearsal_case(DEMO, SETTINGS)
+    (out / "rehearsal.toml").write_text(CASE)
+    case = load_rehearsal_case(out / "rehearsal.toml", ())
     plans = plans_of(case, out)
     found = run_rehearsal(case, plans, out=out)
     return case, plans, found, out
