@@ -1,103 +1,96 @@
-"""How bones are held: what is recorded of it, and what it does to a block."""
-
-import json
-from dataclasses import replace
+from __future__ import annotations
 
 import numpy as np
 import pytest
-from mpi4py import MPI
 
-from organtwin.bone.laws import stiffness
-from organtwin.case.schema_implant import ImplantCase
-from organtwin.errors import InputError
-from organtwin.mesh.domain import read_domain
-from organtwin.mesh.mesh_files import write_mesh
-from organtwin.mesh.surface_files import TriangleSurface
-from organtwin.orthopaedics.bone_model import grown
-from organtwin.orthopaedics.holding import BED, HELD, JOINTS, held, without_muscles
-from organtwin.orthopaedics.model import IntactBone, tissue_of
-from organtwin.orthopaedics.operation import Load, Operation, Place
-from organtwin.surgery.bodies import bodies_of_surfaces
-from tests import implanted_block
+from organtwin.image.volume import LabelMap
+from organtwin.mesh.conforming.holding import Anchors, hold, numbers_of, rooms
+from organtwin.mesh.conforming.interfaces import Interfaces
+from organtwin.mesh.conforming.ladder import conform
+from organtwin.mesh.conforming.remeshing import remesh
+from organtwin.mesh.conforming.route import MeshOptions, corners_of
+from organtwin.mesh.conforming.sizes import SizeField, Sizes
+from organtwin.mesh.conforming.topology import net_of
+from organtwin.mesh.conforming.wrapping import wrap
+from organtwin.mesh.proof import prove
 
-
-def test_every_way_to_hold_has_a_key_and_a_note():
-    keys = ImplantCase.model_fields["bone"].annotation.model_fields["held"].annotation.__args__
-    assert set(keys) == {how for known in HELD.values() for how in known}
-    usual = implanted_block.operation()
-    for kind, known in HELD.items():
-        assert known[0] == "fixed" and len(known) > 1
-        for how in known:
-            made, note = held(replace(usual, kind=kind), how, implanted_block.frame())
-            assert (made == replace(usual, kind=kind)) == (how == "fixed") == (note == "")
-            again = Operation.from_record(json.loads(json.dumps(made.record())))
-            assert again == made
-    with pytest.raises(InputError, match=r'"potted".*Of this kind: fixed, guided, bed'):
-        held(usual, "potted", implanted_block.frame())
+SPACING = np.array([1.0, 1.0, 1.4])
 
 
-def test_without_muscles_joints_are_left():
-    usual = implanted_block.operation()
-    load = Load("a", "", {"head": (0.0, 0.0, -1.0), "vastus": (1.0, 0.0, 0.0)})
-    places = {**usual.places, "vastus": Place((0.0, 0.0, 0.0), ("femur_surface",))}
-    both = replace(usual, loads=(load,), places=places)
-    left, _ = without_muscles(both)
-    assert left.loads[0].forces == {"head": (0.0, 0.0, -1.0)}
-    assert set(JOINTS) == {"hip_stem"}
-    with pytest.raises(InputError, match="have none"):
-        without_muscles(replace(both, kind="pedicle_screw"))
+@pytest.fixture(scope="module")
+def labels() -> LabelMap:
+    """A body with a tip, cut in two by a slanted plane, on oblique voxels."""
+    x, y, z = np.indices((26, 18, 14)) - np.array([9.0, 8.5, 6.5]).reshape(3, 1, 1, 1)
+    z = 1.4 * z
+    body = x**2 + y**2 + z**2 < 6.3**2
+    tip = (x > 0) & (y**2 + z**2 < (2.6 - 0.16 * x) ** 2) & (x < 14)
+    values = (body | tip).astype(np.uint8)
+    values[(values > 0) & (x + 0.6 * y + 0.3 * z > 2.0)] = 2
+    turn = np.array([[0.8, -0.6, 0.0], [0.6, 0.8, 0.0], [0.0, 0.0, 1.0]])
+    return LabelMap(values, {"body": 1, "tip": 2}, SPACING, np.array([5.0, 6.0, 7.0]), turn)
 
 
-def test_a_bone_grows_along_its_normal():
-    corners = np.array(np.meshgrid([0, 20.0], [0, 20.0], [0, 20.0], indexing="ij"))
-    faces = np.array([[0, 1, 3], [0, 3, 2], [4, 6, 7], [4, 7, 5], [0, 4, 5], [0, 5, 1], [2, 3, 7],
-                      [2, 7, 6], [0, 2, 6], [0, 6, 4], [1, 5, 7], [1, 7, 3]])  # fmt: skip
-    cube = TriangleSurface(corners.reshape(3, -1).T, faces)
-    bodies = bodies_of_surfaces({"bone": cube}, 1.0)
-    assert grown(bodies, "bone", 0.0) is bodies
-    for by in (-1.5, 1.5):
-        points = grown(bodies, "bone", by).surface("bone").points
-        assert np.ptp(points, axis=0) == pytest.approx(20.0 + 2 * by, abs=0.1)
+def sheet(height: float) -> Interfaces:
+    """A flat square of many triangles between regions 1 and 0."""
+    i, j = np.indices((7, 7)).reshape(2, -1)
+    points = np.column_stack([i, j, np.full(len(i), height)]).astype(float)
+    a = (7 * i + j)[(i < 6) & (j < 6)]
+    triangles = np.concatenate([np.stack([a, a + 7, a + 8], 1), np.stack([a, a + 8, a + 1], 1)])
+    return Interfaces(points, triangles, np.tile([1, 0], (len(triangles), 1)), {"a": 1})
 
 
-# --- with equations -----------------------------------------------------------------------------
+def test_corners_are_those_that_vertices_moved_away_from(labels: LabelMap) -> None:
+    smooth = wrap(labels)
+    index = labels.grid.index(corners_of(smooth.points, labels.grid))
+    assert np.allclose(index + 0.5, np.round(index + 0.5))
+    moved = np.abs(labels.grid.index(smooth.points) - index)
+    assert moved.max() < 0.5
+    assert moved.max() > 0.4
 
 
-@pytest.mark.slow
-def test_beds_give_way_and_guided_heads_keep_their_way(tmp_path):
-    """A pull F beside the axis by a moves the block on a bed by F/(k A) + F a²/(k I); the guided
-    head of a block that is pushed aside stays on its axis, by forces that are found in one go."""
-    usual, comm = implanted_block.operation(), MPI.COMM_SELF
-    write_mesh(implanted_block.assembly().intact().mesh, tmp_path / "intact.msh")
-    domain = read_domain(tmp_path / "intact.msh", comm)
-    law = stiffness("keyak_1998", implanted_block.LINE.mineral)
-    scan = implanted_block.assembly().scan
+def test_a_sheet_is_pulled_to_the_anchor_that_is_too_far_and_only_there() -> None:
+    flat = sheet(0.0)
+    net = net_of(flat.points, flat.triangles, flat.sides)
+    places = np.array([[3.3, 2.9, 0.6], [1.0, 4.2, 0.3]])
+    anchors = Anchors(places, numbers_of(np.array([[1, 0]] * 2)), np.eye(3)[[2, 2]], 0.5)
+    held = hold(net, numbers_of(flat.sides), anchors)
+    lifted = held.points[:, 2]
+    assert 0.05 < lifted.max() < 0.2
+    assert (lifted > 0).sum() <= 4
+    after = Interfaces(held.points, flat.triangles, flat.sides, flat.names)
+    assert rooms(flat, anchors)[1] == pytest.approx(0.6)
+    assert 0.45 < rooms(after, anchors)[1] <= 0.5
 
-    def bone(operation):
-        tissue = tissue_of(domain, operation, scan, implanted_block.LINE, law, intact=True)
-        return IntactBone(domain, operation, tissue)
 
-    frame = implanted_block.frame()
-    up = Load("up", "", {"head": (0.0, 0.0, 50e3)})
-    resting = bone(held(usual, "bed", frame)[0])
-    fixed = bone(usual)
-    lifted = []
-    for one in (resting, fixed):
-        one.solve(up)
-        lifted.append(one._work("head", np.eye(3)[2:])[0])
-    # The rest is the strain of the bone.
-    area, second, arm = 20.0**2, 20.0**4 / 12.0, 10.0
-    rigid = 50e3 / BED["hip_stem"] * (1.0 / area + arm**2 / second)
-    assert lifted[0] - lifted[1] == pytest.approx(rigid, rel=0.05)
+def test_room_is_what_the_nearest_anchor_leaves() -> None:
+    flat = sheet(0.0)
+    anchors = Anchors(np.array([[3.0, 3.0, 0.3]]), np.array([65536]), np.eye(3)[[2]], 0.5)
+    room, away = rooms(flat, anchors)
+    assert away == pytest.approx(0.3)
+    assert room[7 * 3 + 3] == pytest.approx(0.2)
+    assert np.isinf(room[0])
+    assert np.isinf(rooms(flat, anchors.part(np.array([False])))[0]).all()
 
-    guided = bone(held(usual, "guided", frame)[0])
-    load = usual.loads[0]
-    found = guided.guide(load)
-    guided.solve(load)
-    before = guided._work("head", np.eye(3)[:2])
-    guided.solve(found)
-    after = guided._work("head", np.eye(3)[:2])
-    assert np.abs(before).max() > 1e-3
-    assert np.abs(after).max() < 1e-4 * np.abs(before).max()
-    assert found.forces["head"][2] == pytest.approx(load.forces["head"][2])
-    assert fixed.guide(load) == load
+
+def test_remeshing_alone_leaves_corners_behind_and_anchors_bring_it_back(labels: LabelMap) -> None:
+    smooth = wrap(labels)
+    half = 0.5 * float(np.linalg.norm(SPACING))
+    anchors = Anchors.of(smooth, corners_of(smooth.points, labels.grid), half, half)
+    free, kept = (
+        remesh(smooth, SizeField.constant(2.5), deviation=0.25, anchors=a) for a in (None, anchors)
+    )
+    assert rooms(free, anchors)[1] > 1.01 * half
+    assert rooms(kept, anchors)[1] <= half
+    for name in labels.names:
+        assert kept.volume(name) == pytest.approx(smooth.volume(name), rel=2e-3)
+
+
+def test_meshes_are_within_half_a_voxel_diagonal_both_ways(labels: LabelMap) -> None:
+    made = conform(labels, MeshOptions(Sizes(2.5)))
+    proof = prove(made.mesh, labels)
+    assert proof.voxel_diagonal is not None
+    for region in proof.regions.values():
+        assert region.hausdorff <= 0.5 * proof.voxel_diagonal
+        assert abs(region.volume_error) < 5e-3
+    assert proof.quality.min_dihedral >= 10.0
+    assert any("0.50 of their diagonals" in told for told in made.decisions)
