@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from organtwin.errors import InputError, suggestion
 from organtwin.implants.stem import HEADS, NECKS, HipStem
 from organtwin.index import Index
-from organtwin.landmarks.record import Landmark, Line, Sphere, find
+from organtwin.landmarks.record import Landmark, Line, Plane, Sphere, find
 from organtwin.mesh.surface_files import TriangleSurface
 from organtwin.surgery.cuts import resection_plane
 from organtwin.surgery.placement import Frame, stem_frame
@@ -36,6 +37,8 @@ class Restored:
     Attributes:
         stem: With that neck and head.
         cut: Height of the neck's cut over the lesser trochanter (mm).
+        plane: The cut, its normal to the head.
+        frame: Of the stem.
         leg: By how much the leg gets longer (mm).
         offset: By how much the head's centre gets farther from the stem's axis (mm).
         note: What was chosen, in words; empty if nothing was.
@@ -43,6 +46,8 @@ class Restored:
 
     stem: HipStem
     cut: float
+    plane: Plane
+    frame: Frame
     leg: float
     offset: float
     note: str = ""
@@ -88,41 +93,42 @@ def restored(
     assert isinstance(shaft, Line)
     native = np.asarray(sphere.centre)
 
-    def frame(height: float) -> Frame:
+    def cut_at(height: float) -> tuple[Plane, Frame]:
         plane = resection_plane(bone, marks, height=height, tilt=stem.ccd - 90.0)
-        return stem_frame(native, axis, shaft, plane, anteversion=float(np.degrees(version)))
+        turn = float(np.degrees(version))
+        return plane, stem_frame(native, axis, shaft, plane, anteversion=turn)
 
     def change(made: HipStem, at: Frame) -> tuple[float, float]:
         off = at.origin + made.head_point @ at.axes - native
         return float(off @ at.axes[2]), float(off @ at.axes[0])
 
-    cuts, frames = _possible(frame, cut)
-    found: list[Restored] = []
+    cuts, frames = _possible(cut_at, cut)
+    found: list[tuple[float, HipStem, float]] = []
     for made in _versions(stem, neck, head):
         both = np.array([change(made, at) for at in frames])
         best = cuts[0]
         if len(cuts) > 1:  # the leg gets longer with the height of the cut
             best = float(np.interp(0.0, both[:, 0], cuts))
-        leg, offset = (float(np.interp(best, cuts, both[:, k])) for k in (0, 1))
-        found.append(Restored(made, best, leg, offset))
+        off = [float(np.interp(best, cuts, both[:, k])) for k in (0, 1)]
+        found.append((math.hypot(*off), made, best))
     if not found:
         raise InputError(
             f"hip stem {stem.name}",
             f"it can't have the neck `{neck}`.",
             "Take another neck or size.",
         )
-    least = min(_error(one) for one in found)
-    taken = next(one for one in found if _error(one) <= least + ALIKE)
-    final = frame(taken.cut)
-    leg, offset = change(taken.stem, final)
-    if None not in (cut, neck, head):
-        return Restored(taken.stem, taken.cut, leg, offset)
-    note = (
-        f"The neck is cut {taken.cut:.1f} mm above the lesser trochanter, for {taken.stem.name} "
-        f"and a head of {taken.stem.head_length:+g} mm: the nearest to the hip's own centre "
-        f"(leg {leg:+.1f} mm, offset {offset:+.1f} mm)."
-    )
-    return Restored(taken.stem, taken.cut, leg, offset, note)
+    least = min(error for error, _, _ in found)
+    taken, height = next((made, best) for error, made, best in found if error <= least + ALIKE)
+    plane, at = cut_at(height)
+    leg, offset = change(taken, at)
+    note = ""
+    if None in (cut, neck, head):
+        note = (
+            f"The neck is cut {height:.1f} mm above the lesser trochanter, for {taken.name} and "
+            f"a head of {taken.head_length:+g} mm: the nearest to the hip's own centre "
+            f"(leg {leg:+.1f} mm, offset {offset:+.1f} mm)."
+        )
+    return Restored(taken, height, plane, at, leg, offset, note)
 
 
 def centre_indices(leg: float, offset: float) -> list[Index]:
@@ -139,19 +145,15 @@ def centre_indices(leg: float, offset: float) -> list[Index]:
     ]  # fmt: skip
 
 
-def _error(one: Restored) -> float:
-    return float(np.hypot(one.leg, one.offset))
-
-
 def _possible(
-    frame: Callable[[float], Frame], cut: float | None
+    cut_at: Callable[[float], tuple[Plane, Frame]], cut: float | None
 ) -> tuple[list[float], list[Frame]]:
     """Heights that can be cut, ascending, and where the stem comes with each."""
     heights = [cut] if cut is not None else np.linspace(*CUTS, TRIED).tolist()
     cuts, frames, refused = [], [], None
     for height in heights:
         try:
-            frames.append(frame(height))
+            frames.append(cut_at(height)[1])
             cuts.append(float(height))
         except InputError as error:
             refused = error

@@ -25,7 +25,6 @@ from organtwin.orthopaedics.bone_model import (
     painted,
 )
 from organtwin.orthopaedics.hip_centre import Restored
-from organtwin.surgery.cuts import resection_plane
 from organtwin.surgery.sides import femur_side
 
 type Points = NDArray[np.float64]
@@ -185,7 +184,7 @@ def site_of(
 ) -> Site:
     """Cut, directions, and a shaft that is long enough."""
     stem = placed.stem
-    plane = resection_plane(bone, marks, height=placed.cut, tilt=stem.ccd - 90.0)
+    plane = placed.plane
     shaft = find(marks, "femoral_shaft_axis").geometry
     low = find(marks, "lesser_trochanter").geometry
     head = find(marks, "femoral_head").geometry

@@ -40,7 +40,7 @@ from organtwin.orthopaedics.hip_site import (
 from organtwin.surgery.bodies import Bodies, bodies_of_surfaces, pieces
 from organtwin.surgery.cuts import calcar_height, tool_field
 from organtwin.surgery.fit import FINE, GapMap, canal_fill, divided, require_fits
-from organtwin.surgery.placement import Frame, stem_frame
+from organtwin.surgery.placement import Frame
 from organtwin.surgery.sides import femur_side, require_side
 from organtwin.surgery.tools import Common, Envelope, HalfSpace
 
@@ -131,10 +131,7 @@ def _choose(
             bodies = bodies_of_surfaces({"femur": site.bone}, asked.fineness.voxel)
             inside = canal_of(bodies, "femur", asked.law, site.up, site.zero)
             canal = bodies.changed({"canal": inside})
-        frame = stem_frame(
-            site.head, site.line("femoral_neck_axis"), site.line("femoral_shaft_axis"),
-            site.plane, anteversion=float(np.degrees(asked.version)),
-        )  # fmt: skip
+        frame = placed.frame
         made = stem.implant().at(LocalFrame(frame.origin, frame.axes))
         try:
             least = _refuse_thin(canal, made.surface.points, site, asked, name)
