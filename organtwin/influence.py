@@ -10,6 +10,8 @@ from organtwin.choice import IndexValue
 
 #: Part of an index by which solvers leave it unsure.
 ROUNDING = 1e-6
+#: How the names of indices end that are parts of a whole, and the whole in their units.
+PARTS, WHOLE = ("_share", "_fraction"), {"1": 1.0, "%": 100.0}
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,8 @@ class Interval:
 
     over the runs r of each factor j, one at a time. Of an index that answers all factors evenly to
     both sides it is the value ± the root sum of squares of the half-ranges. Our choice: factors are
-    taken as independent and their effects as additive, and each change as equally likely.
+    taken as independent and their effects as additive, and each change as equally likely. An index
+    that no run takes past zero has no interval past it, and a part of a whole none beyond that.
 
     Attributes:
         index: The index of the unchanged plan.
@@ -129,6 +132,8 @@ def _interval(index: IndexValue, trials: Sequence[Trial]) -> Interval:
     seen = [index.value, *(x for one in by for x in one.values.values() if math.isfinite(x))]
     low = max(low, 0.0) if min(seen) >= 0.0 else low
     high = min(high, 0.0) if max(seen) <= 0.0 else high
+    if index.name.endswith(PARTS):
+        high = min(high, WHOLE.get(index.unit, math.inf))
     return Interval(index, low, high, tuple(by), tuple(missing), tuple(_turns(index, trials)))
 
 

@@ -218,6 +218,17 @@ def test_what_no_run_takes_past_zero_has_no_interval_past_it():
     assert (one.low, one.high) == (-3.0, 1.0)
 
 
+@pytest.mark.parametrize(("unit", "scale"), [("1", 1.0), ("%", 100.0)])
+def test_a_part_of_a_whole_has_no_interval_past_the_whole(unit, scale):
+    def moved(factor, value):
+        return Trial(factor, "0", (IndexValue("sealed_share", value * scale, unit),))
+
+    base = (IndexValue("sealed_share", 0.9 * scale, unit),)
+    (one,) = intervals(base, [moved("mesh", 0.98), moved("bed", 0.98)])
+    assert one.high == scale  # 0.9 + √2 · 0.08 = 1.013
+    assert one.low == pytest.approx((0.9 - math.sqrt(2) * 0.08) * scale)
+
+
 def test_a_single_run_counts_to_both_sides():
     (one,) = intervals((IndexValue("x", 1.0),), trials("mesh", 1.5))
     assert (one.low, one.high) == (0.5, 1.5)
