@@ -26,6 +26,7 @@ from organtwin import (
     cli_audit,
     cli_bom,
     cli_calibrate,
+    cli_companion,
     cli_deidentify,
     cli_export,
     cli_image,
@@ -281,6 +282,25 @@ def repeat(
     with _outcome() as comm:
         if not cli_repeat.run(record, out, inputs, other_ranks, tolerance, comm):
             raise typer.Exit(1)
+
+
+@app.command()
+def companion(
+    result: cli_companion.Result,
+    mesh: cli_companion.MeshRatio = 1.5,
+    time_step: cli_companion.TimeRatio = 2.0,
+    order: cli_companion.Order = 1.0,
+) -> None:
+    """Estimate the error that mesh and time step leave in a result, by coarser runs beside it.
+
+    They go to companion.json, credibility.json and the report. Examples:
+
+        organtwin companion results/heartbeat
+
+        mpirun -n 4 organtwin companion results/tavr --mesh 1.25
+    """
+    with _outcome() as comm:
+        cli_companion.run(result, mesh, time_step, order, comm)
 
 
 app.command("bom")(cli_bom.bom)

@@ -197,10 +197,8 @@ def _calculation(directory: Path, run: Mapping[str, Any]) -> list[dict[str, Any]
         for name in BALANCES
         if name in results
     ]
-    companion = _read(directory / "companion.json")
-    if companion:
-        found.append({"from": "companion run", **companion})
-    return found
+    companions = _read(directory / "companion.json").get("runs", [])
+    return found + [{"from": "companion run", **one} for one in companions]
 
 
 def _files(directory: Path, name: str) -> list[dict[str, Any]]:

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tomli_w
 from mpi4py import MPI
 
-from organtwin.case import load
-from organtwin.case.implant_pipeline import run_implant
 from organtwin.case.manifest import git_commit, read_manifest, versions
-from organtwin.case.meshing import mesh_organ
-from organtwin.case.pipeline import run_case
+from organtwin.case.recorded import do_again, read_run
 from organtwin.case.records import write_record
 from organtwin.case.stages import sha256
-from organtwin.case.tavr_pipeline import run_tavr
 from organtwin.errors import InputError
 from organtwin.export.tables import read_table
 from organtwin.parallel import on_root
@@ -28,7 +22,7 @@ from organtwin.parallel import on_root
 #: Relative difference that is allowed on as many ranks and on others.
 SAME_RANKS, OTHER_RANKS = 1e-10, 1e-6
 #: Results and columns that tell of the machine, not of the case.
-_COSTS = {"wall_time", "peak_memory", "newton", "krylov", "factorisations", "calibration_time"}
+COSTS = {"wall_time", "peak_memory", "newton", "krylov", "factorisations", "calibration_time"}
 #: What would be zero but for rounding: compared with this, not with each other.
 _ROUNDING = {"blood_volume_drift", "mass_balance", "cavity_volume_gap", "volume_gap [mL]"}
 _NOTHING = 1e-5
@@ -101,7 +95,7 @@ def repeat(
             can't be repeated; an input is missing or was changed; or the ranks differ.
     """
     first = record if record.is_dir() else record.parent
-    before = on_root(comm, lambda: _recorded(first))
+    before = on_root(comm, lambda: read_run(first))
     same = before["mpi_size"] == comm.size
     if not same and not other_ranks:
         raise InputError(
@@ -119,11 +113,11 @@ def repeat(
         raise InputError(
             str(directory), "it holds a complete run already.", "Choose another with --out."
         )
-    _run(_with(before["case"], moved), directory, set(before["stages"]), comm)
+    do_again(_with(before["case"], moved), directory, set(before["stages"]), comm)
     allowed = tolerance if tolerance is not None else (SAME_RANKS if same else OTHER_RANKS)
 
     def compare() -> Repetition:
-        now = _recorded(directory)
+        now = read_run(directory)
         differences = (
             *results_differ(before["results"], now["results"], allowed),
             *curves_differ(first / "scalars.csv", directory / "scalars.csv", allowed),
@@ -146,7 +140,7 @@ def results_differ(
 ) -> list[Difference]:
     """Differences of the results of two records; those of one alone are told too."""
     found = []
-    for name in sorted({*before, *now} - _COSTS):
+    for name in sorted({*before, *now} - COSTS):
         a, b = (results.get(name, {}).get("value") for results in (before, now))
         if (name in before) != (name in now) or (a is None) != (b is None):
             found.append(Difference(name, a, b, math.inf, allowed))
@@ -162,7 +156,7 @@ def curves_differ(before: Path, now: Path, allowed: float) -> list[Difference]:
         return []
     one, other = read_table(before), read_table(now)
     found = []
-    for name in sorted({*one, *other} - _COSTS):
+    for name in sorted({*one, *other} - COSTS):
         place = f"scalars.csv, {name}"
         if name not in one or name not in other or len(one[name]) != len(other[name]):
             found.append(Difference(place, None, None, math.inf, allowed))
@@ -193,19 +187,6 @@ def changes(before: Mapping[str, Any]) -> list[str]:
 
 def _relative(a: float, b: float) -> float:
     return 0.0 if a == b else abs(a - b) / max(abs(a), abs(b))
-
-
-def _recorded(directory: Path) -> dict[str, Any]:
-    content = read_manifest(directory)
-    place = str(directory / "run.json")
-    needed = {"case", "inputs", "versions", "mpi_size", "results", "stages", "status"}
-    if content is None or not needed <= set(content):
-        raise InputError(place, "is no record of a run.", "Give the run.json of a result.")
-    if content["status"] != "complete":
-        raise InputError(
-            place, f"the run is not complete but {content['status']}.", "Run the case to its end."
-        )
-    return content
 
 
 def _found(recorded: Mapping[str, str], given: Sequence[Path]) -> dict[str, str]:
@@ -239,30 +220,3 @@ def _with(value: Any, moved: Mapping[str, str]) -> Any:
     if isinstance(value, list):
         return [_with(one, moved) for one in value]
     return moved.get(value, value) if isinstance(value, str) else value
-
-
-def _run(case: Mapping[str, Any], directory: Path, stages: set[str], comm: MPI.Comm) -> None:
-    """Run a case of any kind; collective."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "case.toml"  # on rank 0, which alone reads it
-        if comm.rank == 0:
-            file.write_text(tomli_w.dumps(dict(case)), encoding="utf-8")
-        drawn = "report" in stages
-        if on_root(comm, lambda: load.is_tavr_case(file)):
-            valve = on_root(comm, lambda: load.load_tavr_case(file))
-            run_tavr(valve, out=directory, only=None if drawn else {"deploy"}, comm=comm)
-        elif on_root(comm, lambda: load.is_implant_case(file)):
-            implant = on_root(comm, lambda: load.load_implant_case(file))
-            run_implant(implant, out=directory, only=None if drawn else {"solve"}, comm=comm)
-        elif on_root(comm, lambda: load.is_organ_case(file)):
-            organ = on_root(comm, lambda: load.load_organ_case(file))
-            mesh_organ(organ, out=directory, comm=comm)
-        elif "image" in case:
-            heart = on_root(comm, lambda: load.load_case(file))
-            last = stages & {"image", "mesh", "cell", "solve"}
-            run_case(heart, out=directory, only=None if drawn else last, comm=comm)
-        else:
-            raise InputError(
-                "run.json", "it is of a kind that can't be repeated by this command.",
-                "A calibration is repeated by `organtwin calibrate` into another directory.",
-            )  # fmt: skip

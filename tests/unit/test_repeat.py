@@ -40,7 +40,7 @@ def first(tmp_path, monkeypatch):
         results = again.get("results", content["results"])
         (directory / "run.json").write_text(json.dumps({**content, "results": results}))
 
-    monkeypatch.setattr(module, "_run", run)
+    monkeypatch.setattr(module, "do_again", run)
     return out, image, again
 
 
