@@ -175,7 +175,8 @@ def follow(
                     "frame", f"stopped at load factor {factor:.4g}: {attempt.reason}",
                     "Take smaller steps, a finer mesh or a softer contact.",
                 )  # fmt: skip
-            snaps, dragged, size = snaps + 1, dragged + taken, 0.1 * largest
+            snaps, dragged = snaps + 1, dragged + taken
+            size, ceiling = 0.1 * largest, largest  # what stood in the way lies behind
         problem.commit()
         good, factor, moved = problem.keep(), end, target
         steps += 1
