@@ -19,9 +19,13 @@ Array = NDArray[np.float64]
 GOOD = 9
 #: Growth of the longest step allowed, from step to step, after one that failed.
 RECOVERY = 1.1
+#: Failures in a row after which a frame may snap: shorter steps cost more than to find out.
+PATIENCE = 7
 #: First drag of a frame that snaps, over the stiffness of its nodes; its growth when even that
-#: fails and its decay from step to step; most steps; motion (in element lengths) at their end.
-DRAG, TIGHTEN, LOOSEN, SETTLING, STILL = 1e-3, 8.0, 0.5, 80, 1e-5
+#: fails, and its decay after steps that were not easy and after those that were; most steps.
+DRAG, TIGHTEN, LOOSEN, RELEASE, SETTLING = 1e-3, 8.0, 0.5, 0.25, 80
+#: Drag that no longer matters; motion in a step (in element lengths) that ends near.
+FADED, NEARLY = 1e-8, 1e-2
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ class Drag:
 def settle(problem: Loaded) -> tuple[bool, float]:
     """Let a frame go slowly to an equilibrium that it can't reach at once: it snaps there.
 
-    Steps at a constant load, each with a drag on the nodes that fades, until nothing moves.
+    Steps at a constant load, each with a drag on the nodes, until that has faded away.
 
     Returns:
         Whether it arrived, and the energy (µJ) that the drag took. If not, the state is not good.
@@ -107,12 +111,13 @@ def settle(problem: Loaded) -> tuple[bool, float]:
     try:
         for _ in range(SETTLING):
             drag.stiffness, before = share * stiffness, beams.x
-            if problem.solve().converged:
+            attempt = problem.solve()
+            if attempt.converged:
                 problem.commit()
                 moved = float(np.abs(beams.x - before).max()) / length
-                if moved < STILL and share < DRAG:
+                if moved < NEARLY and share < FADED:
                     break
-                share *= LOOSEN
+                share *= RELEASE if attempt.iterations <= GOOD else LOOSEN
             elif share > 1e2:
                 return False, drag.taken
             else:
@@ -134,7 +139,7 @@ def follow(
     """Put a load on in steps that adapt: shorter where one fails, longer where it was easy.
 
     Where no equilibrium is near, however short the step, the frame snaps: `settle` leads it to the
-    next one.
+    next one. That is tried after `PATIENCE` failures, and once more at the shortest step.
 
     Args:
         problem: At equilibrium with the load of factor 0.
@@ -150,7 +155,7 @@ def follow(
     """
     factor, size, good = 0.0, min(first, largest), problem.keep()
     moved = apply(0.0)
-    steps = retries = iterations = snaps = 0
+    steps = retries = iterations = snaps = failed = 0
     dragged, ceiling = 0.0, largest
     while factor < 1.0:
         end = 1.0 if factor + 1.25 * size >= 1.0 and 1.0 - factor <= largest else factor + size
@@ -159,27 +164,28 @@ def follow(
         attempt = problem.solve(change)
         iterations += attempt.iterations
         if not attempt.converged:
-            retries += 1
-            if end - factor > smallest:
+            retries, failed = retries + 1, failed + 1
+            shortest = end - factor <= smallest
+            arrived, taken = False, 0.0
+            if change is None and (shortest or failed == PATIENCE):
+                arrived, taken = settle(problem)
+            if not arrived:
                 good()
                 apply(factor)
+                if shortest:
+                    raise SolverError(
+                        "frame", f"stopped at load factor {factor:.4g}: {attempt.reason}",
+                        "Take smaller steps, a finer mesh or a softer contact.",
+                    )  # fmt: skip
                 # What was given up before any correction costs little: it may be tried again.
                 room = 0.7 if attempt.iterations else 1.0
                 ceiling, size = room * (end - factor), 0.5 * (end - factor)
                 continue
-            arrived, taken = settle(problem) if change is None else (False, 0.0)
-            if not arrived:
-                good()
-                apply(factor)
-                raise SolverError(
-                    "frame", f"stopped at load factor {factor:.4g}: {attempt.reason}",
-                    "Take smaller steps, a finer mesh or a softer contact.",
-                )  # fmt: skip
             snaps, dragged = snaps + 1, dragged + taken
             size, ceiling = 0.1 * largest, largest  # what stood in the way lies behind
         problem.commit()
         good, factor, moved = problem.keep(), end, target
-        steps += 1
+        steps, failed = steps + 1, 0
         size = min(ceiling, size * (1.6 if attempt.iterations <= GOOD else 1.0))
         ceiling = min(largest, RECOVERY * ceiling)  # what failed is not tried again at once
         if on_accept is not None:
