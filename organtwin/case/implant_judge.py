@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from organtwin.case.implant_files import operation_of, read_plan
+from organtwin.case.implant_files import operation_of, read_plan, read_table
 from organtwin.case.implant_plateau import judged_plateau
 from organtwin.case.implant_solve import RESULT
 from organtwin.case.implant_spine import judged_screws
@@ -20,6 +20,7 @@ from organtwin.orthopaedics.assessment import Judged
 from organtwin.orthopaedics.hip_assessment import judge_hip
 from organtwin.orthopaedics.hip_centre import centre_indices
 from organtwin.orthopaedics.index_groups import GROUPS
+from organtwin.orthopaedics.neck_indices import NECK, NeckSections
 from organtwin.orthopaedics.operation import Operation
 from organtwin.orthopaedics.outcome import Outcome
 from organtwin.surgery.placement import Frame
@@ -63,7 +64,12 @@ def _hip(
     case: ImplantCase, outcome: Outcome, operation: Operation, record: Mapping[str, Any],
     planned: Path,
 ) -> Judged:  # fmt: skip
-    judged = judge_hip(outcome, operation, *stem_levels(record))
+    stem, top, tip = stem_levels(record)
+    table = read_table(planned, NECK)
+    assert table is not None
+    head = stem.axes @ (np.array(record["assembly"]["points"]["head_centre"]) - stem.origin)
+    neck = NeckSections.of_table(table), head
+    judged = judge_hip(outcome, operation, stem, top, tip, neck)
     fit = record["assembly"]["fit"]
     judged.add((centre_indices(fit["leg longer by mm"], fit["offset larger by mm"]), []))
     return judged

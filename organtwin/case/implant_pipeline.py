@@ -31,7 +31,7 @@ PLANNERS = tuple(
         *(f"orthopaedics.{part}" for part in (
             "anatomical_frames", "assembly", "bone_model", "cartilage_contact", "hip_loads",
             "hip_plan", "hip_site", "hip_stem", "holding", "joint_columns", "joint_loads",
-            "knee_loads", "operation", "pedicle_screw",
+            "knee_loads", "neck_indices", "operation", "pedicle_screw",
             "plateau_fixation", "plateau_fracture", "plateau_options", "plateau_plan",
             "screw_indices", "screw_plan", "spine_loads", "tibial_plateau",
         )),

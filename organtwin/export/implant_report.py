@@ -35,7 +35,7 @@ CARDS = {
     "hip_stem": {
         "micromotion_95": "Micromotion, 95 % of the area",
         "shielding_zone_7": "Energy lost, calcar",
-        "bone_risk_999": "Bone: strain / yield", "stem_fatigue_safety": "Stem: fatigue safety",
+        "bone_risk_999": "Bone: strain / yield", "_fatigue_safety": "Stem: fatigue safety",
     },
     "pedicle_screw": {
         "bone_risk_999": "Bone: strain / yield", "_density": "Density along a screw",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from organtwin.implants.materials import load_material
 from organtwin.orthopaedics.assessment import (
     ALONE,
     Judged,
@@ -22,6 +23,7 @@ from organtwin.orthopaedics.micromotion_indices import (
     micromotion_indices,
 )
 from organtwin.orthopaedics.model import unloaded_after
+from organtwin.orthopaedics.neck_indices import NeckSections, neck_indices
 from organtwin.orthopaedics.operation import Load, Operation
 from organtwin.orthopaedics.outcome import Outcome
 from organtwin.orthopaedics.shielding_indices import shielding, shielding_indices
@@ -29,11 +31,13 @@ from organtwin.surgery.placement import Frame
 
 type Array = NDArray[np.float64]
 type Integers = NDArray[np.int64]
+type Neck = tuple[NeckSections, Array]
 
 
 def judge_hip(
-    outcome: Outcome, operation: Operation, stem: Frame, top: float, tip: float
-) -> Judged:
+    outcome: Outcome, operation: Operation, stem: Frame, top: float, tip: float,
+    neck: Neck,
+) -> Judged:  # fmt: skip
     """Indices of all loads that are done.
 
     Args:
@@ -42,6 +46,7 @@ def judge_hip(
         stem: Frame of the stem, z up the stem and x medially.
         top: Height of the neck's cut in it (mm).
         tip: Height of the tip in it (mm).
+        neck: Sections of its neck and centre of its head in that frame (mm).
     """
     judged = Judged()
     loads = list(done(outcome, operation))
@@ -53,6 +58,9 @@ def judge_hip(
         ), prefix)  # fmt: skip
         add_bone(judged, outcome, operation, load, load.name, prefix)
         add_strength(judged, outcome, operation, load, steps_of(load), prefix)
+        force = stem.axes @ np.array(load.forces["head"])
+        made = load_material(operation.implants["stem"])
+        judged.add(neck_indices(*neck, force, load.least, made), prefix)
     _shielding(judged, outcome, operation, loads, stem, top, tip)
     return judged
 

@@ -37,6 +37,7 @@ from organtwin.orthopaedics.hip_site import (
     site_of,
     whole_femur,
 )
+from organtwin.orthopaedics.neck_indices import NECK, NeckSections
 from organtwin.surgery.bodies import Bodies, bodies_of_surfaces, pieces
 from organtwin.surgery.cuts import calcar_height, tool_field
 from organtwin.surgery.fit import FINE, GapMap, canal_fill, divided, require_fits
@@ -311,6 +312,7 @@ def _assembled(
             "shaft_start": shaft.start, "shaft_end": shaft.end,
         },
         fit=fit, notes=(*notes, *done.decisions), scan=scan,
+        tables={NECK: NeckSections.of(stem).table()},
     )  # fmt: skip
 
 
