@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from organtwin.bone.calibration import Calibration, default, from_rods
 from organtwin.bone.laws import Stiffness, stiffness
@@ -19,9 +21,11 @@ from organtwin.case.progress import Progress
 from organtwin.case.schema_implant import Bone, ImplantCase, ImplantMesh
 from organtwin.errors import InputError
 from organtwin.image.readers import read_image, read_labels
+from organtwin.image.resample import nearest_on
 from organtwin.image.segmentations import read_segmentation
 from organtwin.image.volume import Image, LabelMap
 from organtwin.landmarks.catalogue import landmarks_of
+from organtwin.mesh.defects import inspect
 from organtwin.mesh.surface_files import TriangleSurface, read_surface
 from organtwin.orthopaedics.anatomical_frames import AnatomicalFrame, femoral_frame
 from organtwin.orthopaedics.assembly import Assembly, Fineness
@@ -34,8 +38,12 @@ from organtwin.orthopaedics.joint_loads import weight_of
 from organtwin.orthopaedics.operation import Operation
 from organtwin.surgery.bodies import bodies_of_labels, bodies_of_surfaces
 
+logger = logging.getLogger(__name__)
+
 type Vector = NDArray[np.float64]
 
+#: Pieces of a label beside the bone that are told (mL).
+ISLANDS = 0.05
 #: Law of each kind where the case names none.
 LAWS = {
     "hip_stem": "keyak_1998", "pedicle_screw": "kopperdahl_2002", "tibial_plateau": "keyak_1994",
@@ -65,12 +73,15 @@ def plan(case: ImplantCase, folder: Path, progress: Progress) -> None:
     if scan is not None:
         refuse_unless_hounsfield(scan)
     line = calibration_of(case.bone, scan)
-    notes = check_scan(scan, calibration=line) if scan is not None else ()
+    notes = (
+        check_scan(scan, calibration=line, bone=marked(case.bone, scan)) if scan is not None else ()
+    )
+    islands = left_out(read_bone_labels(case.bone), case.bone.label) if case.bone.label else ()
     progress(0.1, "implant")
     made, operation, frame, told = _PLANNERS[case.kind](case, scan)
     operation, bound = bounded(case, operation, frame)
     progress(0.9, "writing")
-    decisions = [*notes, *line.warnings, str(line), *made.notes, *told, *bound]
+    decisions = [*notes, *islands, *line.warnings, str(line), *made.notes, *told, *bound]
     write_plan(folder, made, operation, frame, line, tuple(dict.fromkeys(decisions)))
 
 
@@ -159,14 +170,43 @@ def read_bone_labels(bone: Bone, others: Sequence[str] = ()) -> LabelMap:
     return found
 
 
+def left_out(labels: LabelMap, name: str) -> tuple[str, ...]:
+    """What is told of pieces of a label that hang on nothing: the largest alone is the bone."""
+    numbers, count = ndimage.label(labels.mask(name), structure=np.ones((3, 3, 3)))
+    sizes = np.sort(np.bincount(numbers.ravel())[1:])[::-1] * labels.voxel_volume / 1000.0
+    if count < 2 or sizes[1:].sum() < ISLANDS:
+        return ()
+    told = (
+        f"`{name}` lies in {count} pieces: the largest ({sizes[0]:.1f} mL) is taken, "
+        f"{sizes[1:].sum():.1f} mL are left out. Join what belongs to it in the segmentation."
+    )
+    logger.warning("%s", told)
+    return (told,)
+
+
+def marked(bone: Bone, scan: Image) -> NDArray[np.bool_] | None:
+    """Voxels of the scan in which the labels show the bone; None of a bone that is a surface."""
+    if bone.labels is None or bone.label is None:
+        return None
+    return nearest_on(read_bone_labels(bone), scan).mask(bone.label)
+
+
 def read_bone(bone: Bone, voxel: float) -> TriangleSurface:
     """Surface of the bone, from its file or its label, moved as far outwards as it says.
 
     Raises:
-        InputError: see `read_bone_labels`; nothing is left of it.
+        InputError: see `read_bone_labels`; a surface has holes; nothing is left of it.
     """
     if bone.surface is not None:
         read = read_surface(bone.surface)
+        holes = inspect(read, intersections=False).loops
+        if holes:
+            raise InputError(
+                str(bone.surface),
+                f"it is no closed surface: {len(holes)} holes, the largest with a rim of "
+                f"{holes[0].length:.0f} mm at {np.round(holes[0].place).tolist()} mm.",
+                "Close them: `organtwin surface FILE --repair CLOSED.stl`.",
+            )
         if not bone.outwards:
             return read
         found, name = bodies_of_surfaces({"bone": read}, voxel), "bone"

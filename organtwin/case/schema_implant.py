@@ -29,6 +29,7 @@ from organtwin.orthopaedics.holding import HELD, JOINTS
 from organtwin.orthopaedics.knee_loads import KNEE_LOADS
 from organtwin.orthopaedics.plateau_plan import CONDYLE_BENCH
 from organtwin.orthopaedics.spine_loads import SPINE_LOADS
+from organtwin.surgery.sides import side_of_name
 
 Mass = Annotated[float, Unit("kg", "kg")]
 Force = Annotated[float, Unit("N", "N")]
@@ -134,6 +135,9 @@ class Bone(Section):
             raise ValueError("give either `labels` or `surface`.")
         if self.names is not None and self.labels is None:
             raise ValueError("`names` belong to `labels`.")
+        said = side_of_name(self.label or "")
+        if self.side is not None and said is not None and said != self.side:
+            raise ValueError(f'`label` is "{self.label}" and `side` "{self.side}".')
         if self.calibration == "rods" and len(self.rods) < 2:
             raise ValueError("calibration by rods needs two `[[bone.rods]]` or more.")
         if self.calibration == "given" and self.slope is None:

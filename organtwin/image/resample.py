@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from organtwin.image.volume import LabelMap
+from organtwin.image.volume import Image, LabelMap
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,19 @@ def corners(labels: LabelMap, *names: str) -> NDArray[np.float64]:
 
 def nearest(labels: LabelMap, grid: Grid) -> LabelMap:
     """Label of the nearest voxel at each point of the grid."""
-    image = sitk.Resample(
-        labels.to_sitk(), grid.to_sitk(), sitk.Transform(), sitk.sitkNearestNeighbor, 0.0,
-        sitk.sitkUInt8,
-    )  # fmt: skip
-    return LabelMap.from_sitk(image, labels.names)
+    return _nearest(labels, grid.to_sitk())
+
+
+def nearest_on(labels: LabelMap, image: Image) -> LabelMap:
+    """Label of the nearest voxel at each voxel of an image; 0 where there is none."""
+    return _nearest(labels, image.to_sitk())
+
+
+def _nearest(labels: LabelMap, like: sitk.Image) -> LabelMap:
+    found = sitk.Resample(
+        labels.to_sitk(), like, sitk.Transform(), sitk.sitkNearestNeighbor, 0.0, sitk.sitkUInt8
+    )
+    return LabelMap.from_sitk(found, labels.names)
 
 
 def majority(labels: LabelMap) -> LabelMap:

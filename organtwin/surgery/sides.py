@@ -74,8 +74,9 @@ def require_side(wanted: str, found: str | None, *, place: str) -> None:
         raise InputError(place, f"side `{wanted}`.", "Write `left` or `right`.")
     if found is not None and found != wanted:
         raise InputError(
-            place, f"it is for the {found} side, the bone is a {wanted} one.",
-            f"Take the {wanted} one, or check which bone was meant.",
+            place, f"it is a {found} one, {wanted} was asked for.",
+            f"Take the {wanted} one, correct the side, or look whether the image was mirrored "
+            "(left and right swapped).",
         )  # fmt: skip
 
 

@@ -148,6 +148,10 @@ def test_wrong_values_are_told_by_key(tmp_path, key):
             "needs `slope`",
         ),
         (
+            'labels = "labels.nrrd"\nlabel = "femur_right"\nside = "left"\n[hip_stem]\n',
+            '`label` is "femur_right" and `side` "left"',
+        ),
+        (
             'labels = "labels.nrrd"\nlabel = "a"\nheld = "guided"\n[pedicle_screw]\n',
             "knows no `guided`, but fixed, potted, bed",
         ),

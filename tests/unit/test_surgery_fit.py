@@ -276,7 +276,7 @@ def test_left_and_right_are_told_apart():
         require_label_sides(swapped)
     good = LabelMap(values, {"hip_left": 2, "hip_right": 1}, np.ones(3), np.zeros(3), np.eye(3))
     require_label_sides(good)
-    with pytest.raises(InputError, match="for the left side, the bone is a right one"):
+    with pytest.raises(InputError, match="a left one, right was asked for"):
         require_side("right", "left", place="plate")
     require_side("right", None, place="plate")
     mark = Landmark("lesser_trochanter", Point(np.zeros(3)),
