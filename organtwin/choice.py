@@ -121,17 +121,21 @@ class Criterion:
 
     def penalty(self, one: IndexValue) -> float:
         """The p of an index; 1 where it is not known, as if it were bad."""
+        return max(0.0, self._way(one))
+
+    def _way(self, one: IndexValue) -> float:
+        """Where an index is between good, 0, and bad, 1; also beyond both."""
         bad = self.bad
         if bad is None:
             bad = one.high if one.high is not None else one.low
         if math.isnan(one.value) or bad is None or bad == self.good:
             return 1.0
-        return max(0.0, (one.value - self.good) / (bad - self.good))
+        return (one.value - self.good) / (bad - self.good)
 
     def worst(self, found: Sequence[IndexValue]) -> IndexValue:
         """The index that costs most of those that it looks at; NaN if there is none."""
         known = _known(self.index, found)
-        return max(known, key=self.penalty) if known else IndexValue(self.index, math.nan)
+        return max(known, key=self._way) if known else IndexValue(self.index, math.nan)
 
     def told(self, one: IndexValue) -> str:
         """An index in words."""

@@ -124,6 +124,12 @@ def test_bad_may_be_the_threshold_of_the_index():
     assert wide.told(IndexValue("wide", 0.9)) == "90 % wide"
 
 
+def test_of_several_good_ones_the_least_good_is_told():
+    metal = Criterion("metal", "*_safety", 1.0, 3.0, 1.0, "safety {value}")
+    worst = metal.worst([IndexValue("stem_safety", 4.7), IndexValue("neck_safety", 3.2)])
+    assert (worst.name, metal.penalty(worst)) == ("neck_safety", 0.0)
+
+
 def test_grades_in_words():
     leak = next(one for one in CRITERIA if one.name == "leak")
     told = [leak.told(IndexValue("x", value, "mm²")) for value in (0.5, 7.0, 20.0, 30.0)]
