@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from organtwin.choice import IndexValue
 
 #: Part of an index by which solvers leave it unsure.
-ROUNDING = 1e-6
+ROUNDING = 1e-5
 #: How the names of indices end that are parts of a whole, and the whole in their units.
 PARTS, WHOLE = ("_share", "_fraction"), {"1": 1.0, "%": 100.0}
 

@@ -17,8 +17,9 @@ from organtwin.case.records import write_record
 from organtwin.case.schema_implant import ImplantCase
 from organtwin.index import require_groups
 from organtwin.orthopaedics.assessment import Judged
-from organtwin.orthopaedics.hip_assessment import judge_hip
+from organtwin.orthopaedics.hip_assessment import canal_fill_index, judge_hip
 from organtwin.orthopaedics.hip_centre import centre_indices
+from organtwin.orthopaedics.hip_stem import CANAL_GAP
 from organtwin.orthopaedics.index_groups import GROUPS
 from organtwin.orthopaedics.neck_indices import NECK, NeckSections
 from organtwin.orthopaedics.operation import Operation
@@ -70,8 +71,12 @@ def _hip(
     head = stem.axes @ (np.array(record["assembly"]["points"]["head_centre"]) - stem.origin)
     neck = NeckSections.of_table(table), head
     judged = judge_hip(outcome, operation, stem, top, tip, neck)
+    gaps = read_table(planned, CANAL_GAP)
+    assert gaps is not None
+    judged.maps[CANAL_GAP] = gaps
     fit = record["assembly"]["fit"]
     judged.add((centre_indices(fit["leg longer by mm"], fit["offset larger by mm"]), []))
+    judged.add(([canal_fill_index(fit["canal fill from side to side, largest"])], []))
     return judged
 
 

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from organtwin.errors import InputError
 from organtwin.export.implant_scene import (
@@ -34,6 +35,7 @@ from organtwin.export.views import Part, View, bar, save, text
 from organtwin.orthopaedics.assessment import prefix_of
 from organtwin.orthopaedics.gruen_indices import ZONES
 from organtwin.orthopaedics.hip_assessment import stem_micromotion
+from organtwin.orthopaedics.hip_stem import CANAL_GAP
 from organtwin.orthopaedics.operation import Healing, Load
 
 type Array = NDArray[np.float64]
@@ -48,6 +50,11 @@ RISKS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5)
 RISK_COLOURS = ListedColormap(["#e8eef4", "#a9c6de", "#f7c97b", "#ee8a4a", "#a50f15"])
 #: Bands of strain in a callus: Perren's window lies between 2 and 10 %.
 STRAIN_COLOURS = ListedColormap(["#e7f1e4", "#b7d9b1", "#ffe9a8", "#fbb35f", "#e0633b", "#8e1b1b"])
+#: Bands of the gap between a stem and the cortex (mm): red in the cortex, blue off it.
+GAPS = (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
+GAP_COLOURS = ListedColormap(
+    ["#b2182b", "#ef8a62", "#fddbc7", "#f7f7f7", "#d1e5f0", "#92c5de", "#4393c3", "#2166ac"]
+)
 #: Radius of the neck and of the head that are drawn (mm).
 NECK, HEAD, RED = 6.0, 14.0, "#8b1a1a"
 #: The four sides of a limb.
@@ -112,6 +119,25 @@ def draw_stiffness(view: OperatedView, path: Path) -> Path:
     looks = [_towards(view, points, normal)] * 2
     figure, axes = panels(looks, [first, second], ["Before", "After"], view)
     bar(figure, axes, mpl.colormaps["bone_r"], (0.0, limit), "Young's modulus (GPa)")
+    return save(figure, path)
+
+
+def draw_canal(view: OperatedView, path: Path) -> Path:
+    """How far the stem's surface is from the cortex that it was broached into."""
+    if CANAL_GAP not in view.maps:
+        raise InputError("fit in the canal", "it was not judged.", "Run the case again.")
+    table = np.asarray(view.maps[CANAL_GAP])
+    surface = view.surface(*view.implants())
+    fine = surface.triangulate().subdivide(1, "linear")
+    near = _nearest(table[:, :3], np.asarray(fine.points))
+    fine.point_data["value"] = np.interp(table[near, 3], GAPS, np.arange(len(GAPS)))
+    points = np.asarray(surface.points)
+    looks = [view.looked_at(side, points) for side in _sides(view)]
+    limits = (0.0, len(GAPS) - 1.0)
+    parts = [[coloured(smooth(fine), "value", GAP_COLOURS, limits)]] * len(looks)
+    figure, axes = panels(looks, parts, [_from(view, one) for one in looks], view)
+    made = _bands(figure, axes, GAP_COLOURS, GAPS, "Gap to the cortex (mm); below 0 in it")
+    made.ax.axvline(0.0, color="black", linewidth=2)
     return save(figure, path)
 
 
@@ -282,7 +308,7 @@ def _on_implant(
     surface = view.surface(*view.implants())
     fine = surface.triangulate().subdivide(1, "linear")
     fine.point_data["value"] = at_interface(surface, places, values, area)[
-        _parents(surface, np.asarray(fine.points))
+        _nearest(surface.points, np.asarray(fine.points))
     ]
     known = at_interface(fine, places, values, area)
     fine.point_data["value"] = np.where(np.isfinite(known), known, fine.point_data["value"])
@@ -292,10 +318,8 @@ def _on_implant(
     return panels(looks, parts, [_from(view, one) for one in looks], view)
 
 
-def _parents(surface: object, points: Array) -> NDArray[np.int64]:
-    from scipy.spatial import cKDTree
-
-    return np.asarray(cKDTree(surface.points).query(points)[1])  # type: ignore[attr-defined]
+def _nearest(known: Array, points: Array) -> NDArray[np.int64]:
+    return np.asarray(cKDTree(known).query(points)[1])
 
 
 def _of_seats(view: OperatedView, step: str, key: str) -> Array:

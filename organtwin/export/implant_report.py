@@ -79,6 +79,11 @@ def jobs_of(view: OperatedView) -> dict[str, tuple[str, str, Job]]:
         ),
     }
     if operation.kind == "hip_stem":
+        made["canal.png"] = (
+            "Fit in the canal",
+            "Red: broached into the cortex. White and blue: spongy bone or marrow between.",
+            one.draw_canal,
+        )
         made["press_fit.png"] = (
             "Press fit",
             (

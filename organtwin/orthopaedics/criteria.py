@@ -27,6 +27,7 @@ CHOICES = MappingProxyType({
                       "calcar relieved of {value} of its strain energy"),
             Criterion("resorption", "resorption", 2.0, 0.0, 30.0,
                       "{value} of the bone in reach may be resorbed"),
+            Criterion("fill", "canal_fill", 3.0, 90.0, 60.0, "fills {value} of the canal's width"),
             _BONE, _METAL,
         ),
     ),

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from organtwin.implants.materials import load_material
+from organtwin.index import Index
 from organtwin.orthopaedics.assessment import (
     ALONE,
     Judged,
@@ -31,6 +32,8 @@ from organtwin.surgery.placement import Frame
 
 type Array = NDArray[np.float64]
 type Integers = NDArray[np.int64]
+#: Least share of the canal's width (%) that a stem should fill.
+FILL = 80.0
 type Neck = tuple[NeckSections, Array]
 
 
@@ -63,6 +66,20 @@ def judge_hip(
         judged.add(neck_indices(*neck, force, load.least, made), prefix)
     _shielding(judged, outcome, operation, loads, stem, top, tip)
     return judged
+
+
+def canal_fill_index(ratio: float) -> Index:
+    """How much of the canal's width the stem fills.
+
+    Args:
+        ratio: Largest width of the stem by that of the canal from side to side, of all levels.
+    """
+    return Index.of(
+        "place", "canal_fill", 100.0 * ratio, "%",
+        "width of the stem by that of the canal from side to side, the largest of all levels",
+        "threshold remembered: cementless tapered stems that fill 80 % of the canal in the frontal "
+        "view, or more, subside less", FILL,
+    )  # fmt: skip
 
 
 def stem_micromotion(outcome: Outcome, load: Load) -> Micromotion:

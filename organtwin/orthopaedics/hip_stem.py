@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,8 @@ from organtwin.surgery.tools import Common, Envelope, HalfSpace
 
 type Points = NDArray[np.float64]
 
+#: Table of the assembly: places on the stem and their gap to the cortex (mm), (n, 4).
+CANAL_GAP = "canal gap mm"
 #: Distance (mm) of levels at which the fill of the canal is measured.
 LEVEL = 5.0
 #: How far above the resection the way of the broach is cleared (mm).
@@ -99,11 +102,23 @@ def hip_stem(
     sizes = implant_sizes(asked.family)
     if asked.size is not None and asked.size not in sizes:
         raise InputError("hip stem size", f"no size `{asked.size}`.", suggestion(asked.size, sizes))
-    chosen = [asked.size] if asked.size else sizes[::-1]
-    stems = {name: _stem(asked.family, name) for name in chosen}
-    name, site, placed, made, fill = _choose(stems, bone, marks, asked, notes)
-    image = image_of(site, asked, scan, border, notes)
-    return _assembled(site, asked, name, placed, made, fill, image, notes)
+    tried = [asked.size] if asked.size else sizes[::-1]
+    stems = {name: _stem(asked.family, name) for name in tried}
+    chosen = _choose(stems, bone, marks, asked, notes)
+    image = image_of(chosen.site, asked, scan, border, notes)
+    return _assembled(chosen, asked, image, notes)
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """A size that fits, where it is placed, and how it lies in the canal."""
+
+    name: str
+    site: Site
+    placed: Restored
+    made: Implant
+    fit: dict[str, float]
+    gaps: GapMap
 
 
 def _stem(family: str | Path, size: str) -> HipStem:
@@ -116,7 +131,7 @@ def _stem(family: str | Path, size: str) -> HipStem:
 def _choose(
     stems: dict[str, HipStem], bone: TriangleSurface, marks: tuple[Landmark, ...],
     asked: HipStemOptions, notes: list[str],
-) -> tuple[str, Site, Restored, Implant, dict[str, float]]:  # fmt: skip
+) -> _Chosen:  # fmt: skip
     """The first stem that leaves enough bone; of the one asked for it is told why it does not."""
     failed: InputError | None = None
     canal, seen = None, None
@@ -149,6 +164,7 @@ def _choose(
         )  # fmt: skip
         require_fits(fills, thickness=asked.ream + asked.fineness.voxel, place=f"stem {name}")
         areas = np.array([f.area_ratio for f in fills])
+        gaps = _gaps(canal, made, site)
         fit = {
             "canal fill, largest": float(np.nanmax(areas)),
             "canal fill, mean": float(np.nanmean(areas)),
@@ -157,28 +173,25 @@ def _choose(
             ),
             "broached cortex mm": float(np.nanmax([f.outside for f in fills])),
             "bone around the stem, least mm": least,
-            **_gaps(canal, made, site),
+            "share of the stem in the cortex": gaps.share(high=0.0),
+            "share of the stem within 1 mm of the cortex": gaps.share(-np.inf, 1.0),
+            "gap to the cortex, mean mm": gaps.mean_gap,
         }
         if len(stems) > 1:
             notes.append(
                 f"Size {name} is the largest that leaves {asked.keep:g} mm of bone and broaches "
                 f"at most {asked.ream:g} mm of cortex."
             )
-        return name, site, placed, made, fit
+        return _Chosen(name, site, placed, made, fit, gaps)
     assert failed is not None
     raise failed
 
 
-def _gaps(canal: Bodies, made: Implant, site: Site) -> dict[str, float]:
+def _gaps(canal: Bodies, made: Implant, site: Site) -> GapMap:
     """How near the stem's surface below the cut comes to the cortex, before it is broached."""
     parts = divided(made.surface, FINE)
     middles = parts.points[parts.triangles].mean(axis=1)
-    found = GapMap(parts, -canal.at("canal", middles)).only(site.plane.height(middles) < 0.0)
-    return {
-        "share of the stem in the cortex": found.share(high=0.0),
-        "share of the stem within 1 mm of the cortex": found.share(-np.inf, 1.0),
-        "gap to the cortex, mean mm": found.mean_gap,
-    }
+    return GapMap(parts, -canal.at("canal", middles)).only(site.plane.height(middles) < 0.0)
 
 
 def _refuse_thin(
@@ -263,16 +276,8 @@ def _largest(bodies: Bodies) -> Bodies:
     return bodies.changed({"femur": found[0], "removed": more})
 
 
-def _assembled(
-    site: Site,
-    asked: HipStemOptions,
-    name: str,
-    placed: Restored,
-    made: Implant,
-    fit: dict[str, float],
-    scan: Image,
-    notes: list[str],
-) -> Assembly:
+def _assembled(chosen: _Chosen, asked: HipStemOptions, scan: Image, notes: list[str]) -> Assembly:
+    site, placed, made, gaps = chosen.site, chosen.placed, chosen.made, chosen.gaps
     stem = placed.stem
     frame = Frame(made.frame.origin, made.frame.axes)
     bodies, volumes = _bodies(site, asked, made, frame)
@@ -284,7 +289,7 @@ def _assembled(
             "larger: no neck, head and cut that may be taken come nearer. Try another family."
         )
     fit = {
-        **fit, **volumes,
+        **chosen.fit, **volumes,
         "leg longer by mm": placed.leg,
         "offset larger by mm": placed.offset,
         "head beside the plane of the stem by mm": float(
@@ -298,7 +303,7 @@ def _assembled(
     zones = (Zone("coated", "stem", low=float(z)), Zone("polished", "stem", high=float(z)))
     shaft = site.line("femoral_shaft_axis")
     return Assembly(
-        f"hip stem {name}", mesh, ("femur",), {"stem": made.material.name},
+        f"hip stem {chosen.name}", mesh, ("femur",), {"stem": made.material.name},
         removed=("removed",), filled=("stem",), pairs=(("femur", "stem"),),
         zones={"stem": zones},
         frames={
@@ -312,7 +317,12 @@ def _assembled(
             "shaft_start": shaft.start, "shaft_end": shaft.end,
         },
         fit=fit, notes=(*notes, *done.decisions), scan=scan,
-        tables={NECK: NeckSections.of(stem).table()},
+        tables={
+            NECK: NeckSections.of(stem).table(),
+            CANAL_GAP: np.column_stack([
+                gaps.surface.points[gaps.surface.triangles].mean(axis=1), gaps.distances,
+            ]),
+        },
     )  # fmt: skip
 
 
@@ -333,4 +343,4 @@ def _named(mesh: TetrahedralMesh, site: Site, frame: Frame) -> TetrahedralMesh:
     return mesh
 
 
-__all__ = ["HipStemOptions", "hip_stem"]
+__all__ = ["CANAL_GAP", "HipStemOptions", "hip_stem"]

@@ -165,7 +165,7 @@ WRITTEN = {
     "hip_stem": (
         "walking_micromotion_share_fibrous", "walking_micromotion_95", "walking_bone_risk_999",
         "walking_stem_yield_safety", "walking_stem_fatigue_safety", "shielding_zone_7",
-        "resorption",
+        "resorption", "canal_fill",
     ),
     "pedicle_screw": (
         "screw_left_density", "screw_left_breach", "pull_out_screw_left_pull_out_safety",
