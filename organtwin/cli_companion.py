@@ -22,7 +22,7 @@ def run(directory: Path, mesh: float, time: float, order: float, comm: MPI.Comm)
     if comm.rank != 0:
         return
     for name, estimates in found.items():
-        typer.echo(f"With a coarser {name}, largest parts first:")
+        typer.echo(f"With a coarser {name}, the least sure first:")
         for one in estimates[:SHOWN]:
             typer.echo(f"  {one.quantity:<40} {one.value:.4g} ± {one.uncertainty:.2g} {one.unit}")
         if len(estimates) > SHOWN:

@@ -160,6 +160,7 @@ def companions(
         found[one.name] = estimates(run["results"], then["results"], ratio, order)
         record.append({
             "of": one.name, "ratio": ratio, "order": order, "settings": dict(one.settings),
+            "median": _median(found[one.name]),
             "estimates": [asdict(estimate) for estimate in found[one.name]],
         })  # fmt: skip
 
@@ -194,6 +195,13 @@ def estimates(
         error = (other - value) / (ratio**order - 1.0)
         found.append(Estimate(name, fine[name]["unit"], value, other, error, SAFETY * abs(error)))
     return tuple(sorted(found, key=lambda one: -_part(one)))
+
+
+def _median(found: tuple[Estimate, ...]) -> float | None:
+    """Uncertainty over the value (%) that half of the results do not exceed."""
+    parts = sorted(_part(one) for one in found)
+    middle = parts[(len(parts) - 1) // 2] if parts else math.inf
+    return 100.0 * middle if math.isfinite(middle) else None
 
 
 def _part(one: Estimate) -> float:

@@ -123,7 +123,8 @@ def test_what_companions_tell_goes_to_the_credibility_file_and_the_report(result
     environment = templates()
     environment.filters["number"] = str
     page = environment.get_template("credibility.html").render(credibility=told)
-    assert "index depth 4" in page
+    assert "half of 1 results are within" in page
+    assert "depth 4" in page
     assert "0.29999" in page  # 3 e
 
 
