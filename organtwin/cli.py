@@ -6,14 +6,13 @@ written), 74 a file can't be written, 75 stopped by a signal, 130 interrupted by
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -41,12 +40,15 @@ from organtwin import (
     cli_tavr,
     cli_view,
 )
-from organtwin.errors import DiskError, InputError, OrgantwinError
+from organtwin.cli_outcome import NO_ROOM, NOT_WRITTEN, code_of, not_written
+from organtwin.errors import InputError, OrgantwinError
 
 if TYPE_CHECKING:
     from mpi4py import MPI
 
     from organtwin.case.schema import Case
+    from organtwin.case.schema_implant import ImplantCase
+    from organtwin.case.schema_tavr import TavrCase
     from organtwin.verify.record import Record
 
 app = typer.Typer(
@@ -61,10 +63,6 @@ app.add_typer(cli_audit.app, name="audit")
 app.add_typer(cli_image.app, name="image")
 app.add_typer(cli_ionic.app, name="ionic")
 
-#: Exit code of a file that can't be written (EX_IOERR of sysexits.h), and the system's reasons.
-NOT_WRITTEN = 74
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
-
 CaseFile = Annotated[Path, typer.Argument(help="Case file (TOML).", metavar="CASE.toml")]
 Settings = Annotated[
     list[str] | None,
@@ -76,6 +74,9 @@ Out = Annotated[
     Path | None, typer.Option("--out", help="Result directory instead of the case's own.")
 ]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Do finished stages anew.")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on with a run; refused where there is none.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 
 
@@ -118,6 +119,7 @@ def run(
     settings: Settings = None,
     out: Out = None,
     fresh: Fresh = False,
+    resume: Resume = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the resolved case and its size, then stop.")
     ] = False,
@@ -137,7 +139,12 @@ def run(
         organtwin run case.toml --set mesh.size="8 mm" --dry-run
 
         mpirun -n 4 organtwin run case.toml --fresh
+
+    A run that was stopped goes on by the same command; `--resume` sees to it that there is one.
     """
+    if resume:
+        with _outcome() as comm:
+            _require_begun(case, settings, out, fresh, comm)
     if dry_run:
         with _outcome() as comm:
             if _is_tavr(case, comm):
@@ -343,6 +350,32 @@ def _run(
             _on_first(comm, _where(directory))
 
 
+def _require_begun(
+    path: Path, settings: list[str] | None, out: Path | None, fresh: bool, comm: MPI.Comm
+) -> None:
+    """Refuse to go on with a run that never began; collective."""
+    from organtwin.case import load
+    from organtwin.case.manifest import read_manifest
+    from organtwin.parallel import on_root
+
+    def look() -> None:
+        if fresh:
+            raise InputError("--resume", "--fresh begins anew.", "Leave one of them out.")
+        read: Callable[..., TavrCase | ImplantCase | Case] = load.load_case
+        if load.is_tavr_case(path):
+            read = load.load_tavr_case
+        elif load.is_implant_case(path):
+            read = load.load_implant_case
+        directory = out or read(path, settings or []).output.directory
+        if read_manifest(directory) is None:
+            raise InputError(
+                "--resume", f"{directory} holds no run.",
+                "Begin one without --resume, or name its directory with --out.",
+            )  # fmt: skip
+
+    on_root(comm, look)
+
+
 def _is_tavr(path: Path, comm: MPI.Comm) -> bool:
     from organtwin.case.load import is_tavr_case
     from organtwin.parallel import on_root
@@ -393,9 +426,7 @@ def _outcome() -> Iterator[MPI.Comm]:
             typer.echo(f"organtwin: {error}", err=True)
         if isinstance(error, StoppedError):
             raise typer.Exit(error.code) from None
-        kinds = ((InputError, 2), (DiskError, NOT_WRITTEN), (OrgantwinError, 1))
-        code = next(code for kind, code in kinds if isinstance(error, kind))
-        raise typer.Exit(code) from None
+        raise typer.Exit(code_of(error)) from None
     except KeyboardInterrupt as stop:
         if comm.rank == 0:
             typer.echo("\norgantwin: interrupted; what was computed is kept.", err=True)
@@ -403,10 +434,7 @@ def _outcome() -> Iterator[MPI.Comm]:
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise
-        typer.echo(
-            f"organtwin: {error.filename or 'a file'}: can't be written ({error.strerror}); what "
-            "was computed is kept. Make room, then run the case again: it goes on.", err=True,
-        )  # fmt: skip
+        typer.echo(not_written(error), err=True)
         _leave(comm, NOT_WRITTEN)
 
 

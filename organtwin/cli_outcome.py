@@ -1,13 +1,35 @@
-"""What all small commands do with errors: one message and an exit code."""
+"""What commands do with errors: one message and an exit code; see docs/running.md."""
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import typer
 
-from organtwin.errors import InputError, OrgantwinError
+from organtwin.errors import DiskError, InputError, OrgantwinError
+
+#: Exit code of a file that can't be written (EX_IOERR of sysexits.h), and the system's reasons.
+NOT_WRITTEN = 74
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
+#: Exit code of what was interrupted by Ctrl-C.
+INTERRUPTED = 130
+
+
+def code_of(error: OrgantwinError) -> int:
+    """Exit code of an error: 2 for wrong input, 74 for a full disk, else 1."""
+    if isinstance(error, InputError):
+        return 2
+    return NOT_WRITTEN if isinstance(error, DiskError) else 1
+
+
+def not_written(error: OSError) -> str:
+    """What is told of a file that can't be written."""
+    return (
+        f"organtwin: {error.filename or 'a file'}: can't be written ({error.strerror}); what was "
+        "computed is kept. Make room, then run the case again: it goes on."
+    )
 
 
 @contextmanager
@@ -15,9 +37,22 @@ def outcome() -> Iterator[None]:
     """Turn what a command raises into one message and an exit code, on rank 0 alone."""
     from mpi4py import MPI
 
+    def tell(message: str) -> None:
+        if MPI.COMM_WORLD.rank == 0:
+            typer.echo(message, err=True)
+
     try:
         yield
     except OrgantwinError as error:
-        if MPI.COMM_WORLD.rank == 0:
-            typer.echo(f"organtwin: {error}", err=True)
-        raise typer.Exit(2 if isinstance(error, InputError) else 1) from None
+        tell(f"organtwin: {error}")
+        raise typer.Exit(code_of(error)) from None
+    except KeyboardInterrupt:
+        tell("\norgantwin: interrupted; what was computed is kept.")
+        if MPI.COMM_WORLD.size > 1:
+            MPI.COMM_WORLD.Abort(INTERRUPTED)  # others wait for this rank
+        raise typer.Exit(INTERRUPTED) from None
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        tell(not_written(error))
+        raise typer.Exit(NOT_WRITTEN) from None

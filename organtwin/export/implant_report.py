@@ -69,7 +69,10 @@ def jobs_of(view: OperatedView) -> dict[str, tuple[str, str, Job]]:
     made: dict[str, tuple[str, str, Job]] = {
         "implant.png": (
             "The implant in the bone",
-            "The bone is seen through. Neck and head of a stem are drawn and not computed.",
+            (
+                "The bone is seen through. Neck and head of a stem are drawn and not meshed; the "
+                "stress of the neck is that of a beam."
+            ),
             one.draw_overview,
         ),
         "stiffness.png": (
@@ -215,11 +218,12 @@ def write_implant_report(directory: str | Path) -> Path:
     sources = list(dict.fromkeys(one.source for one in indices if len(one.source) > PLAIN))
     captions = read_json(folder / "pictures" / "captions.json")
     operation = plan.get("operation", {})
+    name = str(operation.get("name") or "Implant")
     return write_page(
         folder,
         "implant_report.html",
         {name: (title, caption) for name, (title, caption) in captions.items()},
-        verdict=verdict(run, solved, indices, str(operation.get("name", "Implant"))),
+        verdict=verdict(run, solved, indices, name[0].upper() + name[1:]),
         cards=cards(indices, str(operation.get("kind", ""))),
         groups={
             heading: [_row(one, sources) for one in rows]
