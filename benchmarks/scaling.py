@@ -17,8 +17,8 @@ of Guccione's muscle, P2–P1: one Newton correction). ``strong`` keeps the unkn
 those of a rank.
 
 Seconds are wall time of the slowest rank; memory is the peak of the rank that needed most, and of
-all. Messages, their bytes and reductions are those that PETSc counts in its solves on one rank,
-the mean over ranks. The model
+all. Messages and their bytes are those that PETSc counts in its solves on one rank, the mean over
+ranks. The model
 
     t = a n / p + b (n / p)^(2/3) [p > 1] + c log2(p)
 
@@ -68,7 +68,7 @@ BEYOND = (16, 64, 256)
 FILE = "scaling.jsonl"
 COLUMNS = (
     "problem", "kind", "ranks", "unknowns", "iterations", "s", "efficiency", "MiB of a rank", "MiB",
-    "messages", "kB each", "reductions",
+    "messages", "kB each",
 )  # fmt: skip
 
 Account = dict[str, Any]
@@ -88,7 +88,6 @@ def counted(work: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
         name: comm.allreduce(after[key] - before[key]) / comm.size
         for name, key in (
             ("messages", "numMessages"), ("bytes", "messageLength"),
-            ("reductions", "numReductions"),
         )
     }  # fmt: skip
     return found, {"seconds": seconds, **told}
@@ -194,7 +193,7 @@ def table(folder: Path) -> str:
             f"| {one['problem']} | {one['kind']} | {one['ranks']} | {one['unknowns']:,} | "
             f"{one['iterations']:.0f} | {one['seconds']:.3g} | {_efficiency(one, accounts)} | "
             f"{one['memory_rank_mib']:.0f} | {one['memory_mib']:.0f} | {one['messages']:.0f} | "
-            f"{each:.1f} | {one['reductions']:.0f} |"
+            f"{each:.1f} |"
         )
     told += ["", *_beyond(accounts)]
     _draw(accounts, folder / "scaling.png")

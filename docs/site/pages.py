@@ -1,9 +1,10 @@
-"""Write the pages of the site that follow from the code: one for each subpackage and each demo.
+"""Write the pages of the site that follow from the code: of subpackages, demos and verification.
 
 Run: ``python docs/site/pages.py``; `make site` does. They are no part of the repository.
 """
 
 import ast
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import griffe
 
 ROOT = Path(__file__).parents[2]
 API, TUTORIALS = ROOT / "docs/api", ROOT / "docs/tutorials"
+VERIFICATION = ROOT / "docs/verification.md"
 #: Markdown that docstrings do not mean: they hold formulas, indices and powers of their own.
 MARKED = re.compile(r"(`[^`]*`)|([\[\]$*_<])")
 #: What a script runs before it says what it does.
@@ -173,6 +175,42 @@ def write_tutorials() -> None:
         (TUTORIALS / f"{script.stem}.md").write_text("\n".join(lines), encoding="utf-8")
 
 
+def write_verification() -> None:
+    """What `organtwin verify` found, from the values that are kept in the repository."""
+    problems = json.loads((ROOT / "docs/site/verification.json").read_text(encoding="utf-8"))
+    lines = [(ROOT / "docs/site/verification.md").read_text(encoding="utf-8")]
+    for group in dict.fromkeys(one["group"] for one in problems.values()):
+        lines.append(f"## {group}\n")
+        for name, one in problems.items():
+            if one["group"] == group:
+                lines += verified(name, one)
+    VERIFICATION.write_text("\n".join(lines), encoding="utf-8")
+
+
+def verified(name: str, one: dict) -> Iterator[str]:
+    """A problem's heading, and its quantities beside their references."""
+    found = one["found"]
+    yield f"### `{name}`: {plain(one['about'])}\n"
+    if found is None:
+        yield "Not run for this page.\n"
+        return
+    ranks = "one rank" if found["mpi_size"] == 1 else f"{found['mpi_size']} ranks"
+    yield f"organtwin {found['version']}, {found['date'][:10]}, {ranks}.\n"
+    yield "| quantity | value | expected | unit | source | |"
+    yield "|---|---:|---:|---|---|---|"
+    for record in found["records"]:
+        value, reference, tolerance = (
+            "" if record[key] is None else f"{record[key]:.6g}"
+            for key in ("value", "reference", "tolerance")
+        )
+        sense = {"equal": f"{reference} ± {tolerance}", "at most": f"≤ {reference}",
+                 "at least": f"≥ {reference}"}.get(record["sense"], reference)  # fmt: skip
+        words = [plain(record[key]).replace("|", "\\|") for key in ("quantity", "unit", "source")]
+        yield f"| {words[0]} | {value} | {sense} | {words[1]} | {words[2]} | {record['verdict']} |"
+    yield ""
+
+
 if __name__ == "__main__":
     write_api()
     write_tutorials()
+    write_verification()
