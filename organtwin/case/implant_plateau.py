@@ -47,7 +47,8 @@ def plateau(
         )
     labels = _named_tibia(case)
     options = TibialPlateauOptions(
-        fixation=section.fixation, gap=section.gap, depth=section.depth, step=section.step,
+        fixation=section.fixation, fracture=section.fracture, gap=section.gap,
+        depth=section.depth, step=section.step,
         graft=section.graft, plate=section.plate, plate_size=section.plate_size,
         plate_gap=section.plate_gap, plate_turn=float(np.radians(section.plate_turn)),
         raft=section.raft, cartilage=section.cartilage, fineness=fineness_of(case),
@@ -65,7 +66,7 @@ def planned_plateau(
     assert section is not None
     operation, frame, told = plateau_operation(
         made, weight_of(case.loads.mass), activities(case), section.bearing, section.weeks,
-        section.callus, section.graft_modulus, bench=section.bench,
+        section.callus, section.graft_modulus, bench=section.bench, friction=section.friction,
     )  # fmt: skip
     return replace(operation, poisson=case.bone.poisson), frame, told
 
@@ -75,22 +76,12 @@ def judged_plateau(
 ) -> Judged:
     """Indices of the plateau."""
     mesh = read_mesh(planned / OPERATED)
-    facets = {
-        name: _same(mesh.points, outcome.moved_points)[mesh.facets[mesh.facet_tags == tag]]
-        for name, tag in mesh.facet_names.items()
-    }
+    facets = {n: mesh.facets[mesh.facet_tags == tag] for n, tag in mesh.facet_names.items()}
     up = np.array(record["anatomy"]["axes"][2])
     step = -float(record["assembly"]["fit"]["step of the piece mm"])
     table = read_table(planned, CARTILAGE)
     columns = None if table is None else Columns.of_table(table)
     return judge_plateau(outcome, operation, facets, up, step=step, columns=columns)
-
-
-def _same(points: Any, others: Any) -> Any:
-    """Number among others of each point; this kind has no two vertices in one place."""
-    from scipy.spatial import cKDTree
-
-    return cKDTree(others).query(points)[1]
 
 
 def _named_tibia(case: ImplantCase) -> LabelMap:

@@ -27,7 +27,7 @@ from organtwin.implants.tables import catalogue_names
 from organtwin.orthopaedics.hip_loads import HIP_LOADS
 from organtwin.orthopaedics.holding import HELD, JOINTS
 from organtwin.orthopaedics.knee_loads import KNEE_LOADS
-from organtwin.orthopaedics.plateau_plan import CONDYLE_BENCH
+from organtwin.orthopaedics.plateau_plan import CONDYLE_BENCH, FRICTION
 from organtwin.orthopaedics.spine_loads import SPINE_LOADS
 from organtwin.surgery.sides import side_of_name
 
@@ -214,6 +214,8 @@ class TibialPlateau(Section):
 
     fixation: Literal["plate", "screws", "none"] = "plate"
     """A lateral locking plate with its screws, lag screws as a raft, or nothing."""
+    fracture: Literal["split_depression", "split"] = "split_depression"
+    """A wedge and a piece of the joint pressed in (Schatzker II), or the wedge alone (I)."""
     plate: ImplantFile = "tibial_plateau_plate"
     """Implant file of the plate: of the catalogue, or a path relative to the case file."""
     plate_size: str = "3"
@@ -222,8 +224,11 @@ class TibialPlateau(Section):
     """Turn of the plate and its raft of screws to the front from lateral."""
     plate_gap: Annotated[Length, Field(ge=0.5, le=5.0)] = 1.2
     """Least distance of the plate from the bone."""
-    gap: Annotated[Length, Field(ge=0.5, le=3.0)] = 1.2
-    """Width of the fracture lines, filled by callus."""
+    gap: Annotated[Length, Field(ge=0.0, le=3.0)] = 1.2
+    """Width of the fracture lines, filled by callus. With 0 the fragments touch and rub on each
+    other: nothing heals, and `weeks` and `callus` are not used."""
+    friction: Annotated[Number, Field(ge=0.0, le=2.0)] = FRICTION
+    """Coefficient of friction between fragments that touch."""
     depth: Annotated[Length, Field(ge=0.0, le=15.0)] = 8.0
     """How deep the piece was pressed before it was lifted: the void under it."""
     step: Annotated[Length, Field(ge=0.0, le=8.0)] = 0.0

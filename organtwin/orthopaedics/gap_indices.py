@@ -31,6 +31,11 @@ TISSUES = ("intramembranous bone", "endochondral bone", "connective tissue or fi
 HEALING: tuple[tuple[float, float], ...] = (
     (0.0, 1e3), (4.0, 1e4), (8.0, 1e6), (16.0, 6e6),
 )  # fmt: skip
+MICRON = 1e3
+CARRERA = (
+    "Compare, of a split under 400 N: 100 to 150 µm with a locking plate, 250 to 300 µm with "
+    "cannulated screws, Carrera et al. (2016), Rev. Esp. Cir. Ortop. Traumatol., abstract read"
+)
 HEALING_SOURCE = (
     "Granulation tissue 1 MPa: Ghiasi et al. (2019), BMC Musculoskelet. Disord., "
     "s12891-019-2854-z, caption read; cartilage 10 MPa, immature bone 1 GPa and mature bone 6 GPa: "
@@ -120,6 +125,57 @@ def gap_indices(found: GapMotion, *, comm: MPI.Comm, name: str = "gap") -> Found
                  "mean movement across the gap's normal", "our choice"),
         Index.of("gap", "interfragmentary_shear_max", largest(comm, found.shear), "mm",
                  "largest movement across the gap's normal", "our choice"),
+    ], []  # fmt: skip
+
+
+@dataclass(frozen=True)
+class FaceMotion:
+    """Both faces of a closed fracture line under a load.
+
+    Attributes:
+        area: Area that each point stands for (mm²), shape (n,).
+        opening: How far they are apart (mm), shape (n,).
+        slip: How far they slid along each other since they were reduced (mm), shape (n,).
+        pressure: What they press each other with (kPa), shape (n,).
+    """
+
+    area: Floats
+    opening: Floats
+    slip: Floats
+    pressure: Floats
+
+    @property
+    def moved(self) -> Floats:
+        """√(opening² + slip²) (mm), shape (n,)."""
+        return np.asarray(np.hypot(np.maximum(self.opening, 0.0), self.slip))
+
+
+def face_indices(found: FaceMotion, *, comm: MPI.Comm) -> Found:
+    """Movement of fragments that touch, and how much of their faces still does; collective.
+
+    Args:
+        found: Of all faces, at this rank's points.
+        comm: Communicator.
+    """
+    area, moved = found.area, found.moved
+    if not total(comm, float(area.sum())) > 0.0:
+        return [], ["Movement of the fracture's faces is not told: they have no area."]
+    how = "of √(opening² + slip²) of the fracture's faces under the load"
+    touching = share(comm, found.pressure > 0.0, area)
+    return [
+        Index.of("gap", "fragments_movement_95",
+                 MICRON * quantiles(comm, moved, area, (0.95,))[0], "µm",
+                 f"what 95 % of the area do not exceed {how}", CARRERA),
+        Index.of("gap", "fragments_movement_max", MICRON * largest(comm, moved), "µm",
+                 f"largest value {how}", CARRERA),
+        Index.of("gap", "fragments_opening_max",
+                 MICRON * max(largest(comm, found.opening), 0.0), "µm",
+                 "largest distance of the fracture's faces", CARRERA),
+        Index.of("gap", "fragments_slip_max", MICRON * largest(comm, found.slip), "µm",
+                 "largest slip of the fracture's faces since they were reduced", CARRERA),
+        Index.of("gap", "fragments_touching", 100.0 * touching, "%",
+                 "share of the area of the fracture's faces that press on each other",
+                 "definition; no threshold"),
     ], []  # fmt: skip
 
 

@@ -42,7 +42,8 @@ def columns_of(
         labels: With `NEEDED`.
         knee: Directions.
         bodies: Fragments after reduction.
-        parts: Which of them carry cartilage: `Columns.part` are their numbers.
+        parts: Which of them carry cartilage: `Columns.part` are their numbers. Not all of them need
+            be there.
         step: By how much the last part was left too low (mm).
 
     Raises:
@@ -59,7 +60,7 @@ def columns_of(
     made = Columns(*(np.concatenate([getattr(one, key) for one in found])
                      for key in ("place", "area", "gap", "thickness", "half", "part")))  # fmt: skip
     part = np.full(len(made.gap), -1)
-    for number, name in enumerate(parts):
+    for number, name in ((k, n) for k, n in enumerate(parts) if n in bodies.names):
         low = step if name == parts[-1] else 0.0
         part[bodies.at(name, made.place - (BELOW + low) * knee.up) < 0.0] = number
     kept = part >= 0

@@ -21,7 +21,13 @@ from organtwin.orthopaedics.assessment import (
     steps_of,
 )
 from organtwin.orthopaedics.cartilage_contact import Columns, press, sunk_columns
-from organtwin.orthopaedics.gap_indices import callus_indices, gap_indices, gap_motion
+from organtwin.orthopaedics.gap_indices import (
+    FaceMotion,
+    callus_indices,
+    face_indices,
+    gap_indices,
+    gap_motion,
+)
 from organtwin.orthopaedics.joint_indices import (
     MPA,
     Seam,
@@ -53,13 +59,13 @@ BESIDE = 1.5
 
 @dataclass(frozen=True)
 class Gap:
-    """Vertices on both sides of the callus, paired across it.
+    """Vertices on both sides of the fracture, paired across it.
 
     Attributes:
         one, other: Numbers of vertices of the operated mesh, shape (n,).
         area: Area that each pair stands for (mm²), shape (n,).
-        width: Distance of both (mm), shape (n,).
-        normal: Unit vector from one to the other, shape (n, 3).
+        width: Distance of both (mm), shape (n,); 0 where fragments touch.
+        normal: Unit vector from one to the other, shape (n, 3); 0 there.
     """
 
     one: Integers
@@ -92,15 +98,20 @@ def judge_plateau(
         columns: Cartilage on the joint's surface, whose pressure is told; none without.
     """
     judged = Judged()
-    gap = gap_of(outcome, operation.bones)
+    touching = bool(operation.seats)
+    gap = faces_of(outcome, operation, facets) if touching else gap_of(outcome, operation.bones)
     for stage in operation.healing:
         suffix = f", {stage.name}" if len(operation.healing) > 1 else ""
         for load in done(outcome, operation, suffix):
             names, prefix = steps_of(load, suffix), prefix_of(operation, load, stage)
             moved = outcome.moved[names[0]]
-            found = gap_motion(gap.area, gap.normal, gap.width, moved[gap.one] - moved[gap.other])
-            judged.add(gap_indices(found, comm=ALONE), prefix)
-            _callus(judged, outcome, names[0], prefix)
+            if touching:
+                judged.add(face_indices(face_motion(outcome, names[0]), comm=ALONE), prefix)
+            else:
+                jump = moved[gap.one] - moved[gap.other]
+                found = gap_motion(gap.area, gap.normal, gap.width, jump)
+                judged.add(gap_indices(found, comm=ALONE), prefix)
+                _callus(judged, outcome, names[0], prefix)
             seam = seam_of(outcome, gap, facets, moved, up, step=step)
             judged.add(step_indices(seam, comm=ALONE), prefix)
             add_surface(judged, outcome, load, facets, moved, up, prefix)
@@ -144,6 +155,34 @@ def gap_of(outcome: Outcome, bones: tuple[str, ...]) -> Gap:
                apart[kept] / width[kept, None])  # fmt: skip
 
 
+def faces_of(outcome: Outcome, operation: Operation, facets: Mapping[str, Integers]) -> Gap:
+    """Vertices of fragments that touch, each with the one in the same place on the other side."""
+    points = outcome.moved_points
+    ones, others, areas = [], [], []
+    for seat in operation.seats:
+        own, there = facets[seat.surface], np.unique(facets[seat.other])
+        here = np.unique(own)
+        ones.append(here)
+        others.append(there[cKDTree(points[there]).query(points[here])[1]])
+        areas.append(_vertex_areas(points, own, len(points))[here])
+    one = np.concatenate(ones)
+    return Gap(one, np.concatenate(others), np.concatenate(areas), np.zeros(len(one)),
+               np.zeros((len(one), 3)))  # fmt: skip
+
+
+def face_motion(outcome: Outcome, step: str) -> FaceMotion:
+    """Movement of all faces of a closed fracture at the end of a step."""
+    seats = list(outcome.contacts.values())
+
+    def every(key: str) -> Array:
+        return np.concatenate([seat.steps[step][key] for seat in seats])
+
+    return FaceMotion(
+        np.concatenate([seat.area for seat in seats]), every("opening"),
+        np.linalg.norm(every("slip"), axis=1), every("pressure"),
+    )  # fmt: skip
+
+
 def seam_of(
     outcome: Outcome,
     gap: Gap,
@@ -158,17 +197,24 @@ def seam_of(
     Before they are loaded all fragments are where they were before the fracture, and the depressed
     one ``step`` below that: the slope of the joint across the gap is no step.
     """
-    joint = np.unique(np.concatenate([facets[n].ravel() for n in HALVES if n in facets]))
-    there = np.isin(gap.one, joint)
-    one, other = gap.one[there], gap.other[there]
-    # The partner is the nearest vertex of the joint's surface on the other side.
-    across = np.intersect1d(gap.other, joint)
     points = outcome.moved_points
-    if len(one) and len(across):
-        other = across[cKDTree(points[across]).query(points[one])[1]]
+    joint = np.unique(np.concatenate([facets[n].ravel() for n in HALVES if n in facets]))
+    body = np.full(len(points), -1)
+    for number, name in enumerate(CARRIERS):
+        body[_vertices(outcome, name)] = number
     width = float(np.median(gap.width)) if len(gap.width) else 0.0
-    near = np.linalg.norm(points[one] - points[other], axis=1) < BESIDE * width
-    one, other = one[near], other[near]
+    ones, others = [], []
+    for number in range(len(CARRIERS)):
+        here = np.intersect1d(gap.one[body[gap.one] == number], joint)
+        # The partner is the nearest vertex of the joint's surface on another body.
+        across = joint[(body[joint] >= 0) & (body[joint] != number)]
+        if len(here) and len(across):
+            away, near = cKDTree(points[across]).query(points[here])
+            kept = away <= BESIDE * max(width, step)
+            ones.append(here[kept])
+            others.append(across[near[kept]])
+    empty = np.zeros(0, np.int64)
+    one, other = (np.concatenate(x or [empty]) for x in (ones, others))
     length = np.full(len(one), float(np.sqrt(np.median(gap.area))) if len(gap.area) else 0.0)
     low = np.zeros(len(points))
     low[_vertices(outcome, PIECE)] = step

@@ -271,8 +271,8 @@ def require_hold(
 ) -> None:
     """Refuse screws that touch or leave the bone, and fragments that too few of them hold.
 
-    The split fragment needs a screw that goes through it into the tibia; below the depressed one
-    all screws of the raft but one must pass.
+    The split fragment needs a screw that goes through it into the tibia; below the depressed one,
+    if there is any, all screws of the raft but one must pass.
 
     Args:
         bodies: Bone before the implants are put in.
@@ -305,13 +305,12 @@ def require_hold(
         fit[f"{name}: in the lateral fragment mm"] = inside["lateral_fragment"]
         if min(inside.values()) >= HOLD:
             holding.append(name)
-        if name in raft:
+        if name in raft and "depressed_fragment" in bodies.names:
             length = _supported(bodies, ways[name], up) * screw.length
             fit[f"{name}: below the depressed fragment mm"] = length
             if length >= LENGTH:
                 under.append(name)
     fit["screws that hold the lateral fragment"] = float(len(holding))
-    fit["screws below the depressed fragment"] = float(len(under))
     if not holding:
         raise InputError(
             "lateral_fragment", "no screw goes through it into the tibia.",
@@ -319,6 +318,9 @@ def require_hold(
         )  # fmt: skip
     if len(holding) == 1:
         notes.append("One screw alone holds the lateral fragment: it may turn about it.")
+    if "depressed_fragment" not in bodies.names:
+        return
+    fit["screws below the depressed fragment"] = float(len(under))
     needed = max(len(raft) - 1, min(len(raft), 2))
     if len(under) < needed:
         missing = ", ".join(n for n in raft if n not in under)

@@ -17,7 +17,7 @@ from organtwin.landmarks.record import Plane as PlaneMark
 from organtwin.landmarks.record import Point as PointMark
 from organtwin.mesh.surface_files import TriangleSurface
 from organtwin.orthopaedics.bone_model import extended
-from organtwin.orthopaedics.plateau_options import TibialPlateauOptions
+from organtwin.orthopaedics.plateau_options import CARRIERS, TibialPlateauOptions
 from organtwin.surgery.bodies import Bodies, bodies_of_labels, bodies_of_surfaces, pieces
 from organtwin.surgery.rigid import Rigid, moved
 from organtwin.surgery.tools import Plug, Sheet
@@ -122,8 +122,27 @@ def knee_of(labels: LabelMap, asked: TibialPlateauOptions, notes: list[str]) -> 
     return Knee(bone, one.at, two.at, up, out, front, down, end, side)
 
 
+@dataclass(frozen=True)
+class _Depression:
+    """A piece of the joint that was pressed in and lifted again: signed distances (mm).
+
+    Attributes:
+        deep: Of the hole, from over the joint to the floor under the piece.
+        plug: Of what belongs to the piece, where it lies now.
+        piece: Of the piece.
+        top: Of the bone as low as the piece stays; None if it is where it was.
+    """
+
+    deep: Field
+    plug: Field
+    piece: Field
+    top: Field | None
+
+
 def broken(knee: Knee, asked: TibialPlateauOptions) -> tuple[Bodies, dict[str, float]]:
     """Tibia, fragments, callus between them and graft under the lifted piece; indices of fit.
+
+    Fragments that touch share their borders, and there is no callus.
 
     Raises:
         InputError: the depression misses the bone.
@@ -133,48 +152,66 @@ def broken(knee: Knee, asked: TibialPlateauOptions) -> tuple[Bodies, dict[str, f
     bone = whole.field("tibia")
     line = np.array([knee.at(ASIDE + c, a, b) for a, b, c in SPLIT])
     split = _tool(whole, bone, Sheet(line, knee.lateral + 60.0 * knee.out))
-    lateral = np.maximum(bone, split + half)
+    lines = np.abs(split)
     rest = np.maximum(bone, half - split)
-    turn = np.linspace(0.0, 2.0 * np.pi, 32, endpoint=False)
-    aside, across, along = PIECE
-    ring = np.array([knee.at(aside + across * np.cos(t), along * np.sin(t), 0.0) for t in turn])
-    plug = _tool(whole, bone, Plug(ring, -knee.up, asked.thick, OVER))
-    deep = _tool(whole, bone, Plug(ring, -knee.up, asked.thick + asked.depth, OVER))
-    piece = np.maximum(rest, plug + half)
-    if not (piece < -edge).any():
-        raise InputError("depression", "the piece misses the bone.", "Check the landmarks.")
-    tibia = np.maximum(rest, half - deep)
-    void_top: Field | None = None
-    if asked.step > 0.0:
-        down = Rigid.by(-asked.step * knee.up)
-        lifted = whole.changed({"piece": piece, "plug": plug})
-        piece = moved(lifted, "piece", down).field("piece")
-        plug = moved(lifted, "plug", down).field("plug")
-        void_top = moved(whole, "tibia", down).field("tibia")
-    void = np.maximum(np.maximum(rest, deep + half), half - plug)
-    parts = [tibia, lateral, piece] + ([void] if asked.open else [])
-    # Callus is all of the bone that nothing else has, but not what the piece left above it.
-    callus = np.maximum(bone, -np.min(parts, axis=0))
-    # Elsewhere that is a layer of no thickness under the surface, which shares would count.
-    lines = np.minimum(np.abs(split), np.minimum(np.abs(deep), np.abs(plug)))
-    callus = np.where(lines < half + 2.0 * edge, callus, edge)
-    if void_top is not None:
-        callus = np.where(deep < half, np.maximum(callus, void_top), callus)
-    fields: dict[str, Field] = {
-        "tibia": tibia, "lateral_fragment": lateral, "depressed_fragment": piece, "callus": callus,
-    }  # fmt: skip
-    if asked.graft and asked.open:
+    fields: dict[str, Field] = {"tibia": rest, "lateral_fragment": np.maximum(bone, split + half)}
+    void: Field | None = None
+    made = _depression(knee, asked, whole, rest) if asked.fracture == "split_depression" else None
+    if made is not None:
+        fields["tibia"] = np.maximum(rest, half - made.deep)
+        fields["depressed_fragment"] = made.piece
+        if asked.open:
+            void = np.maximum(np.maximum(rest, made.deep + half), half - made.plug)
+        lines = np.minimum(lines, np.minimum(np.abs(made.deep), np.abs(made.plug)))
+    if not asked.closed:
+        every = [*fields.values()] + ([] if void is None else [void])
+        # Callus is all of the bone that nothing else has, but not what the piece left above it.
+        callus = np.maximum(bone, -np.min(every, axis=0))
+        # Elsewhere that is a layer of no thickness under the surface, which shares would count.
+        callus = np.where(lines < half + 2.0 * edge, callus, edge)
+        if made is not None and made.top is not None:
+            callus = np.where(made.deep < half, np.maximum(callus, made.top), callus)
+        fields["callus"] = callus
+    if asked.graft and void is not None:
         fields["graft"] = void
     bodies = whole.changed({"tibia": None}).changed(
         {n: np.asarray(f, np.float32) for n, f in fields.items()}
     )
-    for name in ("tibia", "lateral_fragment", "depressed_fragment"):
+    for name in (n for n in CARRIERS if n in bodies.names):
         found = pieces(bodies, name)
         if len(found) > 1:
             bodies = bodies.changed({name: found[0]})
     volumes = {f"{n} mL": bodies.volume_ml(n) for n in bodies.names}
     volumes["step of the piece mm"] = -asked.step
     return bodies, volumes
+
+
+def _depression(knee: Knee, asked: TibialPlateauOptions, whole: Bodies, rest: Field) -> _Depression:
+    """The piece under the joint, in the bone that the split leaves.
+
+    Raises:
+        InputError: it misses the bone.
+    """
+    bone, half = whole.field("tibia"), np.float32(0.5 * asked.gap)
+    turn = np.linspace(0.0, 2.0 * np.pi, 32, endpoint=False)
+    aside, across, along = PIECE
+    ring = np.array([knee.at(aside + across * np.cos(t), along * np.sin(t), 0.0) for t in turn])
+    plug = _tool(whole, bone, Plug(ring, -knee.up, asked.thick, OVER))
+    deep = _tool(whole, bone, Plug(ring, -knee.up, asked.thick + asked.depth, OVER))
+    piece = np.maximum(rest, plug + half)
+    if not (piece < -whole.voxel).any():
+        raise InputError("depression", "the piece misses the bone.", "Check the landmarks.")
+    if not asked.step:
+        return _Depression(deep, plug, piece, None)
+    down = Rigid.by(-asked.step * knee.up)
+    top = moved(whole, "tibia", down).field("tibia")
+    if asked.closed:
+        # Its sides stay on those of its hole, which lean: only its ends are lower.
+        plug = _tool(whole, bone, Plug(down(ring), -knee.up, asked.thick, OVER))
+        return _Depression(deep, plug, np.maximum(np.maximum(rest, plug), top), top)
+    lifted = whole.changed({"piece": piece, "plug": plug})
+    piece, plug = (moved(lifted, name, down).field(name) for name in ("piece", "plug"))
+    return _Depression(deep, plug, piece, top)
 
 
 def _tool(bodies: Bodies, bone: Field, tool: Sheet | Plug) -> Field:

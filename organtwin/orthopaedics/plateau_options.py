@@ -15,6 +15,9 @@ TIBIA = CortexLaw(
     (-90.0, -45.0, -20.0, -5.0), (3.5, 2.0, 1.2, 1.0), (0.0, 80.0, 150.0, 300.0), level=1200.0
 )
 FIXATIONS = ("plate", "screws", "none")
+FRACTURES = ("split_depression", "split")
+#: Voxels of a gap that they show.
+SHOWN = 1.2
 #: Bodies that carry cartilage; the last one is the depressed piece.
 CARRIERS = ("tibia", "lateral_fragment", "depressed_fragment")
 
@@ -26,7 +29,9 @@ class TibialPlateauOptions:
     Attributes:
         fixation: ``plate`` (lateral plate with screws), ``screws`` (lag screws as a raft) or
             ``none``.
-        gap: Width of the fracture lines, filled by the region ``callus`` (mm).
+        fracture: ``split_depression`` (Schatzker II), or ``split`` (Schatzker I) without a piece.
+        gap: Width of the fracture lines, filled by the region ``callus`` (mm). With 0 the fragments
+            touch: the mesh is separated along the lines, and friction holds them.
         thick: Thickness of the depressed piece (mm).
         depth: How deep it was pressed before it was lifted (mm): the void under it.
         step: By how much it stays too low (mm).
@@ -51,6 +56,7 @@ class TibialPlateauOptions:
     """
 
     fixation: Literal["plate", "screws", "none"] = "plate"
+    fracture: Literal["split_depression", "split"] = "split_depression"
     gap: float = 1.2
     thick: float = 7.0
     depth: float = 8.0
@@ -70,17 +76,23 @@ class TibialPlateauOptions:
     fineness: Fineness = field(default_factory=lambda: Fineness(4.0, 2.0, 2.0, 0.8))
 
     def __post_init__(self) -> None:
-        if self.fixation not in FIXATIONS:
-            raise InputError(
-                "fixation", f"no fixation `{self.fixation}`.", suggestion(self.fixation, FIXATIONS)
-            )
+        for what, known in (("fixation", FIXATIONS), ("fracture", FRACTURES)):
+            name = getattr(self, what)
+            if name not in known:
+                raise InputError(what, f"no {what} `{name}`.", suggestion(name, known))
         for name, low, high in (("gap", 0.5, 3.0), ("thick", 4.0, 15.0), ("depth", 0.0, 15.0),
                                 ("step", 0.0, 8.0), ("raft_below", 5.0, 25.0)):  # fmt: skip
             value = getattr(self, name)
-            if value is not None and not low <= value <= high:
+            closed = name == "gap" and self.closed
+            if value is not None and not closed and not low <= value <= high:
                 raise InputError(
                     f"tibial plateau {name}", f"{value:g} mm.", f"Give {low:g} to {high:g} mm."
                 )
+        if self.step and self.fracture == "split":
+            raise InputError(
+                "tibial plateau step", "a split has no piece that could stay too low.",
+                "Give 0, or fracture = split_depression.",
+            )  # fmt: skip
         if self.step > self.depth:
             raise InputError(
                 "tibial plateau step",
@@ -89,12 +101,31 @@ class TibialPlateauOptions:
             )
         if not 1 <= self.raft <= 4:
             raise InputError("tibial plateau raft", f"{self.raft} screws.", "Give 1 to 4.")
-        if self.gap < 1.2 * self.fineness.voxel:
+        least = SHOWN * self.fineness.voxel
+        if self.gap < least and not self.closed:
             raise InputError(
                 "tibial plateau gap",
                 f"{self.gap:g} mm in voxels of {self.fineness.voxel:g} mm would be lost.",
-                f"Give {1.2 * self.fineness.voxel:.2g} mm, or smaller voxels.",
+                f"Give {least:.2g} mm, smaller voxels, or 0 for fragments that touch.",
             )
+        if self.closed and self.open and self.void < least:
+            raise InputError(
+                "tibial plateau depth",
+                f"a void of {self.void:g} mm under the piece, in voxels of "
+                f"{self.fineness.voxel:g} mm, would be lost.",
+                f"Press the piece by 0 or by {self.step + least:.2g} mm or more.",
+            )
+        if self.closed and self.open and not self.graft:
+            raise InputError(
+                "depressed_fragment",
+                "nothing holds it: its void is empty, and no callus is in closed fracture lines.",
+                "Fill the void (`graft`), give a `gap`, or a `depth` of 0.",
+            )
+
+    @property
+    def closed(self) -> bool:
+        """Whether the fragments touch."""
+        return self.gap == 0.0
 
     @property
     def void(self) -> float:
@@ -104,4 +135,4 @@ class TibialPlateauOptions:
     @property
     def open(self) -> bool:
         """Whether a void is left: a lower one than a gap is callus."""
-        return self.void > self.gap
+        return self.fracture == "split_depression" and self.void > self.gap

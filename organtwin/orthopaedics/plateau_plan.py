@@ -17,7 +17,7 @@ from organtwin.orthopaedics.hip_plan import load_of_case, triple
 from organtwin.orthopaedics.joint_indices import centre_of_pressure
 from organtwin.orthopaedics.joint_loads import LoadCase
 from organtwin.orthopaedics.knee_loads import KNEE_LOADS, axial_load, knee_load
-from organtwin.orthopaedics.operation import Healing, Load, Operation, Place
+from organtwin.orthopaedics.operation import Healing, Load, Operation, Place, Seat
 
 type Floats = NDArray[np.float64]
 
@@ -28,6 +28,11 @@ CONDYLE = 12.0
 HALVES = ("plateau_lateral", "plateau_medial")
 #: Table of an assembly with columns of cartilage.
 CARTILAGE = "cartilage"
+#: Friction of bone on bone, between the values of smooth and rough cuts: remembered, 0.3 to 0.6.
+FRICTION = 0.4
+#: Strength (kPa) of the clot between fragments that touch: it holds the weight of a piece that
+#: nothing presses, 2 N over its face. Our choice.
+CLOT = 5.0
 #: Load of a bench: a force on the lateral condyle alone.
 CONDYLE_BENCH = "lateral_condyle"
 
@@ -53,12 +58,15 @@ def plateau_operation(
     graft: float,
     *,
     bench: float = 500.0,
+    friction: float = FRICTION,
 ) -> tuple[Operation, AnatomicalFrame, tuple[str, ...]]:
     """Healing stages, supports and loads of a plateau; its frame; notes.
 
     Condyles press on a patch around the middle of each half, or around the centre of pressure of
     the first load where the assembly has columns of cartilage. The end of the shaft is held. Screws
-    are bonded to bone and plate, the plate stands off the bone: a locked construct.
+    are bonded to bone and plate, the plate stands off the bone: a locked construct. Fragments that
+    touch rub on each other, and a clot holds them where nothing presses them: nothing heals, and
+    there is one stage.
 
     Args:
         made: Of `organtwin.orthopaedics.tibial_plateau`.
@@ -70,18 +78,20 @@ def plateau_operation(
         callus: Young's modulus (kPa) of the callus then.
         graft: Young's modulus (kPa) of what fills the void.
         bench: Force (N) of the bench test.
+        friction: Coefficient between fragments that touch.
 
     Raises:
-        InputError: no such load; the mesh has no callus.
+        InputError: no such load; the mesh has no callus, and no fragments that touch.
     """
     names = made.mesh.region_names
-    if CALLUS not in names:
+    if CALLUS not in names and not made.pairs:
         raise InputError("tibial plateau", "the mesh has no callus.", "Give a wider `gap`.")
     frame = knee_frame(made)
-    healing = tuple(
-        Healing(_weeks(week), {CALLUS: modulus} | ({GRAFT: graft} if GRAFT in names else {}))
+    filled = {GRAFT: graft} if GRAFT in names else {}
+    healing = (Healing("fresh", filled),) if made.pairs else tuple(
+        Healing(_weeks(week), {CALLUS: modulus} | filled)
         for week, modulus in zip(weeks, callus, strict=True)
-    )
+    )  # fmt: skip
     cases = [_load(name, bearing, bench) for name in loads]
     loaded = tuple(
         load_of_case(case, frame, weight, intact=case.name != CONDYLE_BENCH) for case in cases
@@ -93,14 +103,28 @@ def plateau_operation(
     operation = Operation(
         kind="tibial_plateau", name=made.name,
         bones=tuple(n for n in made.bones if n not in (CALLUS, GRAFT)),
-        implants=dict(made.implants), support=("distal",), seats=(), places=places,
-        intact_places=places, healing=healing,
-        loads=loaded,
+        implants=dict(made.implants), support=("distal",),
+        seats=_seats(made.pairs, friction), places=places, intact_places=places,
+        healing=healing, loads=loaded,
     )  # fmt: skip
     notes = [note for case in cases for note in case.notes]
+    if made.pairs:
+        notes.append(
+            f"The fragments touch and rub on each other (coefficient {friction:g}): the fracture "
+            "is fresh, and what is told of weeks and callus is not used."
+        )
     if any(case.name != CONDYLE_BENCH for case in cases):
         notes.append(f"{100.0 * bearing:.0f} % of the loads of daily life are borne.")
     return operation, frame, (*frame.notes, *dict.fromkeys(notes))
+
+
+def _seats(pairs: Sequence[tuple[str, str]], friction: float) -> tuple[Seat, ...]:
+    """The faces of the fracture."""
+    return tuple(
+        Seat(f"{one} on {other}".replace("_", " "), f"{one}_at_{other}", f"{other}_at_{one}",
+             friction, cohesion=CLOT, tension=CLOT)
+        for one, other in pairs
+    )  # fmt: skip
 
 
 def _pressed(made: Assembly, loads: Sequence[Load], up: Floats) -> dict[str, Floats]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,9 @@ def tibial_plateau(
 ) -> Assembly:
     """A broken and reduced plateau with its fixation, one mesh with shared faces.
 
+    Where the fragments touch (``gap`` 0) they are ``pairs``, with each other and with the graft,
+    which stays bonded to the tibia: it is packed into its hole.
+
     Args:
         labels: ``tibia``, and ``fibula``, which tells the lateral side; with ``cartilage`` those of
             `joint_columns.NEEDED` too.
@@ -73,9 +77,10 @@ def tibial_plateau(
             f"{screw.name}: tip beyond the far cortex mm": held.tip_beyond,
             f"{screw.name}: breach of the wall mm": held.wall,
         }
-    names = [n for n in ("lateral_fragment", "depressed_fragment") if n in bodies.names]
-    if asked.fixation != "none":
+    names = [n for n in CARRIERS[1:] if n in bodies.names]
+    if asked.fixation != "none" or asked.closed:
         require_held(bodies.only("tibia", "lateral_fragment"), ("tibia",), drilled(screws))
+    if asked.fixation != "none":
         require_hold(bodies, screws, raft, knee.up, fit, notes)
     bodies = with_implants(bodies, plate, screws)
     implants = tuple(n for n in bodies.names if n == "plate" or n in screws)
@@ -99,11 +104,22 @@ def tibial_plateau(
         f"tibial plateau, {asked.fixation}", mesh, bones,
         {n: material for n in implants if n in mesh.region_names},
         filled=tuple(n for n in screws if n in mesh.region_names),
+        pairs=_touching(mesh) if asked.closed else (),
         frames={"knee": Frame.of(knee.lateral, knee.up, knee.out)},
         points={"plateau_lateral": knee.lateral, "plateau_medial": knee.medial, **ends},
         fit=fit, notes=(*notes, *done.decisions),
         scan=painted(knee.bone, law, knee.up, knee.lateral, 1.2), tables=tables,
     )  # fmt: skip
+
+
+def _touching(mesh: TetrahedralMesh) -> tuple[tuple[str, str], ...]:
+    """Pairs of fragments, and of fragments and graft, that share faces."""
+    return tuple(
+        (one, other)
+        for one, other in combinations((*CARRIERS[::-1], "graft"), 2)
+        if (one, other) != ("tibia", "graft")
+        and (f"{one}-{other}" in mesh.facet_names or f"{other}-{one}" in mesh.facet_names)
+    )
 
 
 def _named(mesh: TetrahedralMesh, knee: Knee) -> TetrahedralMesh:
@@ -112,7 +128,7 @@ def _named(mesh: TetrahedralMesh, knee: Knee) -> TetrahedralMesh:
     if "tibia-outside" in mesh.facet_names:
         mesh = retagged(mesh, "tibia-outside", "distal", end)
     half = 0.5 * (knee.lateral + knee.medial)
-    for name in ("tibia", "lateral_fragment", "depressed_fragment"):
+    for name in CARRIERS:
         for surface, sign in (("plateau_lateral", 1.0), ("plateau_medial", -1.0)):
             old = f"{name}-outside"
             if old not in mesh.facet_names:
