@@ -1,12 +1,12 @@
-"""More screws below a lifted joint surface: does its step under load become smaller?
+"""More screws through a broken plateau: does the step of its joint under load become smaller?
 
     organtwin run demos/tibial_plateau/case.toml
     OMP_NUM_THREADS=1 python benchmarks/plateau_trend.py results/tibial_plateau
 
-From the plan of a fractured plateau: screws of its raft are left out by giving their cells the bone
-that was there before, so that all cases share one mesh and differ in nothing else. They are added
-from the middle of the raft outwards. The callus is that of the first stage, and the lateral condyle
-alone is pressed (load `lateral_condyle`).
+From the plan of a fractured plateau: screws of its raft are left out, granulation tissue in their
+holes, so that all cases share one mesh and differ in nothing else. They are added from the middle
+of the raft outwards. The fracture is that of the first stage, filled by callus or with faces that
+touch, and the lateral condyle alone is pressed (load `lateral_condyle`).
 """
 
 import organtwin  # noqa: F401, I001 - brings its libraries in the right order
@@ -39,11 +39,14 @@ from organtwin.orthopaedics.assessment import Judged
 from organtwin.orthopaedics.joint_indices import step_indices
 from organtwin.orthopaedics.model import OperatedBone, tissue_of
 from organtwin.orthopaedics.operation import Operation
-from organtwin.orthopaedics.plateau_assessment import add_surface, gap_of, seam_of
+from organtwin.orthopaedics.plateau_assessment import add_surface, faces_of, gap_of, seam_of
 from organtwin.orthopaedics.plateau_plan import CONDYLE_BENCH
 
-#: End of the names of a raft's screws in the indices of fit.
-BELOW = ": below the depressed fragment mm"
+#: End of the names of screws in the indices of fit: below a piece, or in a split alone.
+BELOW, WITHIN = ": below the depressed fragment mm", ": in the lateral fragment mm"
+#: Young's modulus (kPa) of the tissue in the hole of a screw that is left out, and the least way of
+#: a screw in the lateral fragment (mm).
+GRANULATION, WAY = 1e3, 3.0
 
 
 @dataclass(frozen=True)
@@ -72,20 +75,25 @@ def plateau_trend(planned: Path, numbers: Sequence[int] | None = None) -> list[T
 
     Args:
         planned: Folder ``stages/plan`` of a case with the load ``lateral_condyle``.
-        numbers: How many screws of the raft; from none to all without it.
+        numbers: How many screws of the raft; from one to all without it.
     """
     record = read_plan(planned)
     raft = raft_of(record["assembly"])
     operation = operation_of(record)
     bench = operation.load(CONDYLE_BENCH)
     operation = replace(operation, loads=(bench,), healing=operation.healing[:1])
-    chosen = range(len(raft) + 1) if numbers is None else numbers
+    chosen = range(1, len(raft) + 1) if numbers is None else numbers
     return [_case(planned, record, operation, raft[n:], n) for n in chosen]
 
 
 def raft_of(assembly: Mapping[str, Any]) -> list[str]:
-    """Screws below the depressed piece, from the middle of their row outwards."""
-    names = [key.removesuffix(BELOW) for key in assembly["fit"] if key.endswith(BELOW)]
+    """Screws below the depressed piece, or through a split, from the middle of their row on."""
+    fit = assembly["fit"]
+    names = [key.removesuffix(BELOW) for key in fit if key.endswith(BELOW)]
+    if not names:
+        names = [
+            n.removesuffix(WITHIN) for n, way in fit.items() if n.endswith(WITHIN) and way > WAY
+        ]
     entries = np.array([assembly["points"][f"{name}_entry"] for name in names])
     away = np.linalg.norm(entries - entries.mean(axis=0), axis=1)
     return [names[k] for k in np.argsort(away, kind="stable")]
@@ -98,14 +106,15 @@ def _case(
     start = time.perf_counter()
     up: NDArray[np.float64] = np.array(record["anatomy"]["axes"][2])
     kept = {n: made for n, made in operation.implants.items() if n not in absent}
-    bones, load = operation.bones, operation.loads[0]
-    operation = replace(operation, implants=kept, bones=(*bones, *absent))
+    (stage,), load = operation.healing, operation.loads[0]
+    stage = replace(stage, moduli={**stage.moduli, **dict.fromkeys(absent, GRANULATION)})
+    operation = replace(operation, implants=kept, healing=(stage,))
     domain = read_domain(planned / OPERATED, MPI.COMM_SELF)
     line = calibration_line(record)
     law = stiffness("keyak_1994", line.mineral)
     bone = OperatedBone(domain, operation, tissue_of(domain, operation, read_scan_part(planned),
                                                      line, law))  # fmt: skip
-    bone.heal(operation.healing[0])
+    bone.heal(stage)
     follow(bone.problem, bone.steps()[:1])
     outcome, _ = empty_outcome(planned)
     mesh = read_mesh(planned / OPERATED)
@@ -116,7 +125,9 @@ def _case(
     moved[nodes] = u.x.array.reshape(-1, 3)[u.function_space.dofmap.list.ravel()]
     bone.problem.release()
     judged = Judged()
-    seam = seam_of(outcome, gap_of(outcome, bones), facets, moved, up)
+    touching = bool(operation.seats)
+    gap = faces_of(outcome, operation, facets) if touching else gap_of(outcome, operation.bones)
+    seam = seam_of(outcome, gap, facets, moved, up)
     judged.add(step_indices(seam, comm=MPI.COMM_SELF), "")
     add_surface(judged, outcome, load, facets, moved, up, "")
     found = {one.name: one.value for one in judged.indices}

@@ -7,6 +7,8 @@ from organtwin.image.volume import Grid, Image
 from organtwin.mesh.volume_mesh import TetrahedralMesh
 from organtwin.orthopaedics.anatomical_frames import AnatomicalFrame
 from organtwin.orthopaedics.assembly import Assembly, Zone
+from organtwin.orthopaedics.hip_stem import CANAL_GAP
+from organtwin.orthopaedics.neck_indices import NECK, NeckSections
 from organtwin.orthopaedics.operation import Load, Operation, Place, Seat
 from organtwin.surgery.placement import Frame
 
@@ -46,8 +48,21 @@ def assembly():
         {"stem": (Zone("coated", "stem", low=-15.0), Zone("polished", "stem", high=-15.0))},
         {"stem": stem, "resection": stem},
         {"head_centre": np.array([0.0, 10.0, 70.0]), "stem_tip": np.array([10.0, 10.0, 20.0])},
-        {}, (), scan,
+        {
+            "leg longer by mm": 0.0, "offset larger by mm": 0.0,
+            "canal fill from side to side, largest": 0.9,
+        }, (), scan, {NECK: neck().table(), CANAL_GAP: np.column_stack([nodes, 0.0 * nodes[:, 0]])},
     )  # fmt: skip
+
+
+def neck():
+    """Round, straight, from the stem to its head, in the stem's axes."""
+    way = np.array([-10.0, 0.0, 20.0])
+    along = way / np.linalg.norm(way)
+    centre = np.linspace(0.0, 0.8, 5)[:, None] * way
+    medial = np.cross(along, [0.0, 1.0, 0.0])
+    rows = [np.tile(x, (5, 1)) for x in (medial, along, np.full(3, 4.0))]
+    return NeckSections(centre, *rows)
 
 
 def surfaces(nodes, cells, regions):

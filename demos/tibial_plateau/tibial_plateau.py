@@ -8,9 +8,9 @@ plate or by lag screws. One fifth of the load of walking is borne at three times
 
 What you will learn: how stages of healing share one mesh and one problem.
 
-What is left out: density (MRI tells none), menisci and ligaments, friction between fragments. The
-joint presses where its cartilages meet. Screws are bonded to bone and plate. Not for decisions
-about patients.
+What is left out: density (MRI tells none), menisci and ligaments, friction of fragments that touch
+(the case file has it: ``gap``). The joint presses where its cartilages meet. Screws are bonded to
+bone and plate. Not for decisions about patients.
 
 What to try next: ``fixation="screws"``, ``step=2.0``, another share of the load, other moduli.
 """

@@ -47,7 +47,7 @@ def plateau(
         )
     labels = _named_tibia(case)
     options = TibialPlateauOptions(
-        fixation=section.fixation, fracture=section.fracture, gap=section.gap,
+        fixation=section.fixation, fracture=section.fracture, aside=section.aside, gap=section.gap,
         depth=section.depth, step=section.step,
         graft=section.graft, plate=section.plate, plate_size=section.plate_size,
         plate_gap=section.plate_gap, plate_turn=float(np.radians(section.plate_turn)),

@@ -49,6 +49,8 @@ RESULT = "result.npz"
 #: Files of the stage `solve`; folder of what a stopped one goes on from.
 SOLVED = ("solve.json", f"../../{RESULT}")
 STATE = "state"
+#: What is done of an intact bone that no load acts on.
+MAPPED = "intact bone"
 #: Units of the fields that are written beside those of stress and strain.
 FIELD_UNITS = {
     **UNITS, "displacement": "mm", "modulus": "kPa", "density": "mg/mm^3", "region": "1",
@@ -188,20 +190,23 @@ class _UnderWay:
     # --- the intact bone
 
     def intact(self) -> None:
-        """Fields of the intact bone under each load that it takes."""
+        """Density and modulus of the intact bone, and its fields under each load that it takes."""
         loads = [load for load in self.operation.loads if load.intact]
-        if not loads or f"intact {loads[-1].name}" in self.done:
+        if (f"intact {loads[-1].name}" if loads else MAPPED) in self.done:
             return
         domain = read_domain(self.planned / INTACT, self.comm)
         tissue = tissue_of(domain, self.operation, self.scan, self.line, self.law, intact=True)
         self.report["intact"] = tissue.bone.report
-        bone = IntactBone(domain, self.operation, tissue)
-        self.unknowns["intact"] = _unknowns(bone.problem.V)
         to_root = self._gathering(domain, self.intact_points)
         density = to_root.of_cells(_cellwise(tissue.density))
         modulus = to_root.of_cells(_cellwise(tissue.modulus))
         if self.outcome is not None and density is not None and modulus is not None:
             self.outcome.tissue.update(density=density, modulus=modulus)
+        if not loads:
+            self.done.append(MAPPED)
+            return
+        bone = IntactBone(domain, self.operation, tissue)
+        self.unknowns["intact"] = _unknowns(bone.problem.V)
         writer = self._writer("intact", domain)
         for number, load in enumerate(loads):
             self._tell(f"intact bone, {load.name}")

@@ -224,6 +224,8 @@ class TibialPlateau(Section):
     """Turn of the plate and its raft of screws to the front from lateral."""
     plate_gap: Annotated[Length, Field(ge=0.5, le=5.0)] = 1.2
     """Least distance of the plate from the bone."""
+    aside: Annotated[Length, Field(ge=-8.0, le=12.0)] = 6.0
+    """How far lateral of the middle of the lateral plateau the split enters the joint."""
     gap: Annotated[Length, Field(ge=0.0, le=3.0)] = 1.2
     """Width of the fracture lines, filled by callus. With 0 the fragments touch and rub on each
     other: nothing heals, and `weeks` and `callus` are not used."""

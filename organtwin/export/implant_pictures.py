@@ -8,8 +8,7 @@ import matplotlib as mpl
 import numpy as np
 import pyvista as pv
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -25,11 +24,13 @@ from organtwin.export.implant_scene import (
     SHINY,
     OperatedView,
     at_interface,
+    bands,
     coloured,
     panels,
     plain,
     smooth,
     with_points,
+    words,
 )
 from organtwin.export.views import Part, View, bar, save, text
 from organtwin.orthopaedics.assessment import prefix_of
@@ -48,8 +49,6 @@ BAND_COLOURS = ListedColormap(
 #: Bands of the risk of yield.
 RISKS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5)
 RISK_COLOURS = ListedColormap(["#e8eef4", "#a9c6de", "#f7c97b", "#ee8a4a", "#a50f15"])
-#: Bands of strain in a callus: Perren's window lies between 2 and 10 %.
-STRAIN_COLOURS = ListedColormap(["#e7f1e4", "#b7d9b1", "#ffe9a8", "#fbb35f", "#e0633b", "#8e1b1b"])
 #: Bands of the gap between a stem and the cortex (mm): red in the cortex, blue off it.
 GAPS = (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 GAP_COLOURS = ListedColormap(
@@ -136,7 +135,7 @@ def draw_canal(view: OperatedView, path: Path) -> Path:
     limits = (0.0, len(GAPS) - 1.0)
     parts = [[coloured(smooth(fine), "value", GAP_COLOURS, limits)]] * len(looks)
     figure, axes = panels(looks, parts, [_from(view, one) for one in looks], view)
-    made = _bands(figure, axes, GAP_COLOURS, GAPS, "Gap to the cortex (mm); below 0 in it")
+    made = bands(figure, axes, GAP_COLOURS, GAPS, "Gap to the cortex (mm); below 0 in it")
     made.ax.axvline(0.0, color="black", linewidth=2)
     return save(figure, path)
 
@@ -158,7 +157,7 @@ def draw_micromotion(view: OperatedView, load: Load, path: Path) -> Path:
     moved = stem_micromotion(view.outcome, load).magnitude * 1e3
     banded = np.interp(moved, BANDS, np.arange(len(BANDS)))
     figure, axes = _on_implant(view, banded, BAND_COLOURS, (0.0, len(BANDS) - 1.0))
-    made = _bands(figure, axes, BAND_COLOURS, BANDS, f"Micromotion, {_words(load)} (µm)")
+    made = bands(figure, axes, BAND_COLOURS, BANDS, f"Micromotion, {words(load)} (µm)")
     made.ax.axvline(40.0, color="black", linewidth=2)
     made.ax.axvline(150.0, color="black", linewidth=2)
     made.ax.text(20.0, 1.25, "bone grows in", ha="center", fontsize=9,
@@ -207,7 +206,7 @@ def draw_stress(view: OperatedView, load: Load, stage: Healing, path: Path) -> P
     parts = [[coloured(smooth(cells, 40.0), name, "turbo", (0.0, limit))]] * len(looks)
     figure, axes = panels(looks, parts, [_from(view, one) for one in looks], view)
     bar(figure, axes, mpl.colormaps["turbo"], (0.0, limit),
-        f"von Mises stress, {_words(load)} (MPa)", extend="max")  # fmt: skip
+        f"von Mises stress, {words(load)} (MPa)", extend="max")  # fmt: skip
     spare = float(np.nanmin(view.maps[f"{prefix}safety"]))
     figure.suptitle(
         f"Largest {np.nanmax(view.maps[name]):.0f} MPa, yield stress over it {spare:.1f}",
@@ -237,60 +236,7 @@ def draw_risk(view: OperatedView, load: Load, stage: Healing, path: Path) -> Pat
                   *(plain(view.surface(n), METAL, **SHINY) for n in view.implants())])  # fmt: skip
     titles = [*(_from(view, one) for one in looks[:2]), "Cut"]
     figure, axes = panels(looks, parts, titles, view)
-    _bands(figure, axes, RISK_COLOURS, RISKS, f"Strain over that at yield, {_words(load)}")
-    return save(figure, path)
-
-
-def draw_callus(view: OperatedView, load: Load, path: Path) -> Path:
-    """Strain of the callus at each stage of healing, seen from medial: around the piece first."""
-    stages = view.operation.healing
-    names = [f"{prefix_of(view.operation, load, stage)}callus strain %" for stage in stages]
-    if any(name not in view.maps for name in names):
-        raise InputError("callus", f"`{load.name}` was not judged.", "Run the case again.")
-    edges, colours = (0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0), STRAIN_COLOURS
-    points = np.asarray(view.cells("callus").points)
-    look = view.looked_at(view.names[0][0], points)
-    parts = []
-    for name in names:
-        view.grid.cell_data["banded"] = np.interp(view.maps[name], edges, np.arange(len(edges)))
-        callus = with_points(view.cells("callus"), "banded")
-        parts.append([coloured(smooth(callus), "banded", colours, (0.0, len(edges) - 1.0))])
-    figure, axes = panels([look] * len(names), parts, [stage.name for stage in stages], view)
-    _bands(
-        figure, axes, colours, edges, f"Largest principal strain of the callus, {_words(load)} (%)"
-    )
-    return save(figure, path)
-
-
-def draw_sinking(view: OperatedView, load: Load, path: Path) -> Path:
-    """How far the joint's surface sinks at each stage, seen from above."""
-    stages, outcome = view.operation.healing, view.outcome
-    several = len(stages) > 1
-    up = view.axes[2]
-    names = [f"{load.name}, {stage.name}" if several else load.name for stage in stages]
-    names = [name for name in names if name in outcome.moved]
-    if not names:
-        raise InputError("plateau", f"`{load.name}` is not done.", "Run the case again.")
-    sunk = [-1e3 * outcome.moved[name] @ up for name in names]
-    centre = 0.5 * (view.point("plateau_lateral") + view.point("plateau_medial"))
-    shown = np.isin(
-        outcome.regions[outcome.moved_ids],
-        [outcome.region_names[n] for n in view.bones() if n in outcome.region_names],
-    )
-    limit = max(float(np.nanpercentile(np.abs(np.concatenate(sunk)), 99.0)), 1.0)
-    parts = []
-    for values in sunk:
-        grid = pv.UnstructuredGrid(
-            {pv.CellType.TETRA: outcome.moved_cells[shown]}, outcome.moved_points
-        )
-        grid.point_data["sunk"] = values
-        top = grid.clip(normal=-up, origin=centre - 12.0 * up, invert=True)
-        parts.append([coloured(top, "sunk", "magma_r", (0.0, limit))])
-    look = view.looked_at(view.names[2][0], np.asarray(parts[0][0][0].points))
-    titles = [stage.name for stage in stages][: len(names)] if several else ["From above"]
-    figure, axes = panels([look] * len(names), parts, titles, view, tall=4.6)
-    bar(figure, axes, mpl.colormaps["magma_r"], (0.0, limit), f"Sinks by (µm), {_words(load)}",
-        extend="max")  # fmt: skip
+    bands(figure, axes, RISK_COLOURS, RISKS, f"Strain over that at yield, {words(load)}")
     return save(figure, path)
 
 
@@ -396,22 +342,6 @@ def _head(view: OperatedView) -> list[Part]:
     neck = pv.Line(top, centre).tube(radius=NECK, n_sides=24)
     ball = pv.Sphere(radius=HEAD, center=centre)
     return [plain(neck, METAL, 0.35), plain(ball, METAL, 0.35)]
-
-
-def _bands(
-    figure: Figure, axes: list[Axes], colours: ListedColormap, edges: tuple[float, ...], label: str
-) -> mpl.colorbar.Colorbar:
-    made = figure.colorbar(
-        ScalarMappable(BoundaryNorm(edges, colours.N), colours), ax=axes, location="bottom",
-        shrink=0.7, aspect=42, pad=0.02, spacing="uniform", ticks=list(edges), extend="max",
-        extendfrac=0.02,
-    )  # fmt: skip
-    made.set_label(label, fontsize=11)
-    return made
-
-
-def _words(load: Load) -> str:
-    return load.name.replace("_", " ")
 
 
 def _gruen(view: OperatedView) -> tuple[Array, Array, float, float]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from organtwin.errors import InputError
 from organtwin.export import implant_pictures
-from organtwin.export.implant_scene import OperatedView, read_operated
+from organtwin.export.implant_scene import OperatedView, read_operated, words
 from organtwin.export.implant_words import (
     by_group,
     in_words,
@@ -20,9 +20,15 @@ from organtwin.export.implant_words import (
 from organtwin.export.page3d import Opening, scene_3d
 from organtwin.export.pages import read_json, read_run, state_in_words, write_page
 from organtwin.export.paraview_macro import script_for_paraview
-from organtwin.export.plateau_pictures import draw_pressure
+from organtwin.export.plateau_pictures import (
+    draw_callus,
+    draw_faces,
+    draw_pressure,
+    draw_sinking,
+)
 from organtwin.export.tavr_words import number, shown_value, threshold_in_words
 from organtwin.index import Index
+from organtwin.orthopaedics.operation import Load
 from organtwin.orthopaedics.plateau_assessment import PLACES
 
 logger = logging.getLogger(__name__)
@@ -42,7 +48,9 @@ CARDS = {
         "_pull_out": "Pull-out", "_yield_safety": "Screw: yield safety",
     },
     "tibial_plateau": {
-        "interfragmentary_strain_50": "Strain of the gap, median", "step_off": "Step of the joint",
+        "interfragmentary_strain_50": "Strain of the gap, median",
+        "fragments_movement_95": "Movement of the fracture's faces, 95 %",
+        "step_off": "Step of the joint",
         "cartilage_lateral_pressure_99": "Cartilage: pressure, lateral",
         "plateau_lateral_subsidence": "Subsidence, lateral", "_fatigue_safety": "Fatigue safety",
     },
@@ -104,32 +112,17 @@ def jobs_of(view: OperatedView) -> dict[str, tuple[str, str, Job]]:
             one.draw_shielding,
         )
     for load in operation.loads:
-        words = load.name.replace("_", " ")
+        name = words(load)
         if operation.kind == "hip_stem":
             made[f"micromotion_{load.name}.png"] = (
-                f"Micromotion, {words}",
+                f"Micromotion, {name}",
                 "Between the load and its letting go, on the stem.",
                 _of(one.draw_micromotion, load),
             )
         if operation.kind == "tibial_plateau":
-            made[f"callus_{load.name}.png"] = (
-                f"Strain of the callus, {words}",
-                CALLUS,
-                _of(one.draw_callus, load),
-            )
-            made[f"sinking_{load.name}.png"] = (
-                f"The joint's surface, {words}",
-                "How far it sinks, against where the shaft is held.",
-                _of(one.draw_sinking, load),
-            )
-            if PLACES in view.maps:
-                made[f"pressure_{load.name}.png"] = (
-                    f"Pressure of the cartilage, {words}",
-                    "By an elastic foundation, without menisci: to be compared, not read alone.",
-                    _of(draw_pressure, load),
-                )
+            made |= _plateau_jobs(view, load)
         for stage in operation.healing if several else (last,):
-            told = f"{words}, {stage.name}" if several else words
+            told = f"{name}, {stage.name}" if several else name
             key = f"{load.name}_{stage.name.replace(' ', '_')}" if several else load.name
             made[f"stress_{key}.png"] = (
                 f"Stress of the implant, {told}",
@@ -143,6 +136,36 @@ def jobs_of(view: OperatedView) -> dict[str, tuple[str, str, Job]]:
                 RISK,
                 _of(one.draw_risk, load, stage),
             )
+    return made
+
+
+def _plateau_jobs(view: OperatedView, load: Load) -> dict[str, tuple[str, str, Job]]:
+    """Pictures of a plateau under a load: its fracture, how it sinks, pressure of its cartilage."""
+    name = words(load)
+    made: dict[str, tuple[str, str, Job]] = {}
+    if view.operation.seats:
+        made[f"faces_{load.name}.png"] = (
+            f"The fracture's faces, {name}",
+            "How far they slide and open under the load. Grey faces belong to no fracture.",
+            _of(draw_faces, load),
+        )
+    else:
+        made[f"callus_{load.name}.png"] = (
+            f"Strain of the callus, {name}",
+            CALLUS,
+            _of(draw_callus, load),
+        )
+    made[f"sinking_{load.name}.png"] = (
+        f"The joint's surface, {name}",
+        "How far it sinks, against where the shaft is held.",
+        _of(draw_sinking, load),
+    )
+    if PLACES in view.maps:
+        made[f"pressure_{load.name}.png"] = (
+            f"Pressure of the cartilage, {name}",
+            "By an elastic foundation, without menisci: to be compared, not read alone.",
+            _of(draw_pressure, load),
+        )
     return made
 
 

@@ -12,6 +12,9 @@ import numpy as np
 import pyvista as pv
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.colorbar import Colorbar
+from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
@@ -19,7 +22,7 @@ from scipy.spatial import cKDTree
 from organtwin.errors import InputError
 from organtwin.export.pages import read_json
 from organtwin.export.views import Part, View, text
-from organtwin.orthopaedics.operation import Operation
+from organtwin.orthopaedics.operation import Load, Operation
 from organtwin.orthopaedics.outcome import Outcome
 
 type Array = NDArray[np.float64]
@@ -254,3 +257,21 @@ def directions(ax: Axes, view: View, of: OperatedView) -> None:
             "arrowstyle": "-|>", "color": "#444444", "linewidth": 1.2, "shrinkA": 0, "shrinkB": 0,
         })  # fmt: skip
         text(ax, at + 1.5 * size * way, names[0], fontsize=7, color="#222222")
+
+
+def bands(
+    figure: Figure, axes: list[Axes], colours: ListedColormap, edges: tuple[float, ...], label: str
+) -> Colorbar:
+    """A bar of bands of one width each."""
+    made = figure.colorbar(
+        ScalarMappable(BoundaryNorm(edges, colours.N), colours), ax=axes, location="bottom",
+        shrink=0.7, aspect=42, pad=0.02, spacing="uniform", ticks=list(edges), extend="max",
+        extendfrac=0.02,
+    )  # fmt: skip
+    made.set_label(label, fontsize=11)
+    return made
+
+
+def words(load: Load) -> str:
+    """Name of a load as it is read."""
+    return load.name.replace("_", " ")

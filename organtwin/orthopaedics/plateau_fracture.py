@@ -25,11 +25,9 @@ from organtwin.surgery.tools import Plug, Sheet
 type Points = NDArray[np.float64]
 type Field = NDArray[np.float32]
 
-#: Points of the split's border: to the front, up and out from the middle of the lateral plateau
-#: and 6 mm outwards (mm).
+#: Points of the split's border (mm): to the front, up, and out from where it enters the joint.
 SPLIT = ((-18, 0, 3), (0, 0, 0), (18, 0, 2), (-14, -18, 7), (0, -18, 6), (14, -18, 8),
          (-8, -34, 16), (8, -34, 17))  # fmt: skip
-ASIDE = 6.0
 #: Middle of the depressed piece, outwards of that of the lateral plateau, and its half axes across
 #: and to the front (mm).
 PIECE = (-4.0, 6.5, 12.5)
@@ -150,7 +148,7 @@ def broken(knee: Knee, asked: TibialPlateauOptions) -> tuple[Bodies, dict[str, f
     edge, half = asked.fineness.voxel, np.float32(0.5 * asked.gap)
     whole = bodies_of_surfaces({"tibia": knee.bone}, edge, margin=14.0)
     bone = whole.field("tibia")
-    line = np.array([knee.at(ASIDE + c, a, b) for a, b, c in SPLIT])
+    line = np.array([knee.at(asked.aside + c, a, b) for a, b, c in SPLIT])
     split = _tool(whole, bone, Sheet(line, knee.lateral + 60.0 * knee.out))
     lines = np.abs(split)
     rest = np.maximum(bone, half - split)
@@ -207,7 +205,7 @@ def _depression(knee: Knee, asked: TibialPlateauOptions, whole: Bodies, rest: Fi
     top = moved(whole, "tibia", down).field("tibia")
     if asked.closed:
         # Its sides stay on those of its hole, which lean: only its ends are lower.
-        plug = _tool(whole, bone, Plug(down(ring), -knee.up, asked.thick, OVER))
+        plug = _tool(whole, bone, Plug(ring - asked.step * knee.up, -knee.up, asked.thick, OVER))
         return _Depression(deep, plug, np.maximum(np.maximum(rest, plug), top), top)
     lifted = whole.changed({"piece": piece, "plug": plug})
     piece, plug = (moved(lifted, name, down).field(name) for name in ("piece", "plug"))

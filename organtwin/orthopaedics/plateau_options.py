@@ -16,6 +16,8 @@ TIBIA = CortexLaw(
 )
 FIXATIONS = ("plate", "screws", "none")
 FRACTURES = ("split_depression", "split")
+#: Least way (mm) of a split from the middle of the lateral plateau, by fracture.
+MEDIAL = {"split_depression": 4.0, "split": -8.0}
 #: Voxels of a gap that they show.
 SHOWN = 1.2
 #: Bodies that carry cartilage; the last one is the depressed piece.
@@ -30,6 +32,7 @@ class TibialPlateauOptions:
         fixation: ``plate`` (lateral plate with screws), ``screws`` (lag screws as a raft) or
             ``none``.
         fracture: ``split_depression`` (Schatzker II), or ``split`` (Schatzker I) without a piece.
+        aside: How far lateral of the middle of the lateral plateau the split enters the joint (mm).
         gap: Width of the fracture lines, filled by the region ``callus`` (mm). With 0 the fragments
             touch: the mesh is separated along the lines, and friction holds them.
         thick: Thickness of the depressed piece (mm).
@@ -57,6 +60,7 @@ class TibialPlateauOptions:
 
     fixation: Literal["plate", "screws", "none"] = "plate"
     fracture: Literal["split_depression", "split"] = "split_depression"
+    aside: float = 6.0
     gap: float = 1.2
     thick: float = 7.0
     depth: float = 8.0
@@ -84,10 +88,18 @@ class TibialPlateauOptions:
                                 ("step", 0.0, 8.0), ("raft_below", 5.0, 25.0)):  # fmt: skip
             value = getattr(self, name)
             closed = name == "gap" and self.closed
+            also = ", or 0 for fragments that touch" if name == "gap" else ""
             if value is not None and not closed and not low <= value <= high:
                 raise InputError(
-                    f"tibial plateau {name}", f"{value:g} mm.", f"Give {low:g} to {high:g} mm."
+                    f"tibial plateau {name}",
+                    f"{value:g} mm.",
+                    f"Give {low:g} to {high:g} mm{also}.",
                 )
+        if not (low := MEDIAL[self.fracture]) <= self.aside <= 12.0:
+            raise InputError(
+                "tibial plateau aside", f"{self.aside:g} mm.",
+                f"Give {low:g} to 12 mm: a piece that was pressed in lies medial of the split.",
+            )  # fmt: skip
         if self.step and self.fracture == "split":
             raise InputError(
                 "tibial plateau step", "a split has no piece that could stay too low.",

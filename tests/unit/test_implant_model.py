@@ -1,6 +1,7 @@
 """From a plan to indices: records, the mechanical problem, what is read off it."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -210,7 +211,7 @@ def test_a_stem_in_a_block_is_in_equilibrium(tmp_path):
         (tmp_path / stage).rename(tmp_path / "stages" / stage)
     drawn = draw_implant(tmp_path)
     assert json.loads((tmp_path / "pictures" / "missing.json").read_text()) == {}
-    assert len(drawn) == 7
+    assert len(drawn) == 8
 
 
 @pytest.mark.slow
@@ -249,3 +250,12 @@ def test_a_stem_without_press_fit_moves_more(tmp_path):
                  for c in outcome.contacts.values()]  # fmt: skip
         moved.append(max(slips))
     assert moved[0] > moved[1]
+
+
+@pytest.mark.slow
+def test_a_bench_alone_maps_the_density(tmp_path):
+    made = implanted_block.operation()
+    bench = replace(made, loads=tuple(replace(load, intact=False) for load in made.loads))
+    outcome, record = solved(tmp_path, operation=bench)
+    assert record["complete"] and not outcome.intact
+    assert outcome.tissue["density"][outcome.within("femur")] == pytest.approx(900 * 8e-4)

@@ -59,7 +59,7 @@ def test_a_stem_in_a_real_femur():
     assert np.hypot(across[0], across[2]) < 5.0
     with pytest.raises(InputError, match=r"larger than the canal|mm of bone"):
         hip_stem(femur, HipStemOptions(size="8", keep=4.0, fineness=coarse))
-    with pytest.raises(InputError, match="for the left side"):
+    with pytest.raises(InputError, match="it is a left one"):
         hip_stem(femur, HipStemOptions(size="1"), side="right")
     with pytest.raises(InputError, match="too early"):
         hip_stem(femur, HipStemOptions(size="1", longer=False))
