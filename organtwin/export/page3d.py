@@ -136,7 +136,7 @@ def scene_content(
         ends: Field → ends of its colours, instead of its own.
 
     Returns:
-        ``step`` (mm), ``states`` with name and coded places, ``fields`` with title, ends, colours
+        ``step`` (mm), ``states`` with name, time (ms, None of steps) and coded places, ``fields`` with title, ends, colours
         and one coded byte per point and state, ``regions`` with name and triangles, ``arrows``.
     """
     part = result.parts[0]
@@ -159,7 +159,8 @@ def scene_content(
         "title": result.title,
         "step": step,
         "size": frame.size,
-        "states": [{"name": part.moment(index), "places": _coded(np.rint(place / step), "<i2")}
+        "states": [{"name": part.moment(index), "time": part.time(index),
+                    "places": _coded(np.rint(place / step), "<i2")}
                    for index, place in zip(states, places, strict=True)],
         "fields": _fields(result, states, origin, number, budget, ends or {}),
         "regions": regions,

@@ -88,6 +88,11 @@ class Part:
             return self.moments[index]
         return "at rest" if isinstance(self.series, Still) else f"{self.times[index]:g} ms"
 
+    def time(self, index: int) -> float | None:
+        """The time of an index (ms); None of steps that have names, and at rest."""
+        timed = not self.moments and not isinstance(self.series, Still)
+        return float(self.times[index]) if timed else None
+
     @cached_property
     def fields(self) -> tuple[str, ...]:
         """Names of the fields that can be shown, the most telling first."""

@@ -175,7 +175,7 @@ def _rank_invariance(comm: MPI.Comm, quick: bool) -> list[Record]:
 
     h = 0.5 if quick else 0.25
     together, alone = (activation(c, h, DEFAULT, 0.05) for c in (comm, MPI.COMM_SELF))
-    quantity = f"activation of the slab on {comm.size} ranks against one, largest difference"
+    quantity = "activation of the slab on all ranks against one, largest difference"
     source = "one rank" if comm.size > 1 else "itself: start it with mpirun to learn more"
     difference = float(np.abs(together - alone).max())
     return [Record("rank_invariance", quantity, difference, "ms", 0.0, 1e-4, source, Sense.AT_MOST)]
@@ -270,7 +270,7 @@ def _fidelities(comm: MPI.Comm, quick: bool) -> list[Record]:
         for f in compared
         for what, value, unit, bound, other in (
             ("activation sequence, RMS error", f.spread, "ms", errors[f.model], Model.BIDOMAIN),
-            ("CPU time", f.ratio, "1", costs.get(f.model, 1.0), Model.MONODOMAIN),
+            ("CPU time", f.ratio, "s/s", costs.get(f.model, 1.0), Model.MONODOMAIN),
         )
         if f.model is not other
     ]  # fmt: skip

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from organtwin.errors import InputError
-from organtwin.verify.record import Record
+from organtwin.verify.record import Record, Sense
 
-#: Relative difference; or, of values that are zero but for rounding, part of their tolerance.
-RELATIVE, OF_TOLERANCE = 1e-6, 1e-3
+#: Relative difference, or part of the tolerance; and that of errors, which would be zero but for
+#: what a solver is stopped at.
+RELATIVE, OF_TOLERANCE, OF_ERROR = 1e-6, 1e-3, 0.05
+#: Units of what clocks measure, which no two runs share.
+CLOCKS = ("s", "s/s")
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,8 @@ class Difference:
         quantity: What was computed, in words.
         alone: On one rank.
         together: On several.
-        allowed: max(`RELATIVE` |alone|, `OF_TOLERANCE` times its tolerance).
+        allowed: max(`RELATIVE` |alone|, `OF_TOLERANCE` times its tolerance), `OF_ERROR` times it
+            for an error.
         same_verdict: Whether both meet the reference, or both miss it.
     """
 
@@ -50,7 +54,7 @@ class Difference:
 
 
 def compare(alone: Sequence[Record], together: Sequence[Record]) -> list[Difference]:
-    """Differences of each quantity.
+    """Differences of each quantity but those that a clock measures.
 
     Args:
         alone: Records on one rank.
@@ -61,14 +65,20 @@ def compare(alone: Sequence[Record], together: Sequence[Record]) -> list[Differe
     """
     if [one.quantity for one in alone] != [one.quantity for one in together]:
         raise InputError("ranks", "other quantities are told on several.", "Compute both anew.")
+    pairs = zip(alone, together, strict=True)
     return [
         Difference(
-            one.quantity, one.value, other.value,
-            max(RELATIVE * abs(one.value), OF_TOLERANCE * one.tolerance),
-            one.verdict == other.verdict,
+            one.quantity, one.value, other.value, _allowed(one), one.verdict == other.verdict
         )
-        for one, other in zip(alone, together, strict=True)
-    ]  # fmt: skip
+        for one, other in pairs
+        if one.unit not in CLOCKS
+    ]
+
+
+def _allowed(record: Record) -> float:
+    is_error = record.sense is Sense.AT_MOST and record.reference == 0.0
+    part = OF_ERROR if is_error else OF_TOLERANCE
+    return max(RELATIVE * abs(record.value), part * record.tolerance)
 
 
 def worst(found: Sequence[Difference]) -> Difference:

@@ -272,3 +272,36 @@ def test_page_draws_in_a_browser(block, tmp_path):
         assert all(b > factor * a for a, b in zip(before, after, strict=True))
     assert not complaints
     assert {url.split(":")[0] for url in requested} <= {"file", "data"}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(PROGRAM is None, reason="no Chromium")
+def test_two_results_are_shown_at_one_time(block, tmp_path):
+    """Times of the second are 0, 20 and 60 ms: 50 ms are nearest to its last one."""
+    other = tmp_path / "other"
+    shutil.copytree(block, other)
+    series = other / "fields" / "mechanics.pvd"
+    text = series.read_text()
+    for old, new in (('timestep="50', 'timestep="20'), ('timestep="100', 'timestep="60')):
+        assert old in text
+        text = text.replace(old, new)
+    series.write_text(text)
+    content = scene_content(open_result(other))
+    assert [state["time"] for state in content["states"]] == [0.0, 20.0, 60.0]
+    page = write_view([open_result(block), open_result(other)], tmp_path / "view.html")
+    moments = "[...document.querySelectorAll('[data-s3=\"moment\"]')].map(e => e.textContent)"
+    slide = (
+        "(() => {{ const e = document.querySelectorAll('[data-s3=\"time\"]')[{}]; e.value = {};"
+        " e.dispatchEvent(new Event('input')); }})()"
+    )
+
+    async def work():
+        async with opened(page.as_uri(), tmp_path / "profile") as browser:
+            await browser.until(f"{moments}.every(t => t)")
+            found = []
+            for scene, state in ((0, 1), (0, 2), (1, 1)):
+                await browser.value(slide.format(scene, state))
+                found.append(await browser.value(moments))
+            return found
+
+    assert asyncio.run(work()) == [["50 ms", "60 ms"], ["100 ms", "60 ms"], ["0 ms", "20 ms"]]
