@@ -50,8 +50,8 @@ audit: setup ## Bill of materials (bom.cdx.json), and known flaws of the pinned 
 	$(bin)/organtwin bom -o bom.cdx.json
 	[ -x $(VENV)-audit/bin/pip-audit ] || { $(bin)/python -m venv $(VENV)-audit \
 	    && $(VENV)-audit/bin/pip install --quiet pip-audit; }
-	$(VENV)-audit/bin/pip-audit --requirement requirements.lock --no-deps --disable-pip \
-	    || { echo "pip-audit found flaws, or can't reach its database (it needs the network)."; exit 1; }
+	$(VENV)-audit/bin/pip-audit --strict --requirement requirements.lock --no-deps --disable-pip \
+	    || { echo "pip-audit found flaws, or could not look up a package: it needs a database on the network."; exit 1; }
 
 docs: setup ## Write the pages of case files from their schemas.
 	$(bin)/python scripts/write_case_reference.py
