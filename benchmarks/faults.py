@@ -5,7 +5,7 @@ A small heart runs once to its end. Then it runs again and again, each time some
 undisturbed run: to 1e-10 of their size on as many ranks, to 1e-6 on others. Example:
 
     python benchmarks/faults.py /tmp/faults --kills 20
-    python benchmarks/faults.py /tmp/faults --heart --kills 3 --only kill sigterm bit_flip
+    python benchmarks/faults.py /tmp/faults --heart --kills 3 --only kill sigterm bit_flip_state
 
 A disk is filled on a small file system in memory, which takes root; without, a limit of the length
 of files stands in for it.

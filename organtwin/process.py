@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,16 +12,36 @@ from numpy.typing import NDArray
 from organtwin.solve.outcome import Step
 
 
-class Process(Protocol):
-    """One physics or a coupled heart: something with a state that can be advanced.
-
-    Coupling is composition: a process may hold others and advance them.
-    """
+class HasState(Protocol):
+    """What can be kept and gone on from."""
 
     @property
     def state(self) -> Mapping[str, NDArray[np.float64]]:
         """Views of all arrays needed to go on from here (this rank's part); writing restores."""
         ...
+
+
+@runtime_checkable
+class HasFactors(Protocol):
+    """What begins a step with more than a state: kept factors, and what they are known to miss.
+
+    A state alone goes on to the tolerance of the solver, with them it goes on as if not stopped.
+    """
+
+    def factors(self) -> Mapping[str, NDArray[np.float64]]:
+        """Arrays of this rank, of any shape."""
+        ...
+
+    def take_factors(self, known: Mapping[str, NDArray[np.float64]]) -> None:
+        """Begin with what `factors` told on as many ranks; may be empty. Collective."""
+        ...
+
+
+class Process(HasState, Protocol):
+    """One physics or a coupled heart: something with a state that can be advanced.
+
+    Coupling is composition: a process may hold others and advance them.
+    """
 
     def advance(self, t0: float, t1: float) -> Step:
         """Move from ``t0`` to ``t1`` (ms); on failure the state is as it was at ``t0``."""
@@ -34,7 +54,8 @@ class Places:
 
     Attributes:
         keys: Coordinates (mm) and component of the entries of each set of places, shape (n, 4), of
-            this rank; the same entry has the same key wherever it is.
+            this rank; the same entry has the same key wherever it is. A number in the mesh's file
+            may stand for the first coordinate.
         of: Set of the last axis of each array, by its name in the state; arrays that are not in it
             are the same on all ranks.
     """

@@ -28,6 +28,7 @@ from organtwin.case.schema import Case
 from organtwin.cells.pacing import PacedCell
 from organtwin.circulation.emulator import BeatTrace, Emulator, shifted_blood
 from organtwin.circulation.network import ClosedLoop
+from organtwin.coupling.electromechanics import Electromechanics
 from organtwin.coupling.measures import HeartFields, HeartScalars
 from organtwin.coupling.places import places
 from organtwin.electrophysiology.conductivity import Conductivity
@@ -36,7 +37,7 @@ from organtwin.export.fields import Writer, field_writer
 from organtwin.export.tables import read_table, write_rows
 from organtwin.mesh.domain import Domain, region_field
 from organtwin.parallel import on_root
-from organtwin.process import Process, write_back
+from organtwin.process import write_back
 from organtwin.run.checkpoint import Checkpoint, restore
 from organtwin.run.observers import Fields, Table
 from organtwin.run.result import Beat, beat_trace, relative_change, ventricular_results
@@ -83,13 +84,21 @@ class Course:
 class OnClock:
     """A process whose own clock began at a given time (ms)."""
 
-    def __init__(self, process: Process, begun: float) -> None:
+    def __init__(self, process: Electromechanics, begun: float) -> None:
         self._process, self._begun = process, begun
 
     @property
     def state(self) -> Mapping[str, Array]:
         """That of the process."""
         return self._process.state
+
+    def factors(self) -> Mapping[str, Array]:
+        """Those of the process."""
+        return self._process.factors()
+
+    def take_factors(self, known: Mapping[str, Array]) -> None:
+        """Begin the process with them; collective."""
+        self._process.take_factors(known)
 
     def advance(self, t0: float, t1: float) -> Step:
         """Advance the process by its own clock."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -29,8 +28,7 @@ from organtwin.case.implant_plan import law_of
 from organtwin.case.progress import Progress
 from organtwin.case.records import write_record
 from organtwin.case.schema_implant import ImplantCase
-from organtwin.errors import SolverError
-from organtwin.export.atomic import write_text
+from organtwin.errors import InputError, SolverError
 from organtwin.export.fields import FieldWriter
 from organtwin.mechanics.derived import UNITS, cell_fields
 from organtwin.mechanics.linear import LinearElasticity
@@ -41,6 +39,9 @@ from organtwin.orthopaedics.model import IntactBone, OperatedBone, tissue_of
 from organtwin.orthopaedics.operation import Healing, Load, Operation, Triple
 from organtwin.orthopaedics.outcome import Gathering, Outcome, add_contact, gathered_points
 from organtwin.parallel import on_root
+from organtwin.process import Places
+from organtwin.run.checkpoint import Checkpoint, Kept, read_checkpoint, restore
+from organtwin.solve.outcome import Step
 
 type Array = NDArray[np.float64]
 logger = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ def solve(
     """Load the intact bone, then the operated one step by step; write `SOLVED`; collective.
 
     After each step the state and ``result.npz`` are written, so that the same case goes on from
-    there in another process on as many ranks.
+    there in another process, also on another number of ranks.
 
     Args:
         case: The case.
@@ -120,43 +121,56 @@ class _UnderWay:
     # --- going on
 
     def take_up(self) -> None:
-        """Go on from what was kept by the same case on as many ranks, or begin."""
+        """Go on from what was kept by the same case, or begin."""
+        found = read_checkpoint(self.folder / STATE, self.comm)
+        if found is None or found[1].get("key") != self.key:
+            return
+        _, note = found
 
-        def find() -> dict[str, Any] | None:
+        def read() -> str:
+            """Take the results up to the state that is kept; why not, if not."""
             try:
-                kept = json.loads((self.folder / STATE / "state.json").read_text("utf-8"))
-                if kept["key"] != self.key or kept["ranks"] != self.comm.size:
-                    return None
                 self.outcome = Outcome.load(self.directory / RESULT)
-            except (OSError, ValueError, KeyError):
-                return None
-            return dict(kept)
+            except (InputError, OSError, ValueError) as error:
+                return str(error)
+            self.outcome.steps[:] = [s for s in self.outcome.steps if s in note["done"]]
+            return ""
 
-        kept = on_root(self.comm, find)
-        if kept is not None:
-            self.done, self.records = list(kept["done"]), list(kept["records"])
-            self._take(kept["forces"])
-            self.guides = list(kept["guides"])
-            self.before = float(kept["seconds"])
-            logger.info("solve: goes on after `%s`", self.done[-1] if self.done else "the plan")
+        missing = on_root(self.comm, read)
+        if missing:
+            logger.warning("solve: begins anew, its results can't be read: %s", missing)
+            return
+        self.done, self.records = list(note["done"]), list(note["records"])
+        self._take(note["forces"])
+        self.guides = list(note["guides"])
+        self.before = float(note["seconds"])
+        logger.info("solve: goes on after `%s`", self.done[-1] if self.done else "the plan")
 
-    def _keep(self, state: Mapping[str, Array]) -> None:
-        place = self.folder / STATE
-        on_root(self.comm, lambda: place.mkdir(parents=True, exist_ok=True))
-        np.savez(place / f"rank{self.comm.rank}.npz", allow_pickle=False, **state)
-        self.comm.barrier()
+    def _keep(self, bone: OperatedBone | None = None) -> None:
+        """Write the results so far, and the state behind them."""
 
         def write() -> None:
             assert self.outcome is not None
             self.outcome.save(self.directory / RESULT)
-            note = {
-                "key": self.key, "ranks": self.comm.size, "done": self.done,
-                "records": self.records, "seconds": self._seconds(), "forces": self._forces(),
-                "guides": self.guides,
+
+        def note() -> dict[str, Any]:
+            return {
+                "key": self.key, "done": self.done, "records": self.records,
+                "seconds": self._seconds(), "forces": self._forces(), "guides": self.guides,
             }  # fmt: skip
-            write_text(place / "state.json", json.dumps(note))
 
         on_root(self.comm, write)
+        state = {} if bone is None else bone.problem.state
+        places = Places({}, {}) if bone is None else bone.problem.places()
+        kept = Checkpoint(self.comm, self.folder / STATE, Kept(state), 0.0, note, places)
+        kept.observe(float(len(self.done)), Step(0.0, 0.0))
+
+    def _restore(self, bone: OperatedBone) -> None:
+        """The state after the last step that is done, on whatever number of ranks it was found."""
+        kept = Kept({name: np.array(values) for name, values in bone.problem.state.items()})
+        places = bone.problem.places()
+        restore(self.folder / STATE, kept, self.comm, places)
+        bone.problem.restore(kept.state)
 
     def _forces(self) -> dict[str, dict[str, Triple]]:
         return {load.name: dict(load.forces) for load in self.operation.loads}
@@ -222,7 +236,7 @@ class _UnderWay:
                 })  # fmt: skip
             self.done.append(f"intact {load.name}")
         bone.problem.release()
-        self._keep({})
+        self._keep()
 
     # --- the operated bone
 
@@ -245,8 +259,7 @@ class _UnderWay:
             bone.heal(stage)
             steps = bone.steps(increments=self.case.loads.increments)
             if finished:
-                with np.load(self.folder / STATE / f"rank{self.comm.rank}.npz") as saved:
-                    bone.problem.restore(dict(saved))
+                self._restore(bone)
                 bone.go_on(finished)
             for step, name in zip(steps[finished:], names[finished:], strict=True):
                 self._step(bone, stage, step, name, to_root, writer, time_)
@@ -280,7 +293,7 @@ class _UnderWay:
                 "region": region_field(bone.domain), **_contact_fields(bone),
             })  # fmt: skip
         self.done.append(name)
-        self._keep(bone.problem.state)
+        self._keep(bone)
 
     def _note(self, bone: OperatedBone, stage: Healing, record: StepRecord, name: str) -> None:
         reports = dict(zip(bone.interfaces, record.reports, strict=True))

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from dolfinx import fem
@@ -25,8 +24,7 @@ from organtwin.materials.arterial import HolzapfelGasserOgden
 from organtwin.materials.isotropic import NeoHookean
 from organtwin.mesh.domain import Domain, read_domain
 from organtwin.parallel import on_root
-from organtwin.process import Process
-from organtwin.run.checkpoint import Checkpoint, read_checkpoint, restore
+from organtwin.run.checkpoint import Checkpoint, Kept, read_checkpoint, restore
 from organtwin.solve.outcome import Step
 from organtwin.tavr.deployed import Deployed
 from organtwin.tavr.fatigue import fatigue, fibre_strains, with_fatigue
@@ -178,8 +176,8 @@ class _UnderWay:
         found = read_checkpoint(self.folder / STATE, self.comm)
         if found is not None and found[1].get("key") == self.key:
             _, note = found
-            kept = _Kept(dict(self.rehearsal.state))
-            restore(self.folder / STATE, cast(Process, kept), self.comm, self.places)
+            kept = Kept(dict(self.rehearsal.state))
+            restore(self.folder / STATE, kept, self.comm, self.places)
             self.rehearsal.go_on(kept.state, note["rehearsal"])
             self.states, self.before = note["states"], note["seconds"]
             self.first = on_root(self.comm, lambda: Deployed.load(self.directory / "before.npz"))
@@ -199,7 +197,7 @@ class _UnderWay:
 
     def _save(self) -> None:
         self.since_saved = 0
-        kept = cast(Process, _Kept(self.rehearsal.state))
+        kept = Kept(self.rehearsal.state)
         Checkpoint(self.comm, self.folder / STATE, kept, 0.0, self._note, self.places).observe(
             self.rehearsal.share, Step(0.0, 0.0)
         )
@@ -317,13 +315,6 @@ class _UnderWay:
             return "the end"
         stage = rehearsal.stages[len(rehearsal.passed)].name
         return f"`{stage}` at {100 * rehearsal.reached:.0f} %"
-
-
-class _Kept:
-    """Arrays that a checkpoint reads or writes."""
-
-    def __init__(self, state: Mapping[str, Array]) -> None:
-        self.state = state
 
 
 def _regions(domain: Domain) -> fem.Function:

@@ -131,6 +131,14 @@ class Electromechanics:
             **self.muscle.reference.state,
         }
 
+    def factors(self) -> Mapping[str, Array]:
+        """What the next step's solve begins with besides `state`, of this rank."""
+        return self.mechanics.factors()
+
+    def take_factors(self, known: Mapping[str, Array]) -> None:
+        """Begin the next step with what `factors` told on as many ranks; collective."""
+        self.mechanics.take_factors(known)
+
     def take_image(self, pressures: Array, p: fem.Function | None) -> None:
         """Start from the image's shape, whose reference state has been found; collective.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +18,7 @@ from organtwin.mechanics.anchors import Anchors
 from organtwin.mechanics.terms import Assembled, Fields, Refreshed, Term
 from organtwin.solve import nonlinear
 from organtwin.solve.assembly import compiled, integral
-from organtwin.solve.linear import LinearSolver, solver_for
+from organtwin.solve.linear import DirectSolver, LinearSolver, solver_for
 
 if TYPE_CHECKING:
     from organtwin.mechanics.cavity import Cavity
@@ -46,6 +46,7 @@ class Equations:
         self.supply: BloodSupply | None = None
         self.has_factors = False
         self.memory = nonlinear.Memory()
+        self._memory_is_supplied = False  # whether its pairs hold pressures
         self._anchors: Anchors | None = None
         self._dt_of_factors = 0.0
         self._share_of_factors = 0.0
@@ -73,9 +74,9 @@ class Equations:
 
     def take_supply(self, supply: BloodSupply | None) -> None:
         """Let the cavity pressures be unknowns of a supply, or given if it is None."""
-        if (supply is None) != (self.supply is None):
+        if (supply is not None) != self._memory_is_supplied:
             self.memory.clear()  # of steps in other unknowns
-        self.supply = supply
+        self.supply, self._memory_is_supplied = supply, supply is not None
 
     def anchor(self, share: float) -> None:
         """Tie the nodes to where they are (`Anchors`), or untie them if ``share`` is 0."""
@@ -177,6 +178,51 @@ class Equations:
         self._assemble_tangent()
         self.has_factors = False
         return self._matrix
+
+    def factors(self) -> Mapping[str, Vector]:
+        """What the next solve begins with besides the state: matrix of the factors, and memory.
+
+        Empty without factors, and where they are not those of one matrix that is still there:
+        with contact, anchors or a Krylov method.
+        """
+        if not self.has_factors or not self._keeps_factors:
+            return {}
+        steps, changes = self.memory.pairs()
+        return {
+            "matrix": self._A.getValuesCSR()[2],
+            "columns": np.array([column.array for column in self._columns]),
+            "steps": steps,
+            "changes": changes,
+            "of": np.array([self._dt_of_factors, float(self._memory_is_supplied)]),
+        }
+
+    def take_factors(self, known: Mapping[str, Vector]) -> None:
+        """Factorise the matrix that `factors` told, and remember what it did; collective.
+
+        Without it, or if it is of another matrix, the next solve begins with factors of its own.
+        """
+        self.has_factors = False
+        self.memory.clear()
+        if not self._keeps_factors:
+            return
+        self._assemble_tangent()  # for its pattern
+        rows, columns, values = self._A.getValuesCSR()
+        fits = bool(known) and known["matrix"].shape == values.shape
+        if not self.comm.allreduce(fits, op=MPI.LAND):
+            return
+        self._A.setValuesCSR(rows, columns, known["matrix"])
+        self._A.assemble()
+        self._dt_of_factors, self._share_of_factors = float(known["of"][0]), 0.0
+        self.has_factors = self._solver.factorise()
+        for column, saved in zip(self._columns, known["columns"], strict=True):
+            column.array[:] = saved
+        self.memory.take(known["steps"], known["changes"])
+        self._memory_is_supplied = bool(known["of"][1])
+
+    @property
+    def _keeps_factors(self) -> bool:
+        direct = isinstance(self._solver, DirectSolver)
+        return direct and self._anchors is None and not self._is_general
 
     def solver_description(self) -> str:
         """Linear solver in effect."""

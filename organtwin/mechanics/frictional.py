@@ -20,7 +20,7 @@ from organtwin.mechanics.linear import LinearElasticity
 from organtwin.mechanics.terms import Term
 from organtwin.mechanics.tie import Tie
 from organtwin.mesh.domain import Domain
-from organtwin.process import write_back
+from organtwin.process import Places, keyed, write_back
 from organtwin.solve.elastic import ElasticSolver, elastic_solver
 
 Vector = NDArray[np.float64]
@@ -131,6 +131,25 @@ class FrictionalElasticity(LinearElasticity):
         for i, interface in enumerate(self.interfaces):
             state |= {f"interface{i}.{key}": values for key, values in interface.state.items()}
         return state
+
+    def places(self) -> Places:
+        """Where the entries of `state` are; vertices by their numbers in the mesh's file.
+
+        Both sides of an interface have vertices in the same places.
+
+        Raises:
+            InputError: the elements are not linear.
+        """
+        if self.V.element.basix_element.degree != 1:
+            raise InputError(self._place, "only linear elements have places.", "Take degree 1.")
+        geometry, index_map = self.V.mesh.geometry, self.V.dofmap.index_map
+        numbers = np.zeros((index_map.size_local + index_map.num_ghosts, 3))
+        nodes = np.asarray(geometry.input_global_indices)[geometry.dofmaps[0].ravel()]
+        numbers[self.V.dofmap.list.ravel(), 0] = nodes
+        found = Places({"unknowns": keyed(numbers, 3)}, {"u": "unknowns"})
+        for i, interface in enumerate(self.interfaces):
+            found |= interface.places().within(f"interface{i}.")
+        return found
 
     def restore(self, saved: Mapping[str, Vector]) -> None:
         """Write a saved `state` back; collective."""

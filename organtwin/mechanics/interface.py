@@ -19,6 +19,7 @@ from organtwin.mechanics.interface_law import OPEN, SLIDES, STICKS, InterfaceLaw
 from organtwin.mechanics.surface_pairs import SurfacePairs, facet_normals
 from organtwin.mechanics.terms import Fields
 from organtwin.mesh.domain import Domain
+from organtwin.process import Places, keyed
 
 if TYPE_CHECKING:
     from organtwin.mechanics.problem import Mechanics
@@ -201,15 +202,20 @@ class Interface:
 
     @property
     def state(self) -> Mapping[str, Floats]:
-        """Memory of the quadrature points of this rank, and the share of the interference."""
+        """Views of the memory of this rank's points, (n,) or (3, n), and of the share, (1,)."""
         return {
             "share": self._share,
             "multiplier": self._multiplier,
-            "shear_multiplier": self._shear_multiplier,
-            "slipped": self._slipped,
+            "shear_multiplier": self._shear_multiplier.T,
+            "slipped": self._slipped.T,
             "path": self._path,
             "bond": self._bond,
         }
+
+    def places(self) -> Places:
+        """Where the entries of `state` are."""
+        names = ("multiplier", "shear_multiplier", "slipped", "path", "bond")
+        return Places({"points": keyed(self.pairs.positions())}, dict.fromkeys(names, "points"))
 
     # --- results
 

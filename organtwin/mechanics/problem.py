@@ -251,6 +251,14 @@ class Mechanics:
         """
         return self._equations.tangent()
 
+    def factors(self) -> Mapping[str, Vector]:
+        """What the next solve begins with besides `state`, of this rank; may be empty."""
+        return self._equations.factors()
+
+    def take_factors(self, known: Mapping[str, Vector]) -> None:
+        """Begin the next solve with what `factors` told on as many ranks; collective."""
+        self._equations.take_factors(known)
+
     def solver_description(self) -> str:
         """Linear solver in effect, as PETSc tells it; collective."""
         return self._equations.solver_description()

@@ -8,6 +8,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from scipy.spatial import cKDTree
 
 from organtwin.errors import InputError, OrgantwinError
 from organtwin.parallel import agree, on_root
-from organtwin.process import Places, Process
+from organtwin.process import HasFactors, HasState, Places
 from organtwin.solve.outcome import Step
 
 logger = logging.getLogger(__name__)
@@ -30,6 +31,13 @@ Array = NDArray[np.float64]
 NEWEST, OLDER = "checkpoint.json", "checkpoint_older.json"
 #: Distance (mm) of two entries that are the same one, and of two components of one entry.
 _SAME, _APART = 1e-5, 1e6
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Arrays that a checkpoint writes or reads, by name."""
+
+    state: Mapping[str, Array]
 
 
 class Checkpoint:
@@ -56,7 +64,7 @@ class Checkpoint:
         self,
         comm: MPI.Comm,
         folder: Path,
-        process: Process,
+        process: HasState,
         every: float,
         note: Callable[[], Mapping[str, Any]],
         places: Places | None = None,
@@ -107,6 +115,8 @@ class Checkpoint:
         arrays: dict[Path, Mapping[str, Array]] = {
             _state_file(folder, turn, comm.rank): self._process.state
         }
+        if isinstance(self._process, HasFactors):
+            arrays[_factors_file(folder, turn, comm.rank)] = self._process.factors()
         if self._places is not None:
             arrays[_places_file(folder, turn, comm.rank)] = self._places.keys
         digests: dict[str, str] = {}
@@ -167,7 +177,7 @@ def read_checkpoint(folder: Path, comm: MPI.Comm) -> tuple[float, dict[str, Any]
     return on_root(comm, find)
 
 
-def restore(folder: Path, process: Process, comm: MPI.Comm, places: Places | None = None) -> None:
+def restore(folder: Path, process: HasState, comm: MPI.Comm, places: Places | None = None) -> None:
     """Write the state of `read_checkpoint` into a process on the same mesh; collective.
 
     Args:
@@ -188,6 +198,10 @@ def restore(folder: Path, process: Process, comm: MPI.Comm, places: Places | Non
     with np.load(_state_file(folder, record["turn"], comm.rank)) as saved:
         for name, values in process.state.items():
             values[...] = saved[name]
+    factors = _factors_file(folder, record["turn"], comm.rank)
+    if isinstance(process, HasFactors) and factors.name in record["files"]:
+        with np.load(factors) as known:
+            process.take_factors(dict(known))
 
 
 def _share_out(
@@ -334,6 +348,10 @@ def _draft(path: Path) -> Path:
 
 def _places_file(folder: Path, turn: int, rank: int) -> Path:
     return folder / f"places_{turn}_{rank}.npz"
+
+
+def _factors_file(folder: Path, turn: int, rank: int) -> Path:
+    return folder / f"factors_{turn}_{rank}.npz"
 
 
 def _state_file(folder: Path, turn: int, rank: int) -> Path:

@@ -50,6 +50,14 @@ class Memory:
         self._steps.clear()
         self._changes.clear()
 
+    def pairs(self) -> tuple[Vector, Vector]:
+        """Steps and what they changed, (k, n) each; `take` remembers them again."""
+        return np.array(self._steps), np.array(self._changes)
+
+    def take(self, steps: Vector, changes: Vector) -> None:
+        """Remember pairs instead of those that are known."""
+        self._steps, self._changes = list(steps), list(changes)
+
     def add(self, step: Vector, change: Vector) -> None:
         """Remember a step and how it changed the correction."""
         self._steps.append(step)
