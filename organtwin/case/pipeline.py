@@ -61,7 +61,8 @@ SOLVERS = tuple(
     f"organtwin.{name}"
     for name in (
         "anatomy", "solve", "materials", "cells", "electrophysiology", "mechanics",
-        "circulation", "coupling", "run", "mesh.domain", "case.build", "case.electrical",
+        "circulation", "coupling", "run", "mesh.domain",
+        "mesh.msh_parts", "mesh.msh_text", "mesh.tagging", "case.build", "case.electrical",
         "case.filling", "case.heartbeats", "case.infarcts", "case.last_beat", "case.protocol",
         "export.fields",
     )

@@ -127,7 +127,7 @@ def run_stage(
         return earlier
     folder = stage.folder(directory)
     on_root(comm, lambda: _prepare(folder))
-    _restart_memory_peak()
+    restart_memory_peak()
     start = time.perf_counter()
     try:
         with showing(stage.name, comm) as progress:
@@ -201,7 +201,8 @@ def memory_peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def _restart_memory_peak() -> None:
+def restart_memory_peak() -> None:
+    """Let `memory_peak` count from now on, where the system can."""
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     except OSError:

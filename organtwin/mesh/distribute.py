@@ -5,11 +5,12 @@ from __future__ import annotations
 import basix.ufl
 import numpy as np
 import ufl
-from dolfinx import fem, graph, io, mesh
+from dolfinx import fem, mesh
 from mpi4py import MPI
 from numpy.typing import NDArray
 
 from organtwin.mesh.domain import Domain
+from organtwin.mesh.tagging import cell_tags, facet_tags
 from organtwin.mesh.volume_mesh import TetrahedralMesh
 
 
@@ -29,10 +30,7 @@ def distribute(tetrahedra: TetrahedralMesh | None, comm: MPI.Comm) -> Domain:
         facets, tags = shown.facets, shown.facet_tags.astype(np.int32)
     element = ufl.Mesh(basix.ufl.element("P", "tetrahedron", 1, shape=(3,)))
     spread = mesh.create_mesh(comm, cells, element, points)
-    spread.topology.create_connectivity(2, 3)
-    return Domain(
-        spread, _tagged(spread, 3, cells, regions), _tagged(spread, 2, facets, tags), *names
-    )
+    return Domain(spread, cell_tags(spread, regions), facet_tags(spread, facets, tags), *names)
 
 
 def collect(domain: Domain, field: fem.Function) -> NDArray[np.float64] | None:
@@ -56,15 +54,3 @@ def collect(domain: Domain, field: fem.Function) -> NDArray[np.float64] | None:
     for index, values in pairs:
         result[index] = values
     return result[:, 0] if block == 1 else result
-
-
-def _tagged(
-    spread: mesh.Mesh, dim: int, entities: NDArray[np.int64], values: NDArray[np.int32]
-) -> mesh.MeshTags:
-    """Tags of entities that rank 0 names by their vertices."""
-    own, numbers = io.utils.distribute_entity_data(spread, dim, entities, values)
-    spread.topology.create_connectivity(dim, 0)
-    spread.topology.create_connectivity(dim, 3)
-    return mesh.meshtags_from_entities(
-        spread, dim, graph.adjacencylist(own), numbers.astype(np.int32)
-    )

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import gmsh
 import numpy as np
 import ufl
 from dolfinx import fem, la, mesh
@@ -16,7 +15,8 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from organtwin.errors import InputError, suggestion
-from organtwin.mesh.gmsh_reading import merge_mesh
+from organtwin.mesh.msh_parts import Part, read_parts
+from organtwin.mesh.tagging import cell_tags, facet_tags
 from organtwin.parallel import on_root, total
 
 
@@ -201,11 +201,10 @@ def read_domain(path: str | Path, comm: MPI.Comm) -> Domain:
     """
     file = Path(path)
     on_root(comm, lambda: _check_readable(file))
-    data = _distribute(file, comm)
-    groups = data.physical_groups
-    dim = data.mesh.topology.dim
-    regions = {name: group.tag for name, group in groups.items() if group.dim == dim}
-    surfaces = {name: group.tag for name, group in groups.items() if group.dim == dim - 1}
+    part = read_parts(file, comm)
+    head = part.head
+    regions = {name: tag for (dim, name), tag in head.names.items() if dim == head.dim}
+    surfaces = {name: tag for (dim, name), tag in head.names.items() if dim == head.dim - 1}
     if not regions or not surfaces:
         raise InputError(
             str(file),
@@ -213,7 +212,11 @@ def read_domain(path: str | Path, comm: MPI.Comm) -> Domain:
             "Give every volume and boundary surface a physical group in gmsh; of a mesh of "
             "triangles every surface and border.",
         )
-    return Domain(data.mesh, data.cell_tags, data.facet_tags, regions, surfaces)
+    spread = _spread(part, comm)
+    values, facets, facet_values = part.regions, part.facets, part.facet_tags
+    del part  # cells and points, that the mesh has now
+    tags = cell_tags(spread, values), facet_tags(spread, facets, facet_values)
+    return Domain(spread, *tags, regions, surfaces)
 
 
 def refine(domain: Domain, times: int = 1) -> Refinement:
@@ -316,24 +319,13 @@ def _refine_once(
     return fine, np.asarray(parent_cell[order], dtype=np.int32)
 
 
-def _distribute(file: Path, comm: MPI.Comm) -> gmshio.MeshData:
-    """Read on rank 0 and hand every rank its part."""
-
-    def begin() -> None:
-        gmsh.initialize(interruptible=False)
-        gmsh.option.setNumber("General.Verbosity", 1)
-        try:
-            merge_mesh(file)
-        except InputError:
-            gmsh.finalize()
-            raise
-
-    on_root(comm, begin)
-    try:
-        return gmshio.model_to_mesh(gmsh.model, comm, 0, gdim=3)
-    finally:
-        if comm.rank == 0:
-            gmsh.finalize()
+def _spread(part: Part, comm: MPI.Comm) -> mesh.Mesh:
+    """The mesh of all parts, partitioned; collective."""
+    element = gmshio.ufl_mesh(part.kind, 3, np.float64)
+    shape = mesh.to_type(str(element.ufl_cell()))
+    order = gmshio.cell_perm_array(shape, part.cells.shape[1])
+    cells = part.cells if list(order) == sorted(order) else part.cells[:, order]
+    return mesh.create_mesh(comm, cells, element, part.points)
 
 
 def _metadata(degree: int | None) -> dict[str, int]:
