@@ -203,15 +203,14 @@ def draw_stress(view: OperatedView, load: Load, stage: Healing, path: Path) -> P
     limit = max(float(np.nanpercentile(cells.point_data[name], 99.5)), 0.1)
     points = np.asarray(cells.points)
     looks = [view.looked_at(side, points) for side in _sides(view)]
-    parts = [[coloured(smooth(cells, 40.0), name, "turbo", (0.0, limit))]] * len(looks)
+    parts = [[coloured(smooth(cells, 40.0), name, "magma_r", (0.0, limit))]] * len(looks)
     figure, axes = panels(looks, parts, [_from(view, one) for one in looks], view)
-    bar(figure, axes, mpl.colormaps["turbo"], (0.0, limit),
-        f"von Mises stress, {words(load)} (MPa)", extend="max")  # fmt: skip
-    spare = float(np.nanmin(view.maps[f"{prefix}safety"]))
-    figure.suptitle(
-        f"Largest {np.nanmax(view.maps[name]):.0f} MPa, yield stress over it {spare:.1f}",
-        fontsize=11,
-    )
+    largest, spare = np.nanmax(view.maps[name]), np.nanmin(view.maps[f"{prefix}safety"])
+    bar(
+        figure, axes, mpl.colormaps["magma_r"], (0.0, limit),
+        f"von Mises stress, {words(load)} (MPa): {largest:.0f} at most, "
+        f"least yield stress over it {spare:.1f}", extend="max",
+    )  # fmt: skip
     return save(figure, path)
 
 

@@ -136,8 +136,9 @@ def scene_content(
         ends: Field → ends of its colours, instead of its own.
 
     Returns:
-        ``step`` (mm), ``states`` with name, time (ms, None of steps) and coded places, ``fields`` with title, ends, colours
-        and one coded byte per point and state, ``regions`` with name and triangles, ``arrows``.
+        ``step`` (mm), ``states`` with name, time (ms, None of steps) and coded places, ``fields``
+        with title, ends, colours and one coded byte per point and state, ``regions`` with name and
+        triangles, ``arrows``.
     """
     part = result.parts[0]
     frame = frame_of(result)
