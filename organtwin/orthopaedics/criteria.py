@@ -48,6 +48,8 @@ CHOICES = MappingProxyType({
         (
             Criterion("strain", "*_interfragmentary_strain_95", 3.0, 2.0, None,
                       "{value} of strain between fragments"),
+            Criterion("movement", "*_fragments_movement_95", 3.0, 0.0, 150.0,
+                      "faces of the fracture move by {value}"),
             Criterion("step", "*_step_off", 3.0, 0.0, None, "a step of {value} in the joint"),
             Criterion("subsidence", "*_subsidence_max", 2.0, 0.0, 2.0, "sinks by {value}"),
             _BONE, _METAL,
