@@ -97,7 +97,9 @@ class ImplantPlans:
     @property
     def choice(self) -> Choice:
         """Usual rules and criteria."""
-        return CHOICES[self.load({}).kind]
+        case = self.load({})
+        touching = case.tibial_plateau is not None and not case.tibial_plateau.gap
+        return CHOICES["touching_plateau" if touching else case.kind]
 
     @property
     def factors(self) -> Mapping[str, Factor]:

@@ -15,7 +15,22 @@ _SAFE = (
 _BONE = Criterion("bone", "*_bone_risk_999", 2.0, 0.3, None, "bone strained to {percent} of yield")
 _METAL = Criterion("metal", "*_fatigue_safety", 1.0, 3.0, 1.0, "safety of fatigue {value}")
 
-#: By the kind of a case; limits and weights are our choice where the indices have none.
+
+def _plateau(fracture: Criterion) -> Choice:
+    """Of a plateau, with what tells how still its fracture is held."""
+    return Choice(
+        (*_SAFE, Rule("step", "*_step_off", "a step of {value} in the joint, {part}")),
+        (
+            fracture,
+            Criterion("step", "*_step_off", 3.0, 0.0, None, "a step of {value} in the joint"),
+            Criterion("subsidence", "*_subsidence_max", 2.0, 0.0, 2.0, "sinks by {value}"),
+            _BONE, _METAL,
+        ),
+    )  # fmt: skip
+
+
+#: By the kind of a case, and of a plateau whose fragments touch; limits and weights are our choice
+#: where the indices have none.
 CHOICES = MappingProxyType({
     "hip_stem": Choice(
         (*_SAFE, Rule("micromotion", "*_micromotion_share_fibrous",
@@ -43,16 +58,12 @@ CHOICES = MappingProxyType({
             _BONE, _METAL,
         ),
     ),
-    "tibial_plateau": Choice(
-        (*_SAFE, Rule("step", "*_step_off", "a step of {value} in the joint, {part}")),
-        (
-            Criterion("strain", "*_interfragmentary_strain_95", 3.0, 2.0, None,
-                      "{value} of strain between fragments"),
-            Criterion("movement", "*_fragments_movement_95", 3.0, 0.0, 150.0,
-                      "faces of the fracture move by {value}"),
-            Criterion("step", "*_step_off", 3.0, 0.0, None, "a step of {value} in the joint"),
-            Criterion("subsidence", "*_subsidence_max", 2.0, 0.0, 2.0, "sinks by {value}"),
-            _BONE, _METAL,
-        ),
-    ),
+    "tibial_plateau": _plateau(Criterion(
+        "strain", "*_interfragmentary_strain_95", 3.0, 2.0, None,
+        "{value} of strain between fragments",
+    )),
+    "touching_plateau": _plateau(Criterion(
+        "movement", "*_fragments_movement_95", 3.0, 0.0, 150.0,
+        "faces of the fracture move by {value}",
+    )),
 })  # fmt: skip

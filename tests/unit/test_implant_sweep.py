@@ -177,6 +177,11 @@ WRITTEN = {
         "walking_1_week_plateau_lateral_subsidence_max", "walking_1_week_bone_risk_999",
         "walking_1_week_screw1_yield_safety", "walking_1_week_plate_fatigue_safety",
     ),
+    "touching_plateau": (
+        "walking_fragments_movement_95", "walking_step_off",
+        "walking_plateau_lateral_subsidence_max", "walking_bone_risk_999",
+        "walking_screw1_yield_safety", "walking_plate_fatigue_safety",
+    ),
 }  # fmt: skip
 
 

@@ -28,7 +28,8 @@ class Pulled:
         law = as_constants(Guccione(stiffness=2.0, b_f=8.0, b_t=2.0, b_fs=4.0), domain.mesh)
         self.pull = fem.Constant(domain.mesh, 0.0)
         self.problem = Mechanics(
-            domain, [PassiveStress(law, cartesian()), Incompressibility(20.0)], formulation=PENALTY_P1,
+            domain, [PassiveStress(law, cartesian()), Incompressibility(20.0)],
+            formulation=PENALTY_P1,
             dirichlet=[Dirichlet("z0"), Dirichlet("z1", ufl.as_vector([0.0, 0.0, self.pull]))],
         )  # fmt: skip
         self.state, self.factors = {}, self.problem.factors
