@@ -1,12 +1,25 @@
 """What counts as the same on several ranks, and the table of all problems."""
 
 import json
+import sys
 
 import pytest
+from dolfinx.mesh import create_unit_square
+from mpi4py import MPI
 
-from benchmarks.rank_invariance import table
+from benchmarks.rank_invariance import (
+    LONG,
+    REASONS,
+    divided_meshes,
+    is_done,
+    launched,
+    page,
+    read,
+    table,
+)
 from organtwin.errors import InputError
 from organtwin.verify.invariance import compare, worst
+from organtwin.verify.problems import PROBLEMS
 from organtwin.verify.record import Record, Sense
 
 
@@ -46,11 +59,67 @@ def test_clocks_are_left_out_and_other_quantities_refused():
     assert worst(pair).quantity == "b"
 
 
+def entry(value, **more):
+    return {"seconds": 1.0, "divided": False, "records": [record(value).as_dict()], **more}
+
+
+def written(folder, runs):
+    for ranks, found in runs.items():
+        (folder / f"{ranks}.json").write_text(json.dumps({"patch_test": found}))
+    return table(folder)
+
+
 def test_the_table_marks_what_differs(tmp_path):
-    for ranks, value in ((1, 1.0), (2, 1.00002), (3, 1.1)):
-        found = {"patch_test": {"seconds": 1.0, "records": [record(value).as_dict()]}}
-        (tmp_path / f"{ranks}.json").write_text(json.dumps(found))
-    heads, _, line = table(tmp_path)
-    assert heads.startswith("| problem | quantities | 2 ranks") and "3 ranks" in heads
-    assert "2.0e-05 | 0.2 |" in line
-    assert "**stretch: 1, 1.1**" in line
+    runs = {1: entry(1.0), 2: entry(1.00002, divided=True), 3: entry(1.05)}
+    heads, _, line = written(tmp_path, runs)
+    assert heads.startswith("| problem | quantities | divided | 2 ranks") and "3 ranks" in heads
+    assert line.startswith("| `patch_test` | 1 | yes | 2.0e-05 | 0.2 |")
+    assert "**stretch: 1, 1.05**" in line
+    assert line.endswith("| same |")  # both within the tolerance
+    assert written(tmp_path, {3: entry(1.2)})[-1].endswith("| **differ** |")
+
+
+def test_failures_stand_in_the_table(tmp_path):
+    other = entry(1.0)
+    other["records"][0]["quantity"] = "force"
+    failed = {"failed": "not done in 600 s"}
+    line = written(tmp_path, {1: entry(1.0), 2: failed, 3: other})[-1]
+    assert line == (
+        "| `patch_test` | 1 | no | **not done in 600 s** | | **other quantities** | | not known |"
+    )
+    (tmp_path / "3.json").write_text("{}")
+    assert "**not run** | |" in table(tmp_path)[-1]
+    heads, rule, line = written(tmp_path, {1: failed})
+    assert heads.count("|") == rule.count("|") == line.count("|")
+
+
+def test_a_failure_is_tried_again(tmp_path):
+    found = {"patch_test": entry(1.0), "growth": entry(1.0, failed="ranks tell different values")}
+    assert is_done(found, "patch_test")
+    assert not is_done(found, "growth")
+    assert not is_done(found, "beams")
+    assert read(tmp_path / "1.json") == {}
+
+
+def test_runs_that_fail_or_take_too_long_are_told():
+    assert launched([sys.executable, "-c", ""], {}, 60.0) == ""
+    assert launched([sys.executable, "-c", "raise SystemExit(3)"], {}, 60.0) == "exit code 3"
+    wait = [sys.executable, "-c", "import time; time.sleep(60)"]
+    assert launched(wait, {}, 0.2) == "not done in 0.2 s"
+
+
+def test_whether_meshes_are_divided_is_seen():
+    with divided_meshes() as seen:
+        create_unit_square(MPI.COMM_SELF, 2, 2)
+    assert seen == [False]
+    create_unit_square(MPI.COMM_SELF, 2, 2)
+    assert len(seen) == 1
+
+
+def test_the_page_has_the_table_and_reasons_of_problems(tmp_path):
+    written(tmp_path, {1: entry(1.0), 2: entry(1.0), 3: entry(1.0)})
+    text = page(tmp_path)
+    assert "| `patch_test` | 1 | no | 0.0e+00 | 0 | 0.0e+00 | 0 | same |" in text
+    known = {problem.name for problem in PROBLEMS}
+    assert set(REASONS) <= known and set(LONG) <= known
+    assert all(f"* `{name}`: " in text for name in REASONS)
