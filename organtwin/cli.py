@@ -476,7 +476,7 @@ def _print_resolved(case: Case, comm: MPI.Comm) -> None:
         f"#   electrical mesh      {size.electrical_cells:10,d} tetrahedra\n"
         f"#   electrical nodes     {size.electrical_nodes:10,d}\n"
         f"#   memory               {size.memory / 1024:10.1f} GiB\n"
-        f"#   simulation           {size.time / 60:10.0f} min on {comm.size} rank(s)"
+        f"#   time                 {size.time / 60:10.0f} min on {comm.size} rank(s)"
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from organtwin.case.schema import Case
+from organtwin.electrophysiology.tissue import Model
 from organtwin.image.readers import read_labels
 from organtwin.image.ventricular_walls import with_walls
 from organtwin.image.volume import LabelMap
@@ -27,20 +28,32 @@ UNKNOWNS_PER_CELL = {
     "P2": 3 * (VERTICES_PER_CELL + EDGES_PER_CELL),
     "P1-P1": 4 * VERTICES_PER_CELL,
 }
-# Costs fitted to the demo at 5 and 8 mm on two ranks of a server with two cores: 299 and 114 s,
-# 1 948 and 1 220 MiB (2026-11-21).
-#: What a rank takes before it computes anything (MiB), mostly libraries.
-BASE_MEMORY = 350.0
-#: Memory of a factorised mechanics tangent (KiB per degree of freedom).
-FACTOR_MEMORY = 16.0
+# Costs are processor time on a server with two busy cores, from demos on one rank (96 s of solving
+# for crt_optimisation, 225 s for healthy_heart) and heartbeat on two (299 and 114 s at 5 and 8 mm).
+#: What a rank takes before it computes anything (MiB), mostly libraries and what the stages before
+#: left; what rank 0 takes for image, pictures and report, and each other one that waits for it.
+BASE_MEMORY, FIRST_MEMORY, WAITING_MEMORY = 600.0, 1180.0, 500.0
+#: Memory of mesh, forms and a factorised mechanics tangent (KiB per degree of freedom); 5 at
+#: 507 thousand, docs/tissue-mechanics.md.
+FACTOR_MEMORY = 5.0
 #: Memory of a node of the electrical mesh: cell state, matrix row, mesh (KiB).
 NODE_MEMORY = 4.0
-#: Time of one reaction and diffusion step (µs per node and core).
+#: Image, mesh, pacing of the cell, pictures and report (s), on rank 0.
+FIXED_TIME = 45.0
+#: Time of one reaction and diffusion step of the monodomain model (µs per node and core).
 NODE_TIME = 0.4
+#: Cost of the other models for that of this one, docs/choose-a-tissue-model.md.
+COST = {
+    Model.EIKONAL: 0.013, Model.REACTION_EIKONAL: 0.37, Model.REACTION_EIKONAL_DIFFUSION: 1.2,
+    Model.MONODOMAIN: 1.0, Model.PSEUDO_BIDOMAIN: 1.1, Model.BIDOMAIN: 3.5,
+}  # fmt: skip
 #: Electrical steps per ms of a beat, averaged over depolarisation and rest.
 ELECTRICAL_STEPS = 6.0
-#: Assembly and solves of one mechanics step (µs per degree of freedom and core).
-MECHANICS_TIME = 15.0
+#: A mechanics step of seven corrections: circulation, tension and output on all ranks alike (s);
+#: assembly and solves (µs per degree of freedom and core).
+STEP_TIME, MECHANICS_TIME = 0.1, 17.0
+#: Adaptive steps for as many fixed ones: 213 for 400 of 2 ms, benchmarks/README.md.
+ADAPTIVE = 0.53
 
 
 @dataclass(frozen=True)
@@ -54,7 +67,7 @@ class Estimate:
         electrical_cells: Tetrahedra of the electrical mesh.
         electrical_nodes: Its vertices.
         memory: Resident memory of all ranks (MiB).
-        time: Wall time of the simulation (s).
+        time: Wall time of all stages on ranks that have their cores for themselves (s).
     """
 
     tissue_volume: float
@@ -71,8 +84,13 @@ def estimate(case: Case, ranks: int = 1) -> Estimate:
 
     With tissue volume V, surface S and edge length h: n = V/h³ + 7.5 S/h² tetrahedra; 0.26 n
     vertices and 1.45 n edges, so 3·1.71 n quadratic displacements and 0.26 n linear pressures.
-    r refinements give 8ʳ n cells. Memory and time are these numbers times measured costs, see the
-    constants.
+    r refinements give 8ʳ n cells. With m unknowns and k nodes on p ranks, N mechanics steps and K
+    electrical ones, memory and time are
+
+        p·base + m·factor + k·node,    fixed + N (step + m·mechanics/p) + K k·cell/p
+
+    with measured costs, see the constants. Beats up to a limit cycle are counted as if all were
+    needed.
 
     Args:
         case: The case; its image is read.
@@ -87,10 +105,16 @@ def estimate(case: Case, ranks: int = 1) -> Estimate:
     nodes = fine * (
         VERTICES_PER_FINE_CELL if case.electrophysiology.refinements else VERTICES_PER_CELL
     )
-    steps = case.duration * ELECTRICAL_STEPS * 0.05 / case.electrophysiology.time_step
-    electrical = steps * nodes * NODE_TIME
-    mechanical = case.duration / case.mechanics.time_step * dofs * MECHANICS_TIME
-    memory = ranks * BASE_MEMORY + (dofs * FACTOR_MEMORY + nodes * NODE_MEMORY) / 1024
+    section = case.electrophysiology
+    steps = case.duration * ELECTRICAL_STEPS * 0.05 / section.time_step
+    electrical = steps * nodes * NODE_TIME * COST[Model(section.model)] * 1e-6 / ranks
+    mechanical = 0.0
+    if dofs:
+        loaded = case.duration / case.mechanics.time_step
+        loaded *= ADAPTIVE if case.mechanics.steps == "adaptive" else 1.0
+        mechanical = loaded * (STEP_TIME + dofs * MECHANICS_TIME * 1e-6 / ranks)
+    solving = ranks * BASE_MEMORY + (dofs * FACTOR_MEMORY + nodes * NODE_MEMORY) / 1024
+    memory = max(solving, FIRST_MEMORY + (ranks - 1) * WAITING_MEMORY)
     return Estimate(
         tissue_volume=volume / 1000,
         cells=round(cells),
@@ -98,7 +122,7 @@ def estimate(case: Case, ranks: int = 1) -> Estimate:
         electrical_cells=round(fine),
         electrical_nodes=round(nodes),
         memory=memory,
-        time=(electrical + mechanical) * 1e-6 / ranks,
+        time=FIXED_TIME + electrical + mechanical,
     )
 
 

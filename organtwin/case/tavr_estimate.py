@@ -15,13 +15,13 @@ AROUND, JUNCTION = 90.0, 24.0
 CELLS_PER_SQUARE, LEAFLETS = 14.3, 11_000
 #: Vertices per cell.
 VERTICES_PER_CELL = 0.26
-#: Newton corrections of a deployment, by family, and what they cost (µs per unknown).
-CORRECTIONS = {"balloon-expandable": 500, "self-expanding": 600}
-CORRECTION_TIME = 40.0
-#: How many times more where struts meet native leaflets, from early on.
-WITH_LEAFLETS = 2.5
-#: Segmentation, measures, mesh, crimping, prestress and pictures (s).
-FIXED_TIME = 90.0
+#: Factorisations of a deployment, by family: without native leaflets and with them, which fold and
+#: snap when a balloon is emptied (294 and 755 to 1030; 316 to 893 and 467 in synthetic roots).
+FACTORISATIONS = {"balloon-expandable": (300, 850), "self-expanding": (450, 500)}
+#: What one costs with the corrections that use it (µs per unknown): 23 to 37 up to 25 thousand.
+FACTORISATION_TIME = 32.0
+#: Segmentation, measures, mesh, crimping and pictures (s).
+FIXED_TIME = 40.0
 #: What a rank takes before it deploys anything (libraries; the first one has read the scan), and
 #: what an unknown needs (MiB, KiB).
 BASE_MEMORY, SCAN_MEMORY, UNKNOWN_MEMORY = 450.0, 400.0, 10.0
@@ -68,10 +68,11 @@ def estimate(case: TavrCase, ranks: int = 1) -> TavrEstimate:
     cells += LEAFLETS if case.root.leaflets != "none" else 0
     tissue = 3 * VERTICES_PER_CELL * cells
     frame = 6 * len(build(device.pattern, case.deployment.elements, Part.WHOLE).mesh.points)
-    corrections = CORRECTIONS[device.family] * (1.3 if case.deployment.post_dilation else 1.0)
-    corrections *= WITH_LEAFLETS if case.root.leaflets != "none" else 1.0
+    bare, native = FACTORISATIONS[device.family]
+    factorisations = bare if case.root.leaflets == "none" else native
+    factorisations *= 1.3 if case.deployment.post_dilation else 1.0
     # The frame and its contact are computed by all ranks alike.
-    time = corrections * CORRECTION_TIME * 1e-6 * (tissue / ranks + frame)
+    time = factorisations * FACTORISATION_TIME * 1e-6 * (tissue / ranks + frame)
     memory = ranks * BASE_MEMORY + SCAN_MEMORY + (tissue + frame) * UNKNOWN_MEMORY / 1024
     return TavrEstimate(
         device.family, round(cells), round(tissue), frame, memory, FIXED_TIME + time

@@ -157,6 +157,20 @@ def test_demos_are_valid(file):
     assert size.time < 20 * 60
 
 
+#: Runs of the demos on one rank: tetrahedra, frame's unknowns, memory (MiB), time (s).
+MEASURED = {"case": (19_710, 1_944, 1_051, 539), "evolut": (27_558, 3_690, 1_158, 458)}
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_estimates_are_good_to_a_factor_of_two(name):
+    found = estimate(load_tavr_case(ROOT / "demos/tavr" / f"{name}.toml"))
+    cells, frame, memory, time = MEASURED[name]
+    assert 0.5 < found.cells / cells < 2.0
+    assert found.frame == frame
+    assert 0.5 < found.memory / memory < 2.0
+    assert 0.5 < found.time / time < 2.0
+
+
 def test_other_cases_are_none(tmp_path):
     assert not is_tavr_case(ROOT / "demos/heartbeat/case.toml")
     assert not is_tavr_case(ROOT / "meshes/aortic_root/case.toml")
