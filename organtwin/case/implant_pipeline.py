@@ -42,7 +42,7 @@ SOLVERS = tuple(
     f"organtwin.{name}"
     for name in (
         "bone", "materials", "mechanics", "solve", "mesh.domain",
-        "mesh.msh_parts", "mesh.msh_text", "mesh.tagging", "orthopaedics.model",
+        "mesh.msh_parts", "mesh.msh_text", "mesh.ordering", "mesh.tagging", "orthopaedics.model",
         "orthopaedics.outcome", "orthopaedics.spread_loads", "case.implant_solve", "export.fields",
     )
 )  # fmt: skip

@@ -42,7 +42,7 @@ SOLVERS = tuple(
     f"organtwin.{name}"
     for name in (
         "devices", "materials", "mechanics", "solve", "mesh.domain",
-        "mesh.msh_parts", "mesh.msh_text", "mesh.tagging", "case.tavr_deploy",
+        "mesh.msh_parts", "mesh.msh_text", "mesh.ordering", "mesh.tagging", "case.tavr_deploy",
         "export.fields", "export.frame_series", "tavr.collecting", "tavr.deployed", "tavr.fatigue",
         "tavr.rehearsal", "tavr.root_axis", "tavr.root_directions", "tavr.root_laws",
         "tavr.root_tissue",

@@ -15,7 +15,8 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from organtwin.errors import InputError, suggestion
-from organtwin.mesh.msh_parts import Part, read_parts
+from organtwin.mesh import ordering
+from organtwin.mesh.msh_parts import TETRAHEDRA, Part, read_parts
 from organtwin.mesh.tagging import cell_tags, facet_tags
 from organtwin.parallel import on_root, total
 
@@ -213,9 +214,7 @@ def read_domain(path: str | Path, comm: MPI.Comm) -> Domain:
             "triangles every surface and border.",
         )
     spread = _spread(part, comm)
-    values, facets, facet_values = part.regions, part.facets, part.facet_tags
-    del part  # cells and points, that the mesh has now
-    tags = cell_tags(spread, values), facet_tags(spread, facets, facet_values)
+    tags = cell_tags(spread, part.regions), facet_tags(spread, part.facets, part.facet_tags)
     return Domain(spread, *tags, regions, surfaces)
 
 
@@ -320,12 +319,16 @@ def _refine_once(
 
 
 def _spread(part: Part, comm: MPI.Comm) -> mesh.Mesh:
-    """The mesh of all parts, partitioned; collective."""
+    """The mesh of all parts, partitioned; they lose points and cells. Collective."""
     element = gmshio.ufl_mesh(part.kind, 3, np.float64)
     shape = mesh.to_type(str(element.ufl_cell()))
-    order = gmshio.cell_perm_array(shape, part.cells.shape[1])
-    cells = part.cells if list(order) == sorted(order) else part.cells[:, order]
-    return mesh.create_mesh(comm, cells, element, part.points)
+    points, cells = part.take_mesh()
+    if comm.size == 1 and part.kind == TETRAHEDRA and len(cells) >= ordering.LARGE:
+        return ordering.ordered_mesh(comm, points, cells, element)
+    order = gmshio.cell_perm_array(shape, cells.shape[1])
+    if list(order) != sorted(order):
+        cells = cells[:, order]
+    return mesh.create_mesh(comm, cells, element, points)
 
 
 def _metadata(degree: int | None) -> dict[str, int]:

@@ -30,6 +30,8 @@ type Points = NDArray[np.float64]
 
 #: gmsh's number of a kind of element → its number of nodes.
 NODES = {1: 2, 2: 3, 3: 4, 4: 4, 5: 8, 8: 3, 9: 6, 10: 9, 11: 10, 12: 27, 15: 1}
+#: gmsh's number of straight tetrahedra.
+TETRAHEDRA = 4
 #: Rows that are read and dealt at once.
 ROWS = 50_000
 
@@ -55,6 +57,12 @@ class Part:
     facets: Index
     facet_tags: NDArray[np.int32]
     kind: int
+
+    def take_mesh(self) -> tuple[Points, Index]:
+        """Points and cells, which are not kept here any longer."""
+        taken = self.points, self.cells
+        self.points, self.cells = np.empty((0, 3)), np.empty((0, 0), np.int64)
+        return taken
 
 
 def read_parts(file: Path, comm: MPI.Comm) -> Part:

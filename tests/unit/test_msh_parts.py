@@ -3,11 +3,15 @@
 import gmsh
 import numpy as np
 import pytest
+import ufl
+from dolfinx import fem
+from dolfinx.fem.petsc import LinearProblem
 from dolfinx.io import gmsh as gmshio
+from dolfinx.mesh import compute_midpoints
 from mpi4py import MPI
 
 from organtwin.errors import InputError
-from organtwin.mesh import msh_parts
+from organtwin.mesh import msh_parts, ordering
 from organtwin.mesh.domain import read_domain
 from organtwin.mesh.tetrahedra import gmsh_session
 
@@ -132,3 +136,53 @@ def test_a_volume_has_one_group(tmp_path):
     file = box(tmp_path / "m.msh", renamed=[(3, [1], 9)])
     with pytest.raises(InputError, match="2 physical groups"):
         read_domain(file, MPI.COMM_SELF)
+
+
+def test_a_large_mesh_is_ordered_by_place_and_else_the_same(tmp_path, monkeypatch):
+    file = box(tmp_path / "m.msh")
+    usual = read_domain(file, MPI.COMM_SELF)
+    monkeypatch.setattr(ordering, "LARGE", 1)
+    large = read_domain(file, MPI.COMM_SELF)
+    assert middles(large) == pytest.approx(middles(usual))
+    assert large.regions == usual.regions
+    for index, what in enumerate(("cell_tags", "facet_tags")):
+        ours, theirs = getattr(large, what), getattr(usual, what)
+        assert len(ours.indices) == len(theirs.indices)
+        assert tagged(large, 3 - index, ours) == pytest.approx(tagged(usual, 3 - index, theirs))
+    places = large.mesh.geometry.x[large.mesh.geometry.dofmaps[0]].mean(axis=1)
+    before = usual.mesh.geometry.x[usual.mesh.geometry.dofmaps[0]].mean(axis=1)
+    near = np.linalg.norm(np.diff(places, axis=0), axis=1).mean()
+    assert near < 1.5 * np.linalg.norm(np.diff(before, axis=0), axis=1).mean()
+    assert energy(large) == pytest.approx(energy(usual), rel=1e-10)
+
+
+def middles(domain):
+    """Middles of the cells in the order of the file; vertices where the file has them."""
+    x = domain.mesh.geometry.x
+    cells = x[domain.mesh.geometry.dofmaps[0]].mean(axis=1)
+    index = domain.mesh.topology.original_cell_index
+    vertices = domain.mesh.geometry.input_global_indices
+    return np.concatenate([cells[np.argsort(index)], x[np.argsort(vertices)]])
+
+
+def tagged(domain, dim, tags):
+    """Middles of tagged entities with their values, sorted."""
+    places = compute_midpoints(domain.mesh, dim, tags.indices)
+    rows = np.round(np.column_stack([tags.values, places]), 6)
+    return rows[np.lexsort(rows.T[::-1])]
+
+
+def energy(domain):
+    """Dirichlet's integral of the potential between the surface between and a source."""
+    V = fem.functionspace(domain.mesh, ("P", 2))
+    u, v = ufl.TrialFunction(V), ufl.TestFunction(V)
+    held = fem.locate_dofs_topological(V, 2, domain.facets("between"))
+    x = ufl.SpatialCoordinate(domain.mesh)
+    problem = LinearProblem(
+        ufl.inner(ufl.grad(u), ufl.grad(v)) * domain.dx(), x[1] * v * domain.ds("out"),
+        bcs=[fem.dirichletbc(0.0, held, V)], petsc_options_prefix="test_ordering_",
+        petsc_options={"ksp_type": "preonly", "pc_type": "cholesky"},
+    )  # fmt: skip
+    solution = problem.solve()
+    form = ufl.inner(ufl.grad(solution), ufl.grad(solution)) * domain.dx("right")
+    return fem.assemble_scalar(fem.form(form))
