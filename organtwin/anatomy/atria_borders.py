@@ -163,4 +163,5 @@ def _cut_cells(
 
 def _dofs_of(V: fem.FunctionSpace, cells: Dofs) -> Dofs:
     """Dofs of cells, found by whichever rank, ghosts too."""
+    V.mesh.topology.create_connectivity(3, 3)
     return np.asarray(fem.locate_dofs_topological(V, 3, cells), dtype=np.int32)
