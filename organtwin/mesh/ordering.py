@@ -53,11 +53,12 @@ def ordered_mesh(
     Args:
         comm: Communicator of one rank.
         points: Vertices (mm), shape (n, 3).
-        cells: Vertices of straight tetrahedra, shape (m, 4).
+        cells: Vertices of straight tetrahedra, shape (m, 4); afterwards in their new order.
         element: Of the coordinates.
     """
     order = along_curve(points, cells).astype(np.int64)
-    ordered = cells[order].ravel()
+    cells[:] = cells[order]  # in place: another copy would stay beside the topology
+    ordered = cells.ravel()
     used = np.zeros(len(points), np.bool_)
     used[ordered] = True
     coordinates = fem.coordinate_element(element.ufl_coordinate_element().basix_element)
