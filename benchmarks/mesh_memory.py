@@ -16,9 +16,9 @@ The ratio of both is what reading costs: 2 says that a mesh is read where it fit
 
     memory = a + b n
 
-of the tetrahedra n, all on one rank, is fitted to both by least squares of relative errors; what it says of
-larger meshes than were measured is an extrapolation, and is told as one. Meshes of fewer cells than
-`organtwin.mesh.ordering.LARGE` are made in another way, and don't belong on that line.
+of the tetrahedra n, all on one rank, is fitted to both by least squares of relative errors; what it
+says of larger meshes than were measured is an extrapolation, and is told as one. Meshes of fewer
+cells than `organtwin.mesh.ordering.LARGE` are made in another way, and don't belong on that line.
 """
 
 import organtwin  # noqa: F401, I001 - brings its libraries in the right order
