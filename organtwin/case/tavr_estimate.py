@@ -17,7 +17,7 @@ CELLS_PER_SQUARE, LEAFLETS = 14.3, 11_000
 VERTICES_PER_CELL = 0.26
 #: Factorisations of a deployment, by family: without native leaflets and with them, which fold and
 #: snap when a balloon is emptied (294 and 755 to 1030; 316 to 893 and 467 in synthetic roots).
-FACTORISATIONS = {"balloon-expandable": (300, 850), "self-expanding": (450, 500)}
+FACTORISATIONS = {"balloon-expandable": (300.0, 850.0), "self-expanding": (450.0, 500.0)}
 #: What one costs with the corrections that use it (µs per unknown): 23 to 37 up to 25 thousand.
 FACTORISATION_TIME = 32.0
 #: Segmentation, measures, mesh, crimping and pictures (s).
