@@ -2,7 +2,7 @@
 
 Run: ``python scripts/write_verification.py`` after `organtwin verify`, whose values it takes. A
 problem that was not run since the sources changed keeps what the file told of it before, if that is
-of the same version.
+of the same version. Values of `--quick` are taken where there are no others, and told as such.
 """
 
 import organtwin  # noqa: I001 - brings its libraries in the right order
@@ -40,7 +40,8 @@ def main() -> None:
     for problem in PROBLEMS:
         told = latest(problem.name)
         kept = before.get(problem.name, {}).get("found")
-        if told is not None and told.of_these_sources and not told.quick:
+        new = told is not None and told.of_these_sources
+        if told is not None and new and (not told.quick or kept is None or kept["quick"]):
             entry = {key: value for key, value in asdict(told).items() if key != "problem"}
         elif kept is not None and kept["version"] == organtwin.__version__:
             entry = kept

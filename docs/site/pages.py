@@ -195,7 +195,8 @@ def verified(name: str, one: dict) -> Iterator[str]:
         yield "Not run for this page.\n"
         return
     ranks = "one rank" if found["mpi_size"] == 1 else f"{found['mpi_size']} ranks"
-    yield f"organtwin {found['version']}, {found['date'][:10]}, {ranks}.\n"
+    coarse = ", on the coarser mesh of `--quick`" if found["quick"] else ""
+    yield f"organtwin {found['version']}, {found['date'][:10]}, {ranks}{coarse}.\n"
     yield "| quantity | value | expected | unit | source | |"
     yield "|---|---:|---:|---|---|---|"
     for record in found["records"]:
