@@ -33,7 +33,7 @@ from organtwin.case.repeat import COSTS
 from organtwin.case.schema import Case
 from organtwin.case.schema_implant import ImplantCase
 from organtwin.case.schema_tavr import TavrCase
-from organtwin.credibility import write_credibility
+from organtwin.credibility import BALANCES, write_credibility
 from organtwin.errors import InputError
 from organtwin.export.implant_report import write_implant_report
 from organtwin.export.report import write_report
@@ -187,8 +187,8 @@ def estimates(
     """
     found = []
     for name in fine:
-        if name in COSTS or name.startswith(OF_THE_MESH) or name not in coarse:
-            continue
+        if name in (*COSTS, *BALANCES) or name.startswith(OF_THE_MESH) or name not in coarse:
+            continue  # a balance is an error itself
         value, other = fine[name]["value"], coarse[name]["value"]
         if value is None or other is None or value == other:
             continue  # equal: it does not depend on the mesh

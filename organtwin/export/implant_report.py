@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from organtwin.errors import InputError
 from organtwin.export import implant_pictures
+from organtwin.export.atomic import write_text
+from organtwin.export.drawing import Progress, draw_pictures
 from organtwin.export.implant_scene import OperatedView, read_operated, words
-from organtwin.export.implant_words import (
-    by_group,
-    in_words,
-    read_implant_indices,
-    verdict_in_words,
-)
+from organtwin.export.implant_words import WORDING
+from organtwin.export.index_words import number, read_indices, table_of, verdict_in_words
 from organtwin.export.page3d import Opening, scene_3d
 from organtwin.export.pages import read_json, read_run, state_in_words, write_page
 from organtwin.export.paraview_macro import script_for_paraview
@@ -26,14 +24,10 @@ from organtwin.export.plateau_pictures import (
     draw_pressure,
     draw_sinking,
 )
-from organtwin.export.tavr_words import number, shown_value, threshold_in_words
 from organtwin.index import Index
 from organtwin.orthopaedics.operation import Load
 from organtwin.orthopaedics.plateau_assessment import PLACES
 
-logger = logging.getLogger(__name__)
-
-type Progress = Callable[[float, str], object]
 type Job = Callable[[OperatedView, Path], object]
 
 #: Endings of indices that stand on top, with their names; the worst of all loads is shown.
@@ -66,8 +60,6 @@ RISK = (
 )
 #: Which verdicts are worse.
 WORSE = {"above": 2, "below": 2, "within": 1, "none": 0}
-#: Sources up to this length stand in the table, the others below it.
-PLAIN = 12
 
 
 def jobs_of(view: OperatedView) -> dict[str, tuple[str, str, Job]]:
@@ -186,37 +178,17 @@ def draw_implant(directory: str | Path, progress: Progress | None = None) -> lis
         ``pictures/missing.json``; titles are in ``pictures/captions.json``.
     """
     folder = Path(directory)
-    place = folder / "pictures"
-    place.mkdir(parents=True, exist_ok=True)
-    drawn: list[Path] = []
-    missing: dict[str, str] = {}
-    captions: dict[str, tuple[str, str]] = {}
-    view: OperatedView | None = None
+    jobs, missing = {}, {}
     try:
         view = read_operated(folder)
+        jobs = {name: (*told, partial(job, view)) for name, (*told, job) in jobs_of(view).items()}
     except InputError as error:
         missing["pictures"] = str(error)
-    jobs = jobs_of(view) if view is not None else {}
-    for done, (name, (title, caption, job)) in enumerate(jobs.items()):
-        assert view is not None
-        if progress is not None:
-            progress(done / len(jobs), name)
-        path = place / name
-        path.unlink(missing_ok=True)
-        try:
-            job(view, path)
-            drawn.append(path)
-            captions[name] = (title, caption)
-        except InputError as error:
-            missing[name] = str(error)
-        except Exception as error:  # a picture is not worth the report of a long run
-            logger.exception("%s can't be drawn", name)
-            missing[name] = f"{type(error).__name__}: {error}"
-    for file, content in (("missing.json", missing), ("captions.json", captions)):
-        text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-        (place / file).write_text(text, encoding="utf-8")
-    if progress is not None:
-        progress(1.0, "pictures")
+    draws = {name: draw for name, (*_, draw) in jobs.items()}
+    drawn = draw_pictures(folder, draws, progress, missing=missing)
+    captions = {path.name: jobs[path.name][:2] for path in drawn}
+    text = json.dumps(captions, indent=1, ensure_ascii=False) + "\n"
+    write_text(folder / "pictures" / "captions.json", text)
     return drawn
 
 
@@ -237,8 +209,7 @@ def write_implant_report(directory: str | Path) -> Path:
     plan = read_json(folder / "stages" / "plan" / "plan.json")
     solved = read_json(folder / "stages" / "solve" / "solve.json")
     judged = read_json(folder / "stages" / "judge" / "judge.json")
-    indices = read_implant_indices(folder)
-    sources = list(dict.fromkeys(one.source for one in indices if len(one.source) > PLAIN))
+    indices = read_indices(folder, WORDING)
     captions = read_json(folder / "pictures" / "captions.json")
     operation = plan.get("operation", {})
     name = str(operation.get("name") or "Implant")
@@ -248,11 +219,7 @@ def write_implant_report(directory: str | Path) -> Path:
         {name: (title, caption) for name, (title, caption) in captions.items()},
         verdict=verdict(run, solved, indices, name[0].upper() + name[1:]),
         cards=cards(indices, str(operation.get("kind", ""))),
-        groups={
-            heading: [_row(one, sources) for one in rows]
-            for heading, rows in by_group(indices).items()
-        },
-        sources=sources,
+        **table_of(indices, WORDING),
         notes=judged.get("decisions", []),
         solved=solved,
         operation=operation,
@@ -286,7 +253,7 @@ def verdict(
             f"{name}: not all loads were borne. Steps done: {steps}. What follows is what was "
             "found before."
         )
-    return verdict_in_words(indices, name) if indices else state_in_words(run)
+    return verdict_in_words(indices, name, WORDING) if indices else state_in_words(run)
 
 
 def cards(indices: Sequence[Index], kind: str) -> list[dict[str, str]]:
@@ -298,7 +265,7 @@ def cards(indices: Sequence[Index], kind: str) -> list[dict[str, str]]:
             continue
         worst = max(found, key=lambda one: (WORSE[one.verdict], _badness(one)))
         made.append({
-            "name": title, "value": shown_value(worst), "below": threshold_in_words(worst),
+            "name": title, "value": WORDING.shown(worst), "below": WORDING.limits(worst),
             "verdict": worst.verdict,
         })  # fmt: skip
     return made
@@ -307,16 +274,6 @@ def cards(indices: Sequence[Index], kind: str) -> list[dict[str, str]]:
 def _badness(one: Index) -> float:
     """Larger is worse: large values under a limit, small ones over it."""
     return -one.value if one.threshold[0] is not None else one.value
-
-
-def _row(one: Index, sources: Sequence[str]) -> dict[str, Any]:
-    """An index as a row; long sources have numbers, from 1 on."""
-    place = sources.index(one.source) + 1 if one.source in sources else 0
-    return {
-        "key": one.name, "name": in_words(one.name), "value": shown_value(one),
-        "threshold": threshold_in_words(one), "verdict": one.verdict,
-        "formula": one.formula, "source": one.source, "number": place,
-    }  # fmt: skip
 
 
 def _step(found: Mapping[str, Any]) -> dict[str, Any]:

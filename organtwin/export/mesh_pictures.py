@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from numpy.typing import NDArray
 from organtwin.export import plates
 from organtwin.export.anatomy_pictures import tissue_pictures, tissues_of
 from organtwin.export.diagrams import COLOURS, PALETTE, STYLE
+from organtwin.export.drawing import Draw, Progress, draw_pictures
 from organtwin.export.pages import read_json
 from organtwin.export.scene import Stance, render, smooth
 from organtwin.export.three_planes import three_planes
@@ -29,10 +28,7 @@ from organtwin.mesh.quality import DIHEDRAL_BINS, MEAN_RATIO_BINS, MeshQuality
 from organtwin.mesh.regions import faces
 from organtwin.mesh.volume_mesh import TetrahedralMesh
 
-logger = logging.getLogger(__name__)
-
 type Array = NDArray[np.float64]
-type Notes = Callable[[float, str], None]
 
 #: Directions in patient coordinates (LPS).
 _SUPERIOR, _ANTERIOR, _LEFT = np.eye(3)[2], -np.eye(3)[1], np.eye(3)[0]
@@ -45,7 +41,7 @@ LONG_NAME = 18
 
 
 def draw_mesh(
-    directory: Path, labels: Path | None, scan: Callable[[], Image] | None, progress: Notes
+    directory: Path, labels: Path | None, scan: Callable[[], Image] | None, progress: Progress
 ) -> None:
     """Draw all pictures of a mesh into ``directory/pictures``.
 
@@ -57,10 +53,8 @@ def draw_mesh(
         scan: Reads the scan that was segmented, if there is one.
         progress: Called with the fraction done and the name of the next picture.
     """
-    folder = directory / "pictures"
-    folder.mkdir(parents=True, exist_ok=True)
     mesh = read_mesh(directory / "mesh.msh")
-    wanted: dict[str, Callable[[Path], object]] = {
+    wanted: dict[str, Draw] = {
         "mesh.png": lambda path: mesh_views(mesh, path),
         "mesh_quality.png": lambda path: quality_histograms(_quality(directory), path),
     }
@@ -70,17 +64,7 @@ def draw_mesh(
         wanted["outlines.png"] = lambda path: outlines_on_scan(mesh, scan(), path)
     elif labels is not None:
         wanted["outlines.png"] = lambda path: outlines(mesh, read_slicer(labels).labels, path)
-    missing = {}
-    for done, (name, draw) in enumerate(wanted.items()):
-        progress(done / len(wanted), name)
-        (folder / name).unlink(missing_ok=True)
-        try:
-            draw(folder / name)
-        except Exception as error:  # a picture is not worth the report of a mesh
-            logger.exception("%s can't be drawn", name)
-            missing[name] = f"{type(error).__name__}: {error}"
-    (folder / "missing.json").write_text(json.dumps(missing, indent=1), encoding="utf-8")
-    progress(1.0, "pictures")
+    draw_pictures(directory, wanted, progress)
 
 
 def _quality(directory: Path) -> MeshQuality:

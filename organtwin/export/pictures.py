@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 
 from organtwin.errors import InputError
 from organtwin.export import diagrams, plates
+from organtwin.export.drawing import Progress, draw_pictures
 from organtwin.export.ecg_paper import ROWS, ecg_paper
 from organtwin.export.fibre_lines import FibreField, fibre_lines
 from organtwin.export.isochrones import isochrones, time_map
@@ -25,8 +25,6 @@ from organtwin.export.quantities import POTENTIAL, TENSION
 from organtwin.export.scene import Stance, Surfaces, boundary, render, smooth, stance, surfaces
 from organtwin.export.series import Array, Series, read_series
 from organtwin.export.tables import read_table
-
-logger = logging.getLogger(__name__)
 
 #: Frames of the beating heart, evenly over the beat.
 FRAMES = 24
@@ -52,8 +50,6 @@ _MOVING = (
 
 #: Colours that carry numbers get little shade.
 _READABLE = {"ambient": 0.62, "diffuse": 0.46, "specular": 0.0}
-
-type Progress = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)
@@ -262,33 +258,13 @@ def draw_all(directory: Path, progress: Progress | None = None) -> list[Path]:
         is told, with the reason, in ``pictures/missing.json``.
     """
     result = Result(directory)
-    folder = directory / "pictures"
-    folder.mkdir(parents=True, exist_ok=True)
-    drawn: list[Path] = []
-    missing: dict[str, str] = {}
-    wanted = (
-        _PICTURES
-        if result.physics == "electromechanics"
-        else {name: draw for name, draw in _PICTURES.items() if name not in _MOVING}
-    )
-    for done, (name, draw) in enumerate(wanted.items()):
-        if progress is not None:
-            progress(done / len(wanted), name)
-        path = folder / name
-        path.unlink(missing_ok=True)
-        try:
-            drawn.append(draw(result, path))
-        except InputError as error:
-            missing[name] = str(error)
-        except KeyError as error:
-            missing[name] = f"no column {error}"
-        except Exception as error:  # a picture is not worth the report of a long run
-            logger.exception("%s can't be drawn", name)
-            missing[name] = f"{type(error).__name__}: {error}"
-    (folder / "missing.json").write_text(json.dumps(missing, indent=1), encoding="utf-8")
-    if progress is not None:
-        progress(1.0, "pictures")
-    return drawn
+    still = result.physics != "electromechanics"
+    jobs = {
+        name: partial(draw, result)
+        for name, draw in _PICTURES.items()
+        if not (still and name in _MOVING)
+    }
+    return draw_pictures(directory, jobs, progress)
 
 
 def _mesh_histogram(result: Result, path: Path) -> Path:

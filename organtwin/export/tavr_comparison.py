@@ -19,6 +19,7 @@ from scipy.spatial import cKDTree
 
 from organtwin.errors import InputError
 from organtwin.export.atomic import write_text
+from organtwin.export.index_words import by_group, read_indices
 from organtwin.export.pages import read_json
 from organtwin.export.tavr_pictures import PRESSURE, STRAIN, STRESS, cut_level
 from organtwin.export.tavr_scene import COLOURS, NAMES, annulus_line, solid
@@ -34,13 +35,7 @@ from organtwin.export.tavr_view import (
     read_valve,
     struts,
 )
-from organtwin.export.tavr_words import (
-    by_group,
-    in_words,
-    read_indices,
-    shown_value,
-    threshold_in_words,
-)
+from organtwin.export.tavr_words import WORDING, in_words, shown_value, threshold_in_words
 from organtwin.index import Index
 
 logger = logging.getLogger(__name__)
@@ -91,7 +86,7 @@ def write_comparison(
     for name, directory in members.items():
         folder = Path(directory)
         try:
-            valves[name], indices[name] = read_valve(folder), read_indices(folder)
+            valves[name], indices[name] = read_valve(folder), read_indices(folder, WORDING)
         except InputError as error:
             left_out[name] = str(error)
             continue
@@ -302,7 +297,7 @@ def _groups(all_indices: Sequence[Sequence[Index]]) -> list[dict[str, Any]]:
              "formula": one.formula}
             for one in rows
         ]}
-        for heading, rows in by_group(list(unlike.values())).items()
+        for heading, rows in by_group(list(unlike.values()), WORDING).items()
     ]  # fmt: skip
 
 

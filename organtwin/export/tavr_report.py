@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -13,26 +12,19 @@ from typing import Any
 
 from organtwin.errors import InputError
 from organtwin.export import tavr_maps, tavr_pictures
+from organtwin.export.drawing import Draw, Progress, draw_pictures
+from organtwin.export.index_words import read_indices, table_of, verdict_in_words
 from organtwin.export.page3d import Opening, scene_3d
 from organtwin.export.pages import read_json, read_run, state_in_words, write_page
 from organtwin.export.paraview_macro import script_for_paraview
 from organtwin.export.tavr_states import read_calcium, read_states
 from organtwin.export.tavr_view import Valve, read_valve
-from organtwin.export.tavr_words import (
-    by_group,
-    in_words,
-    read_indices,
-    shown_value,
-    threshold_in_words,
-    verdict_in_words,
-)
+from organtwin.export.tavr_words import WORDING
 from organtwin.index import Index
 from organtwin.tavr.haemodynamics import Haemodynamics
 from organtwin.tavr.leak_indices import leak_of, skirt_gap
 
 logger = logging.getLogger(__name__)
-
-type Progress = Callable[[float, str], object]
 
 _CAPTIONS = {
     "valve.png": (
@@ -104,8 +96,6 @@ _CARDS = (
     (("mean_gradient",), "Mean gradient"),
     (("injury_margin_annulus", "annulus_stretch"), "Strength / stress, annulus"),
 )
-#: Sources up to this length stand in the table, the others below it.
-PLAIN = 12
 COPIED = {"root_sheet.png": "measure/sheet.png", "root_mesh.png": "root/mesh.png"}
 
 
@@ -125,10 +115,8 @@ def draw_tavr(
         ``pictures/missing.json``.
     """
     folder = Path(directory)
-    place = folder / "pictures"
-    place.mkdir(parents=True, exist_ok=True)
     source = _Source(folder, haemodynamics or Haemodynamics())
-    jobs: dict[str, Callable[[Path], object]] = {
+    jobs: dict[str, Draw] = {
         "valve.png": lambda path: tavr_pictures.draw_valve(source.valve, path),
         "contact_map.png": lambda path: tavr_maps.draw_contact_map(source.valve, path),
         "contact_wall.png": lambda path: tavr_pictures.draw_contact_wall(source.valve, path),
@@ -141,27 +129,7 @@ def draw_tavr(
         ),
         **{name: _copy(folder / "stages" / file) for name, file in COPIED.items()},
     }
-    drawn, missing = [], {}
-    for done, (name, job) in enumerate(jobs.items()):
-        if progress is not None:
-            progress(done / len(jobs), name)
-        path = place / name
-        path.unlink(missing_ok=True)
-        try:
-            job(path)
-            drawn.append(path)
-        except InputError as error:
-            missing[name] = str(error)
-        except FileNotFoundError as error:
-            missing[name] = f"no file {error.filename}"
-        except Exception as error:  # a picture is not worth the report of a long run
-            logger.exception("%s can't be drawn", name)
-            missing[name] = f"{type(error).__name__}: {error}"
-    text = json.dumps(missing, indent=1, ensure_ascii=False) + "\n"
-    (place / "missing.json").write_text(text, encoding="utf-8")
-    if progress is not None:
-        progress(1.0, "pictures")
-    return drawn
+    return draw_pictures(folder, jobs, progress)
 
 
 class _Source:
@@ -186,7 +154,7 @@ class _Source:
         return tavr_maps.draw_leak_map(self.valve, around.gap, leak_of(around, self.flow), path)
 
 
-def _copy(file: Path) -> Callable[[Path], object]:
+def _copy(file: Path) -> Draw:
     return lambda path: shutil.copyfile(file, path)
 
 
@@ -206,21 +174,16 @@ def write_tavr_report(directory: str | Path) -> Path:
     run = read_run(folder)
     deploy = read_json(folder / "stages" / "deploy" / "deploy.json")
     judge = read_json(folder / "stages" / "judge" / "judge.json")
-    indices = read_indices(folder)
-    sources = list(dict.fromkeys(one.source for one in indices if len(one.source) > PLAIN))
+    indices = read_indices(folder, WORDING)
     return write_page(
         folder,
         "tavr_report.html",
         _CAPTIONS,
         verdict=verdict(run, deploy, indices),
         cards=list(_cards(indices)),
-        groups={
-            heading: [_row(one, sources) for one in rows]
-            for heading, rows in by_group(indices).items()
-        },
-        sources=sources,
+        **table_of(indices, WORDING),
         notes=judge.get("decisions", []),
-        deploy=deploy,
+        solved=deploy,
         measures=read_json(folder / "stages" / "measure" / "measures.json"),
         scene=scene_3d(folder, Opening(cut="2,1")),
         script=script_for_paraview(folder) is not None,
@@ -237,7 +200,7 @@ def verdict(run: Mapping[str, Any], deploy: Mapping[str, Any], indices: Sequence
             "the last good state, and no prediction."
         )
     if run.get("status") in ("complete", None) or indices:
-        return verdict_in_words(indices, device)
+        return verdict_in_words(indices, device, WORDING)
     return state_in_words(run)
 
 
@@ -248,21 +211,11 @@ def _cards(indices: Sequence[Index]) -> list[dict[str, str]]:
         one = next((found[key] for key in keys if key in found), None)
         if one is None:
             continue
-        value, low = shown_value(one), threshold_in_words(one)
+        value, low = WORDING.shown(one), WORDING.limits(one)
         if one.name.endswith("_diameter_min"):
             other = found.get(one.name.replace("_min", "_max"))
             if other is not None:
                 value = f"{one.value:.1f} × {other.value:.1f}\u202fmm"
-        name = title if one.name == keys[0] else in_words(one.name)
+        name = title if one.name == keys[0] else WORDING.named(one.name)
         cards.append({"name": name, "value": value, "below": low, "verdict": one.verdict})
     return cards
-
-
-def _row(one: Index, sources: Sequence[str]) -> dict[str, Any]:
-    """An index as a row; long sources have numbers, from 1 on."""
-    number = sources.index(one.source) + 1 if one.source in sources else 0
-    return {
-        "key": one.name, "name": in_words(one.name), "value": shown_value(one),
-        "threshold": threshold_in_words(one), "verdict": one.verdict,
-        "formula": one.formula, "source": one.source, "number": number,
-    }  # fmt: skip

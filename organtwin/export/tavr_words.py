@@ -1,17 +1,13 @@
-"""Indices of a deployed valve in words: names, groups, thresholds and a verdict."""
+"""Words for the indices of a deployed valve."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from pathlib import Path
-
-from organtwin.errors import InputError
-from organtwin.index import Index, require_groups
-from organtwin.tavr.groups import GROUPS
+from organtwin.export import index_words
+from organtwin.export.index_words import Wording
+from organtwin.index import Index
 
 #: Groups in words, with what they ask.
-HEADINGS = {
+_HEADINGS = {
     "frame": "Frame: how wide and how round",
     "position": "Position in the root",
     "anchoring": "Anchoring: does it hold",
@@ -66,24 +62,6 @@ _LEVELS = {
 GRADES = {1.0: "mild or none", 2.0: "moderate", 3.0: "severe"}
 
 
-def read_indices(folder: Path) -> list[Index]:
-    """Indices of a result directory; none where it was not judged.
-
-    Raises:
-        InputError: ``indices.json`` is damaged.
-    """
-    file = folder / "indices.json"
-    if not file.is_file():
-        return []
-    try:
-        records = json.loads(file.read_text(encoding="utf-8"))
-        found = [Index.from_record(one) for one in records]
-        require_groups(found, GROUPS)
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(str(file), f"can't be read ({error}).", "Judge it again.") from None
-    return found
-
-
 def in_words(key: str) -> str:
     """Name of an index: ``frame_annulus_expansion`` → "Annulus, expansion"."""
     if key in _WORDS:
@@ -100,85 +78,22 @@ def in_words(key: str) -> str:
 
 
 def shown_value(one: Index) -> str:
-    """Value with its unit as people write it."""
+    """Value with its unit as people write it; grades and advice by their names."""
     if one.name.startswith("laceration"):
         return "consider" if one.value > 0.0 else "no"
-    if one.name == "paravalvular_grade":
-        return GRADES.get(one.value, number(one.value))
-    unit = "" if one.unit in ("1", "", "grade") else f"\u202f{_UNITS.get(one.unit, one.unit)}"
-    return number(one.value) + unit
-
-
-_UNITS = {"degree": "°"}
-
-
-def number(value: float) -> str:
-    """Three digits that mean something; never in powers of ten where it can be helped."""
-    size = abs(value)
-    if size >= 100.0 or value == 0.0:
-        text = f"{value:.0f}"
-    elif size >= 10.0:
-        text = f"{value:.1f}"
-    elif size >= 0.01:
-        text = f"{value:.2f}"
-    else:
-        text = f"{value:.2g}"
-    return text.replace("-", "−")
+    if one.name == "paravalvular_grade" and one.value in GRADES:
+        return GRADES[one.value]
+    return index_words.shown_value(one)
 
 
 def threshold_in_words(one: Index) -> str:
-    """Threshold: "up to 30 mL", "at least 4 mm", "0.8 to 1.1"; empty without one."""
-    low, high = one.threshold
+    """Threshold: "up to 30 mL", "at most mild or none"; empty without one."""
+    high = one.threshold[1]
     if one.name.startswith("laceration"):
         return "not needed"
     if one.name == "paravalvular_grade" and high is not None:
         return f"at most {GRADES.get(high, f'{high:g}')}"
-    unit = "" if one.unit in ("1", "", "grade") else f"\u202f{_UNITS.get(one.unit, one.unit)}"
-    if low is not None and high is not None:
-        return f"{low:g} to {high:g}{unit}"
-    if low is not None:
-        return f"at least {low:g}{unit}"
-    return f"up to {high:g}{unit}" if high is not None else ""
+    return index_words.threshold_in_words(one)
 
 
-def by_group(indices: Sequence[Index]) -> dict[str, list[Index]]:
-    """Indices under the headings of their groups, in the order of a report."""
-    found = {HEADINGS[group]: [one for one in indices if one.group == group] for group in GROUPS}
-    return {heading: rows for heading, rows in found.items() if rows}
-
-
-def verdict_in_words(indices: Sequence[Index], valve: str) -> str:
-    """What the indices say about a valve, in a sentence."""
-    judged = [one for one in indices if one.verdict != "none"]
-    outside = [one for one in judged if one.concerns]
-    if not judged:
-        return f"{valve}: nothing was judged."
-    if not outside:
-        return f"{valve}: all {len(judged)} indices that have a threshold lie within it."
-    worst: dict[str, Index] = {}
-    for one in outside:
-        if one.group not in worst or _excess(one) > _excess(worst[one.group]):
-            worst[one.group] = one
-    told = "; ".join(
-        f"{_small(in_words(one.name))} {shown_value(one)} ({threshold_in_words(one)})"
-        for one in worst.values()
-    )
-    most = " Most by group" if len(outside) > len(worst) else " Namely"
-    return (
-        f"{valve}: {len(outside)} of {len(judged)} indices that have a threshold raise concern."
-        f"{most}: {told}."
-    )
-
-
-def _excess(one: Index) -> float:
-    """How far an index lies outside of its threshold, per its size."""
-    low, high = one.threshold
-    limit = low if one.verdict == "below" else high
-    if limit is None:
-        return 0.0
-    return abs(one.value - limit) / max(abs(limit), 0.1)
-
-
-def _small(words: str) -> str:
-    """With a small first letter."""
-    return words[:1].lower() + words[1:]
+WORDING = Wording(_HEADINGS, in_words, shown_value, threshold_in_words)

@@ -38,7 +38,7 @@ def test_costs_meshes_and_what_does_not_change_tell_nothing():
     fine = {
         "wall_time": value(9.0), "mesh_cells": value(900), "unknowns_intact": value(3.0),
         "same": value(1.0), "lacking": value(1.0), "unknown": value(None), "x": value(1.0),
-        "y": value(2.0),
+        "y": value(2.0), "mass_balance": value(1e-13),
     }  # fmt: skip
     coarse = {name: value(one["value"] and 0.9 * one["value"]) for name, one in fine.items()}
     coarse |= {"same": value(1.0), "y": value(1.0)}

@@ -13,7 +13,8 @@ from organtwin.case.implant_solve import solve, step_names
 from organtwin.case.schema_implant import ImplantCase
 from organtwin.errors import InputError
 from organtwin.export.implant_report import cards, draw_implant
-from organtwin.export.implant_words import by_group, in_words, verdict_in_words
+from organtwin.export.implant_words import WORDING, in_words
+from organtwin.export.index_words import by_group, verdict_in_words
 from organtwin.index import Index
 from organtwin.orthopaedics.assessment import prefix_of
 from organtwin.orthopaedics.hip_assessment import energy_of_cycle
@@ -153,10 +154,10 @@ def test_cards_show_the_worst_of_all_loads():
 def test_a_verdict_names_what_is_farthest_off():
     found = [index("a_risk_999", 1.2, "above", high=1.0), index("b_risk_max", 3.0, "above",
                                                                 high=1.0)]  # fmt: skip
-    told = verdict_in_words(found, "hip stem 5")
+    told = verdict_in_words(found, "hip stem 5", WORDING)
     assert "2 of 2 indices" in told
-    assert "B risk, largest 3.00 (up to 1)" in told
-    assert list(by_group(found)) == ["Bone: does it yield"]
+    assert "b risk, largest 3.00 (up to 1)" in told
+    assert list(by_group(found, WORDING)) == ["Bone: does it yield"]
     assert in_words("walking_micromotion_95") == "Walking micromotion, 95 %"
 
 

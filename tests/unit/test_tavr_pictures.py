@@ -14,6 +14,7 @@ import pytest
 from organtwin.devices.tissue_contact import Pressed
 from organtwin.errors import InputError
 from organtwin.export import tavr_comparison, tavr_maps, tavr_pictures, tavr_report
+from organtwin.export.index_words import verdict_in_words
 from organtwin.export.tavr_comparison import LARGEST, write_comparison
 from organtwin.export.tavr_pictures import Shown
 from organtwin.export.tavr_report import draw_tavr, write_tavr_report
@@ -28,7 +29,7 @@ from organtwin.export.tavr_view import (
     names_at,
     struts,
 )
-from organtwin.export.tavr_words import in_words, shown_value, threshold_in_words, verdict_in_words
+from organtwin.export.tavr_words import WORDING, in_words, shown_value, threshold_in_words
 from organtwin.export.views import View
 from organtwin.index import Index
 from organtwin.tavr.indices import assess
@@ -303,10 +304,10 @@ def test_indices_in_words():
     assert in_words("wall_stress_ratio_annulus") == "Stress after / before, annulus"
     assert shown_value(one).split() == ["45.0", "mL"] and shown_value(two) == "no"
     assert threshold_in_words(one).split() == ["up", "to", "30", "mL"]
-    told = verdict_in_words([one, two], "Valve 26")
+    told = verdict_in_words([one, two], "Valve 26", WORDING)
     assert told.startswith("Valve 26: 1 of 2 indices")
     assert "regurgitant volume 45.0" in told
-    assert "all 1 indices" in verdict_in_words([two], "Valve 26")
+    assert "all 1 indices" in verdict_in_words([two], "Valve 26", WORDING)
 
 
 # --- comparison ---------------------------------------------------------------------------------
