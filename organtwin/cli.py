@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -25,11 +25,11 @@ from organtwin import (
     cli_audit,
     cli_bom,
     cli_calibrate,
+    cli_case,
     cli_companion,
     cli_deidentify,
     cli_export,
     cli_image,
-    cli_implant,
     cli_ionic,
     cli_landmarks,
     cli_rehearse,
@@ -37,18 +37,15 @@ from organtwin import (
     cli_root,
     cli_segment,
     cli_surface,
-    cli_tavr,
     cli_view,
 )
+from organtwin.cli_options import AsJson, CaseFile, Out, Settings
 from organtwin.cli_outcome import NO_ROOM, NOT_WRITTEN, code_of, not_written
-from organtwin.errors import InputError, OrgantwinError
+from organtwin.errors import OrgantwinError
 
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-    from organtwin.case.schema import Case
-    from organtwin.case.schema_implant import ImplantCase
-    from organtwin.case.schema_tavr import TavrCase
     from organtwin.verify.record import Record
 
 app = typer.Typer(
@@ -63,21 +60,10 @@ app.add_typer(cli_audit.app, name="audit")
 app.add_typer(cli_image.app, name="image")
 app.add_typer(cli_ionic.app, name="ionic")
 
-CaseFile = Annotated[Path, typer.Argument(help="Case file (TOML).", metavar="CASE.toml")]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help='Replace a setting, e.g. `mesh.size="8 mm"`; repeatable.'
-    ),
-]
-Out = Annotated[
-    Path | None, typer.Option("--out", help="Result directory instead of the case's own.")
-]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Do finished stages anew.")]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on with a run; refused where there is none.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 
 
 def _show_version(wanted: bool) -> None:
@@ -144,15 +130,10 @@ def run(
     """
     if resume:
         with _outcome() as comm:
-            _require_begun(case, settings, out, fresh, comm)
+            cli_case.require_begun(case, settings or [], out, fresh, comm)
     if dry_run:
         with _outcome() as comm:
-            if _is_tavr(case, comm):
-                cli_tavr.print_resolved(case, settings or [], comm)
-            elif _is_implant(case, comm):
-                cli_implant.print_resolved(case, settings or [], comm)
-            else:
-                _print_resolved(_load(case, settings, comm), comm)
+            cli_case.print_resolved(case, settings or [], comm)
     else:
         _run(case, settings, out, fresh, only=None)
 
@@ -335,75 +316,7 @@ def _run(
     path: Path, settings: list[str] | None, out: Path | None, fresh: bool, only: set[str] | None
 ) -> None:
     with _outcome() as comm:
-        if _is_tavr(path, comm):
-            cli_tavr.run(path, settings or [], out, fresh, only, comm)
-            return
-        if _is_implant(path, comm):
-            cli_implant.run(path, settings or [], out, fresh, only, comm)
-            return
-        case = _load(path, settings, comm)
-        from organtwin.case.pipeline import run_case
-
-        directory = out or case.output.directory
-        run_case(case, out=directory, fresh=fresh, only=only, comm=comm)
-        if only is None or "report" in only:
-            _on_first(comm, _where(directory))
-
-
-def _require_begun(
-    path: Path, settings: list[str] | None, out: Path | None, fresh: bool, comm: MPI.Comm
-) -> None:
-    """Refuse to go on with a run that never began; collective."""
-    from organtwin.case import load
-    from organtwin.case.manifest import read_manifest
-    from organtwin.parallel import on_root
-
-    def look() -> None:
-        if fresh:
-            raise InputError("--resume", "--fresh begins anew.", "Leave one of them out.")
-        read: Callable[..., TavrCase | ImplantCase | Case] = load.load_case
-        if load.is_tavr_case(path):
-            read = load.load_tavr_case
-        elif load.is_implant_case(path):
-            read = load.load_implant_case
-        directory = out or read(path, settings or []).output.directory
-        if read_manifest(directory) is None:
-            raise InputError(
-                "--resume", f"{directory} holds no run.",
-                "Begin one without --resume, or name its directory with --out.",
-            )  # fmt: skip
-
-    on_root(comm, look)
-
-
-def _is_tavr(path: Path, comm: MPI.Comm) -> bool:
-    from organtwin.case.load import is_tavr_case
-    from organtwin.parallel import on_root
-
-    return on_root(comm, lambda: is_tavr_case(path))
-
-
-def _is_implant(path: Path, comm: MPI.Comm) -> bool:
-    from organtwin.case.load import is_implant_case
-    from organtwin.parallel import on_root
-
-    return on_root(comm, lambda: is_implant_case(path))
-
-
-def _load(path: Path, settings: list[str] | None, comm: MPI.Comm) -> Case:
-    from organtwin.case.load import is_organ_case, load_case
-    from organtwin.parallel import on_root
-
-    def load() -> Case:
-        if is_organ_case(path):
-            raise InputError(
-                path.name,
-                "its `[source]` makes it the case of an organ's mesh, which has nothing to solve.",
-                f"Mesh it: `organtwin mesh {path}`.",
-            )
-        return load_case(path, settings or [])
-
-    return on_root(comm, load)
+        cli_case.run(path, settings or [], out, fresh, only, comm)
 
 
 @contextmanager
@@ -454,32 +367,6 @@ def _on_first(comm: MPI.Comm, text: str) -> None:
         typer.echo(text)
 
 
-def _print_resolved(case: Case, comm: MPI.Comm) -> None:
-    """The case as TOML with its size in comments, so that it can be saved and run again."""
-    from organtwin.case.estimate import estimate
-    from organtwin.parallel import on_root
-
-    size = on_root(comm, lambda: estimate(case, comm.size))
-    if comm.rank:
-        return
-    import tomli_w
-
-    typer.echo(tomli_w.dumps(case.model_dump(mode="json", exclude_none=True)))
-    mechanics = (
-        f"#   mechanics mesh       {size.cells:10,d} tetrahedra\n"
-        f"#   mechanics unknowns   {size.mechanics_dofs:10,d}\n"
-    )
-    typer.echo(
-        f"# Estimated, to a factor of two:\n"
-        f"#   tissue               {size.tissue_volume:10.0f} mL\n"
-        f"{mechanics if size.mechanics_dofs else ''}"
-        f"#   electrical mesh      {size.electrical_cells:10,d} tetrahedra\n"
-        f"#   electrical nodes     {size.electrical_nodes:10,d}\n"
-        f"#   memory               {size.memory / 1024:10.1f} GiB\n"
-        f"#   time                 {size.time / 60:10.0f} min on {comm.size} rank(s)"
-    )
-
-
 def _print_records(records: list[Record], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps([record.as_dict() for record in records], indent=2))
@@ -499,19 +386,6 @@ def _print_records(records: list[Record], as_json: bool) -> None:
             f"[{colour}]{r.verdict}[/]",
         )  # fmt: skip
     Console(width=None if sys.stdout.isatty() else 160).print(table)
-
-
-def _where(directory: Path) -> str:
-    """Where to look after a run."""
-    films = sorted((directory / "fields").glob("*.pvd"))
-    lines = [
-        "",
-        f"Report:    {directory / 'report.html'}",
-        f"Pictures:  {directory / 'pictures'}",
-        f"ParaView:  {' '.join(str(film) for film in films) or directory / 'fields'}",
-        f"Numbers:   {directory / 'scalars.csv'}, {directory / 'run.json'}",
-    ]
-    return "\n".join(lines)
 
 
 def _configure_logging(verbose: int) -> None:

@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from organtwin.cli_options import CaseFile, Cluster, Out, Settings, Workers
 from organtwin.cli_outcome import outcome
 
 
 def calibrate(
-    case: Annotated[Path, typer.Argument(help="Case file (TOML).", metavar="CASE.toml")],
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE",
-            help="Replace a setting, e.g. `calibration.smoother.members=400`; repeatable.",
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Result directory instead of the case's own.")
-    ] = None,
-    workers: Annotated[int, typer.Option("--workers", help="Processes of this machine.")] = 1,
-    cluster: Annotated[
-        str | None, typer.Option("--cluster", help="Address of a Dask scheduler.")
-    ] = None,
+    case: CaseFile,
+    settings: Settings = None,
+    out: Out = None,
+    workers: Workers = 1,
+    cluster: Cluster = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget members computed before.")] = False,
-) -> None:  # fmt: skip
+) -> None:
     """Find parameters from measurements, with 95 % intervals.
 
     Measurements are CSV tables, HL7 FHIR or WFDB records; see docs/calibration.md. Members that
@@ -35,7 +25,7 @@ def calibrate(
 
         organtwin calibrate demos/calibration/case.toml
 
-        organtwin calibrate case.toml --workers 4
+        organtwin calibrate case.toml --workers 4 --set calibration.smoother.members=400
 
         mpirun -n 16 organtwin calibrate case.toml
     """

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from organtwin.cli_options import CaseFile, Cluster, Out, Settings, Workers
 from organtwin.cli_outcome import outcome
 
 if TYPE_CHECKING:
@@ -16,23 +17,11 @@ if TYPE_CHECKING:
 
 
 def rehearse(
-    case: Annotated[
-        Path, typer.Argument(help="Case file of a rehearsal (TOML).", metavar="CASE.toml")
-    ],
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE",
-            help="Replace a setting, e.g. `choice.weights.leak=5.0`; repeatable.",
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Result directory instead of the case's own.")
-    ] = None,
-    workers: Annotated[int, typer.Option("--workers", help="Processes of this machine.")] = 1,
-    cluster: Annotated[
-        str | None, typer.Option("--cluster", help="Address of a Dask scheduler.")
-    ] = None,
+    case: CaseFile,
+    settings: Settings = None,
+    out: Out = None,
+    workers: Workers = 1,
+    cluster: Cluster = None,
     max_members: Annotated[
         int | None, typer.Option("--max-members", min=0, help="Stop after so many members.")
     ] = None,

@@ -18,9 +18,9 @@ ORDER = (
     "electrophysiology", "mechanics", "circulation", "coupling", "devices", "tavr",
     "orthopaedics", "run", "calibrate",
     "export", "verified", "credibility", "case", "verify", "doctor",
-    "cli_outcome", "cli_audit", "cli_bom", "cli_calibrate", "cli_companion", "cli_ionic",
-    "cli_image", "cli_deidentify", "cli_segment", "cli_landmarks", "cli_rehearse", "cli_repeat",
-    "cli_root", "cli_surface", "cli_tavr", "cli_implant", "cli_export", "cli_view", "cli",
+    "cli_outcome", "cli_options", "cli_audit", "cli_bom", "cli_calibrate", "cli_case",
+    "cli_companion", "cli_deidentify", "cli_export", "cli_image", "cli_ionic", "cli_landmarks",
+    "cli_rehearse", "cli_repeat", "cli_root", "cli_segment", "cli_surface", "cli_view", "cli",
     "__main__",
 )  # fmt: skip
 #: Reports are made from files: nothing that steps through time belongs in there.

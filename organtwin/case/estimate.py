@@ -78,6 +78,19 @@ class Estimate:
     memory: float
     time: float
 
+    def in_words(self) -> dict[str, str]:
+        """What there is to compute, for people."""
+        moving = {
+            "mechanics mesh": f"{self.cells:,d} tetrahedra",
+            "mechanics unknowns": f"{self.mechanics_dofs:,d}",
+        }
+        return {
+            "tissue": f"{self.tissue_volume:.0f} mL",
+            **(moving if self.mechanics_dofs else {}),
+            "electrical mesh": f"{self.electrical_cells:,d} tetrahedra",
+            "electrical nodes": f"{self.electrical_nodes:,d}",
+        }
+
 
 def estimate(case: Case, ranks: int = 1) -> Estimate:
     """Expected size from the volume of the tissue and the chosen element sizes.

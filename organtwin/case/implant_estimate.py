@@ -44,6 +44,14 @@ class ImplantEstimate:
     memory: float
     time: float
 
+    def in_words(self) -> dict[str, str]:
+        """What there is to compute, for people."""
+        return {
+            "tetrahedra": f"{self.cells:,d}",
+            "unknowns": f"{self.unknowns:,d}",
+            "load steps": f"{self.steps:,d}",
+        }
+
 
 def estimate(case: ImplantCase, ranks: int = 1) -> ImplantEstimate:
     """Expected size from edge lengths and a bone of usual size; no file is read.

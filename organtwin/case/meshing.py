@@ -25,7 +25,7 @@ from organtwin.case.organ_source import (
 from organtwin.case.progress import Progress
 from organtwin.case.records import read_record, write_record
 from organtwin.case.reporting import report
-from organtwin.case.stages import Stage, Work, run_stage
+from organtwin.case.stages import Stage, Work, files_in, run_stage
 from organtwin.errors import InputError, suggestion
 from organtwin.export.mesh_pictures import draw_mesh
 from organtwin.export.mesh_report import write_mesh_report
@@ -50,7 +50,7 @@ def organ_stages(case: OrganCase) -> dict[str, Stage]:
     source = Stage(
         "source",
         settings=(case.source, case.labels),
-        inputs=tuple(_files_in(_sources(case))),
+        inputs=files_in(_sources(case)),
         code=(
             "organtwin.image",
             "organtwin.segment",
@@ -72,7 +72,7 @@ def organ_stages(case: OrganCase) -> dict[str, Stage]:
         known["anatomy"] = Stage(
             "anatomy",
             settings=(case.anatomy, case.source),
-            inputs=tuple(_files_in(case.anatomy.files)),
+            inputs=files_in(case.anatomy.files),
             upstream=(mesh,),
             code=(
                 "organtwin.anatomy",
@@ -92,11 +92,10 @@ def organ_stages(case: OrganCase) -> dict[str, Stage]:
     return known
 
 
-def inputs(case: OrganCase) -> list[Path]:
+def inputs(case: OrganCase) -> tuple[Path, ...]:
     """Files that a case reads; of a folder all that lie in it."""
     further = case.anatomy.files if case.anatomy else ()
-    found = _files_in([*_sources(case), *_markups(case), *further])
-    return list(dict.fromkeys(found))
+    return files_in([*_sources(case), *_markups(case), *further])
 
 
 def _sources(case: OrganCase) -> list[Path]:
@@ -107,16 +106,6 @@ def _sources(case: OrganCase) -> list[Path]:
 
 def _markups(case: OrganCase) -> list[Path]:
     return [near.markup for near in case.mesh.near if near.markup is not None]
-
-
-def _files_in(places: Iterable[Path]) -> list[Path]:
-    """The places that are files, and the files in those that are folders."""
-    return [
-        file
-        for place in places
-        for file in (sorted(place.rglob("*")) if place.is_dir() else [place])
-        if file.is_file()
-    ]
 
 
 def mesh_organ(

@@ -13,7 +13,7 @@ import logging
 import resource
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from functools import cache, cached_property
 from importlib.util import find_spec
@@ -71,6 +71,18 @@ class Stage:
             "version": __version__,
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def files_in(places: Iterable[Path | None]) -> tuple[Path, ...]:
+    """The places that are files, and the files in those that are folders, each once."""
+    found = [
+        file
+        for place in places
+        if place is not None
+        for file in (sorted(place.rglob("*")) if place.is_dir() else [place])
+        if file.is_file()
+    ]
+    return tuple(dict.fromkeys(found))
 
 
 @dataclass(frozen=True)

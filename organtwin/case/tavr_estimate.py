@@ -46,6 +46,15 @@ class TavrEstimate:
     memory: float
     time: float
 
+    def in_words(self) -> dict[str, str]:
+        """What there is to compute, for people."""
+        return {
+            "device": self.device,
+            "tetrahedra": f"{self.cells:,d}",
+            "tissue unknowns": f"{self.tissue:,d}",
+            "frame unknowns": f"{self.frame:,d}",
+        }
+
 
 def estimate(case: TavrCase, ranks: int = 1) -> TavrEstimate:
     """Expected size from edge length, length of the wall, and the frame's elements.

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from shutil import rmtree
 from typing import Any
 
 from mpi4py import MPI
 
-from organtwin.case.manifest import Manifest, recording
-from organtwin.case.progress import Progress
+from organtwin.case.manifest import recording
+from organtwin.case.operation_run import OperationRun
 from organtwin.case.records import read_record, write_record
-from organtwin.case.reporting import report
 from organtwin.case.schema_tavr import TavrCase
-from organtwin.case.stages import Stage, run_stage
+from organtwin.case.stages import Stage, files_in
 from organtwin.case.tavr_deploy import DEPLOYED, STATE, deploy_valve
 from organtwin.case.tavr_root import (
     MEASURED,
@@ -29,7 +28,6 @@ from organtwin.case.tavr_root import (
     refuse_bursting,
 )
 from organtwin.devices.device_files import CATALOGUE
-from organtwin.errors import SolverError
 from organtwin.export.tavr_report import draw_tavr, write_tavr_report
 from organtwin.parallel import on_root
 from organtwin.tavr.deployed import Deployed
@@ -48,6 +46,7 @@ SOLVERS = tuple(
         "tavr.root_tissue",
     )
 )  # fmt: skip
+ORDER = ("measure", "root", "deploy", "judge", "report")
 
 
 def measure_stage(case: TavrCase) -> Stage:
@@ -103,18 +102,12 @@ def tavr_stages(case: TavrCase, choice: Choice) -> dict[str, Stage]:
     return {stage.name: stage for stage in (first, root, deploy, judge)}
 
 
-def inputs(case: TavrCase, *, device: bool = True) -> list[Path]:
+def inputs(case: TavrCase, *, device: bool = True) -> tuple[Path, ...]:
     """Files that a case reads; of a folder all that lie in it."""
     given = [case.scan.file, case.scan.labels, case.scan.landmarks]
     if device:
         given.append(device_path(case.device.name))
-    places = [place for place in given if place is not None]
-    return [
-        file
-        for place in places
-        for file in (sorted(place.rglob("*")) if place.is_dir() else [place])
-        if file.is_file()
-    ]
+    return files_in(given)
 
 
 def run_tavr(
@@ -145,119 +138,56 @@ def run_tavr(
         OrgantwinError: what went wrong; what was computed is kept.
     """
     directory = out if out is not None else case.output.directory
+    wanted = ORDER if only is None else only
+    last = max((ORDER.index(name) for name in wanted), default=0)
+    blood = haemodynamics_of(case)
     with recording(directory, case, inputs(case), comm) as manifest:
-        run = _Run(case, directory, fresh, comm, manifest)
-        run.go(only)
+        run = OperationRun(
+            directory, manifest, fresh=fresh, findings=_findings,
+            draw=partial(draw_tavr, haemodynamics=blood), write=write_tavr_report, comm=comm,
+        )  # fmt: skip
+        first = measure_stage(case)
+        measured = run.folder(first)
+        run.do(first, lambda folder, progress: measure(case.scan, case.title, folder, progress))
+        choice = on_root(comm, lambda: _chosen(case, measured))
+        manifest.add_decisions(choice.told)
+        known = tavr_stages(case, choice)
+        if last >= ORDER.index("root"):
+            needed = height_needed(choice.device, case.deployment.depth)
+            run.do(
+                known["root"],
+                lambda folder, _: mesh_root(case.scan, case.root, needed, measured, folder),
+            )
+        place = run.folder(known["root"])
+        if last >= ORDER.index("deploy"):
+            key = known["deploy"].key
+            run.solve(
+                known["deploy"],
+                lambda folder, progress: deploy_valve(
+                    case, choice, place, directory, folder, key, progress, comm
+                ),
+                state=STATE, judged=known["judge"],
+            )  # fmt: skip
+        if last >= ORDER.index("judge"):
+            run.do(known["judge"], lambda folder, _: _judge(directory, place, blood, folder))
+        if last >= ORDER.index("report"):
+            run.report()
     return directory
 
 
-class _Run:
-    """One run of a case."""
+def _chosen(case: TavrCase, measured: Path) -> Choice:
+    choice = choose(case.device, read_measures(measured))
+    refuse_bursting(choice.device, case.deployment.filling)
+    return choice
 
-    def __init__(
-        self, case: TavrCase, directory: Path, fresh: bool, comm: MPI.Comm, manifest: Manifest
-    ) -> None:
-        self.case, self.directory, self.fresh = case, directory, fresh
-        self.comm, self.manifest = comm, manifest
-        self.known: dict[str, Stage] = {"measure": measure_stage(case)}
 
-    def go(self, only: set[str] | None) -> None:
-        """All stages up to the last one wanted."""
-        order = ["measure", "root", "deploy", "judge", "report"]
-        last = max((order.index(name) for name in only), default=0) if only is not None else 4
-        self._do("measure", lambda folder, progress: measure(
-            self.case.scan, self.case.title, folder, progress))  # fmt: skip
-        choice = on_root(self.comm, self._choose)
-        self.manifest.add_decisions(choice.told)
-        self.known = tavr_stages(self.case, choice)
-        if last >= 1:
-            needed = height_needed(choice.device, self.case.deployment.depth)
-            scan, root, measured = self.case.scan, self.case.root, self._folder("measure")
-            self._do(
-                "root", lambda folder, progress: mesh_root(scan, root, needed, measured, folder)
-            )
-        if last >= 2:
-            self._deploy(choice)
-        if last >= 3:
-            self._do("judge", lambda folder, progress: self._judge(folder))
-        if last >= 4:
-            self._report("")
-
-    def _choose(self) -> Choice:
-        choice = choose(self.case.device, read_measures(self._folder("measure")))
-        refuse_bursting(choice.device, self.case.deployment.filling)
-        return choice
-
-    def _deploy(self, choice: Choice) -> None:
-        folder = self._folder("deploy")
-        if self.fresh:
-            on_root(self.comm, lambda: rmtree(folder / STATE, ignore_errors=True))
-
-        def work(folder: Path, progress: Progress) -> None:
-            on_root(self.comm, self._forget)
-            deploy_valve(
-                self.case, choice, self._folder("root"), self.directory, folder,
-                self.known["deploy"].key, progress, self.comm,
-            )  # fmt: skip
-
-        try:
-            self._do("deploy", work, everyone=True)
-        except SolverError as error:
-            if on_root(self.comm, lambda: (folder / "deploy.json").is_file()):
-                self._note("deploy")
-                self._report(f"{type(error).__name__}: {error}")
-            raise
-        on_root(self.comm, lambda: rmtree(folder / STATE, ignore_errors=True))
-
-    def _forget(self) -> None:
-        """Remove what another deployment left here, lest a failed one be told by it."""
-        judge = self._folder("judge")
-        for file in (
-            self._folder("deploy") / "deploy.json", judge / "judge.json", judge / "stage.json",
-            self.directory / "indices.json",
-        ):  # fmt: skip
-            file.unlink(missing_ok=True)
-
-    def _judge(self, folder: Path) -> None:
-        deployed = Deployed.load(self.directory / "deployed.npz")
-        place = read_place(self._folder("root"))
-        found = assess(deployed, place.record, haemodynamics_of(self.case))
-        indices = [one.record() for one in found.indices]
-        write_record(folder / "judge.json", {"decisions": list(found.notes), "indices": indices})
-        write_record(self.directory / "indices.json", indices)
-
-    def _do(self, name: str, work: Any, *, everyone: bool = False) -> None:
-        account = run_stage(
-            self.known[name], self.directory, work, comm=self.comm, fresh=self.fresh,
-            ranks="all" if everyone else "one",
-        )  # fmt: skip
-        self.manifest.add_stage(account)
-        self._note(name)
-
-    def _note(self, name: str) -> None:
-        """Take what a stage found over into ``run.json``."""
-        file = {"measure": "measures.json"}.get(name, f"{name}.json")
-        record = on_root(self.comm, lambda: read_record(self._folder(name) / file))
-        self.manifest.add_decisions(record.get("decisions", []))
-        self.manifest.add_results(_results(name, record))
-
-    def _report(self, failure: str) -> None:
-        """Pictures and page; of a deployment that failed with the reason."""
-
-        def write() -> None:
-            if failure:
-                self.manifest.content.update(status="failed", error=failure)
-                self.manifest.write()
-            write_tavr_report(self.directory)
-
-        blood = haemodynamics_of(self.case)
-        report(
-            self.manifest, self.comm,
-            lambda progress: draw_tavr(self.directory, progress, haemodynamics=blood), write,
-        )  # fmt: skip
-
-    def _folder(self, name: str) -> Path:
-        return self.known[name].folder(self.directory)
+def _judge(directory: Path, place: Path, blood: Haemodynamics, folder: Path) -> None:
+    """Indices of the deployed valve, for the stage and for people."""
+    deployed = Deployed.load(directory / "deployed.npz")
+    found = assess(deployed, read_place(place).record, blood)
+    indices = [one.record() for one in found.indices]
+    write_record(folder / "judge.json", {"decisions": list(found.notes), "indices": indices})
+    write_record(directory / "indices.json", indices)
 
 
 def haemodynamics_of(case: TavrCase) -> Haemodynamics:
@@ -271,8 +201,14 @@ def haemodynamics_of(case: TavrCase) -> Haemodynamics:
     )  # fmt: skip
 
 
+def _findings(name: str, folder: Path) -> tuple[list[str], dict[str, tuple[float, str]]]:
+    """Decisions and numbers of a stage for ``run.json``."""
+    file = "measures.json" if name == "measure" else f"{name}.json"
+    record = read_record(folder / file)
+    return record.get("decisions", []), _results(name, record)
+
+
 def _results(name: str, record: dict[str, Any]) -> dict[str, tuple[float, str]]:
-    """Numbers of a stage for ``run.json``."""
     if name == "measure":
         wanted = ("annulus_area", "annulus_perimeter", "coronary_height_right",
                   "coronary_height_left")  # fmt: skip

@@ -11,7 +11,7 @@ from typing import Any
 from organtwin.errors import InputError
 from organtwin.export import implant_pictures
 from organtwin.export.atomic import write_text
-from organtwin.export.drawing import Progress, draw_pictures
+from organtwin.export.drawing import Draw, Progress, draw_pictures
 from organtwin.export.implant_scene import OperatedView, read_operated, words
 from organtwin.export.implant_words import WORDING
 from organtwin.export.index_words import number, read_indices, table_of, verdict_in_words
@@ -178,15 +178,18 @@ def draw_implant(directory: str | Path, progress: Progress | None = None) -> lis
         ``pictures/missing.json``; titles are in ``pictures/captions.json``.
     """
     folder = Path(directory)
-    jobs, missing = {}, {}
+    draws: dict[str, Draw] = {}
+    told: dict[str, tuple[str, str]] = {}
+    missing: dict[str, str] = {}
     try:
         view = read_operated(folder)
-        jobs = {name: (*told, partial(job, view)) for name, (*told, job) in jobs_of(view).items()}
     except InputError as error:
         missing["pictures"] = str(error)
-    draws = {name: draw for name, (*_, draw) in jobs.items()}
+    else:
+        for name, (title, caption, job) in jobs_of(view).items():
+            draws[name], told[name] = partial(job, view), (title, caption)
     drawn = draw_pictures(folder, draws, progress, missing=missing)
-    captions = {path.name: jobs[path.name][:2] for path in drawn}
+    captions = {path.name: told[path.name] for path in drawn}
     text = json.dumps(captions, indent=1, ensure_ascii=False) + "\n"
     write_text(folder / "pictures" / "captions.json", text)
     return drawn
