@@ -100,9 +100,10 @@ class EmulatedCase:
             InputError: the case cannot be emulated, or there are too few runs.
         """
         seen = [Seen.of_run(run.out, model.delay(run.values)) for run in runs]
+        beats = [one.moving("the emulator") for one in seen]
         first = seen[0].results
         pumped = {k: row for k, row in seen[0].scalars.items() if k.startswith(_PUMPED)}
-        told = ventricular_results(pumped, seen[0].beat)
+        told = ventricular_results(pumped, beats[0])
         findings = tuple(
             (name, first[name][1])
             for name in dict.fromkeys(one.name for one in model.observations.all)
@@ -113,7 +114,7 @@ class EmulatedCase:
         emulator = HeartEmulator.of(
             [
                 Run(
-                    z[k], beat_trace(one.scalars, one.beat),
+                    z[k], beat_trace(one.scalars, beats[k]),
                     np.array([one.results[name][0] for name, _ in findings]), run.weight,
                 )
                 for k, (one, run) in enumerate(zip(seen, runs, strict=True))

@@ -105,7 +105,7 @@ class CaseModel:
         """
         attempt = 0
         while (out := self.out(values, attempt)).exists():
-            if (out / "beats.csv").is_file():
+            if (out / "stages/solve/stage.json").is_file():
                 return out
             attempt += 1
         raise InputError(str(self.out(values)), "the run is gone.", "Calibrate with --fresh.")
@@ -188,13 +188,13 @@ class Seen:
     Attributes:
         results: Name → value and unit, as in ``run.json``.
         scalars: Columns of ``scalars.csv`` by heading.
-        beat: Which beat.
+        beat: Which beat; none of a heart that does not move.
         delay: From the R wave to its start (ms).
     """
 
     results: Mapping[str, tuple[float, str]]
     scalars: Mapping[str, Vector]
-    beat: Beat
+    beat: Beat | None
     delay: float = 0.0
 
     @classmethod
@@ -205,9 +205,24 @@ class Seen:
             name: (float("nan") if one["value"] is None else float(one["value"]), one["unit"])
             for name, one in found.items()
         }
-        beats = read_table(out / "beats.csv")
-        last = Beat(float(beats["start [ms]"][-1]), float(beats["period [ms]"][-1]))
+        last = None
+        if (out / "beats.csv").is_file():
+            beats = read_table(out / "beats.csv")
+            last = Beat(float(beats["start [ms]"][-1]), float(beats["period [ms]"][-1]))
         return cls(results, read_table(out / "scalars.csv"), last, delay)
+
+    def moving(self, what: str) -> Beat:
+        """The beat of a heart that moves.
+
+        Raises:
+            InputError: it does not, so there is nothing to see of ``what``.
+        """
+        if self.beat is None:
+            raise InputError(
+                what, "the case's heart does not move.",
+                'Set run.physics = "electromechanics" in it.',
+            )  # fmt: skip
+        return self.beat
 
     def predicted(self, one: Observation) -> float:
         """What a measurement of this beat would tell, in organtwin's unit.
@@ -224,10 +239,11 @@ class Seen:
                 )
             value, unit = self.results[one.name]
         else:
+            beat = self.moving(f"`{one.name}` over time")
             column, unit = _CURVES[one.name]
-            rows = self.beat.rows(self.scalars["t [ms]"])
-            t = self.scalars["t [ms]"][rows] - self.beat.start
-            own = (one.time - self.delay) % self.beat.period
+            rows = beat.rows(self.scalars["t [ms]"])
+            t = self.scalars["t [ms]"][rows] - beat.start
+            own = (one.time - self.delay) % beat.period
             value = float(np.interp(own, t, self.scalars[column][rows]))
         return _converted(value, unit, one.quantity.unit) / self._share(one)
 

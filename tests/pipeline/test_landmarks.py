@@ -189,6 +189,6 @@ def test_junction_of_the_pulmonary_trunk_agrees_with_its_label():
         planes.append(fit_plane(labels.points(np.argwhere(labels.mask("slab")))))
     valve, there = planes
     lumen = Lumen.of_image(scan, trunk.mask("trunk"))
-    junction = look_at(unroll(lumen, valve.centre, there.centre)).junction
+    junction = look_at(lumen, unroll(lumen, valve.centre, there.centre)).junction
     assert tilt(junction.normal, there.normal) < 10.0
     assert abs(junction.height(there.centre)) < 3.0

@@ -89,7 +89,8 @@ class Elastances(CaseModel):
         results |= {f"{side}_volume_share": (SHARE, "1") for side in ("lv", "rv")}
         results["lv_unloaded_volume"] = (30.0 + 4.0 * np.log(strength), "mL")
         out = self.out(values[0], attempt)
-        out.mkdir(parents=True)
+        (out / "stages/solve").mkdir(parents=True)
+        (out / "stages/solve/stage.json").write_text("{}")
         _write(out / "scalars.csv", scalars)
         _write(out / "beats.csv", {"start [ms]": [0.0], "period [ms]": [800.0]})
         told = {name: {"value": value, "unit": unit} for name, (value, unit) in results.items()}
@@ -125,6 +126,16 @@ def test_volumes_are_those_of_the_whole_ventricle(heart) -> None:
     at = Observation("lv_volume", 1e5, 1e3, 20.0)  # 30 ms before the beat: at the end of the last
     expected = np.interp(770.0, seen.scalars["t [ms]"], seen.scalars["V_lv [mL]"]) * ML / SHARE
     assert later.predicted(at) == pytest.approx(expected)
+
+
+def test_a_heart_that_does_not_move_has_results_and_no_curves(tmp_path) -> None:
+    _write(tmp_path / "scalars.csv", {"t [ms]": [0.0, 1.0]})
+    told = {"total_activation_time": {"value": 60.0, "unit": "ms"}}
+    (tmp_path / "run.json").write_text(json.dumps({"results": told}))
+    seen = Seen.of_run(tmp_path, 0.0)
+    assert seen.predicted(Observation("total_activation_time", 58.0, 2.0)) == 60.0
+    with pytest.raises(InputError, match="heart does not move"):
+        seen.predicted(Observation("lv_volume", 1e5, 1e3, 20.0))
 
 
 def test_arterial_pressures_are_those_at_the_roots() -> None:
