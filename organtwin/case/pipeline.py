@@ -62,7 +62,8 @@ SOLVERS = tuple(
     for name in (
         "anatomy", "solve", "materials", "cells", "electrophysiology", "mechanics",
         "circulation", "coupling", "run", "mesh.domain",
-        "mesh.msh_parts", "mesh.msh_text", "mesh.ordering", "mesh.tagging", "case.build",
+        "mesh.distributed_red", "mesh.msh_parts", "mesh.msh_text", "mesh.ordering",
+        "mesh.refinement", "mesh.tagging", "case.build",
         "case.electrical",
         "case.filling", "case.heartbeats", "case.infarcts", "case.last_beat", "case.protocol",
         "export.fields",

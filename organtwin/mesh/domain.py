@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from organtwin.errors import InputError, suggestion
 from organtwin.mesh import ordering
+from organtwin.mesh.distributed_red import cut, cut_facets
 from organtwin.mesh.msh_parts import TETRAHEDRA, Part, read_parts
 from organtwin.mesh.tagging import cell_tags, facet_tags
 from organtwin.parallel import on_root, total
@@ -221,9 +222,7 @@ def read_domain(path: str | Path, comm: MPI.Comm) -> Domain:
 def refine(domain: Domain, times: int = 1) -> Refinement:
     """Refine uniformly, keeping names and keeping every cell on the rank of its parent.
 
-    Vertices and surfaces do not depend on the number of ranks. Which diagonal cuts the middle of
-    a tetrahedron does, where two are equally long: DOLFINx chooses by vertex number. Fields on the
-    refined mesh then differ within the discretisation error between rank counts.
+    The refined mesh does not depend on the number of ranks; see `distributed_red.cut`.
 
     Args:
         domain: What to refine.
@@ -239,7 +238,7 @@ def refine(domain: Domain, times: int = 1) -> Refinement:
     parent = np.arange(cells.size_local + cells.num_ghosts, dtype=np.int32)
     fine = domain
     for _ in range(times):
-        fine, step = _refine_once(fine)
+        fine, step = _eight_of_each(fine) if _tetrahedra(fine) else _refine_once(fine)
         parent = parent[step]
     return Refinement(domain, fine, parent)
 
@@ -294,6 +293,29 @@ def region_field(domain: Domain) -> fem.Function:
 def cellwise_vectors(domain: Domain) -> fem.FunctionSpace:
     """Space of vectors that are constant in each cell, as fibres for piecewise linear fields."""
     return fem.functionspace(domain.mesh, ("DG", 0, (3,)))
+
+
+def _tetrahedra(domain: Domain) -> bool:
+    return domain.mesh.topology.cell_type == mesh.CellType.tetrahedron
+
+
+def _eight_of_each(domain: Domain) -> tuple[Domain, NDArray[np.int32]]:
+    """All tetrahedra cut into eight, and the parent of each part."""
+    refuse_ghost_cells(domain, "refine")
+    made = cut(domain.mesh)
+    of_cell = np.full(_own_cells(domain), -1, np.int32)
+    of_cell[domain.cell_tags.indices] = domain.cell_tags.values
+    values = of_cell[made.parent]
+    tagged = np.flatnonzero(values >= 0).astype(np.int32)
+    facets = cut_facets(domain.mesh, domain.facet_tags.indices, made.rows)
+    fine = Domain(
+        made.mesh,
+        mesh.meshtags(made.mesh, 3, tagged, values[tagged]),
+        facet_tags(made.mesh, facets, np.repeat(domain.facet_tags.values, 4)),
+        domain.regions,
+        domain.surfaces,
+    )
+    return fine, made.parent
 
 
 def _refine_once(

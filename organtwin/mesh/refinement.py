@@ -53,8 +53,7 @@ def red(mesh: TetrahedralMesh) -> TetrahedralMesh:
     edges, of_cell = _edges(mesh.cells, len(mesh.points))
     points = np.concatenate([mesh.points, mesh.points[edges].mean(axis=1)])
     local = np.concatenate([mesh.cells, len(mesh.points) + of_cell], axis=1)
-    diagonal = _diagonal(points, local)
-    parts = np.concatenate([local[:, CORNERS], _around(local, diagonal)], axis=1)
+    parts = eighths(points, local)
     facets = _cut_facets(mesh, edges)
     return TetrahedralMesh(
         points=points,
@@ -70,6 +69,17 @@ def red(mesh: TetrahedralMesh) -> TetrahedralMesh:
         cell_values={name: np.repeat(v, 8, axis=0) for name, v in mesh.cell_values.items()},
         fibres={name: np.repeat(v, 8, axis=0) for name, v in mesh.fibres.items()},
     )
+
+
+def eighths(points: Points, local: Index) -> Index:
+    """The parts of tetrahedra, shape (m, 8, 4): those at the vertices, then those between them.
+
+    Args:
+        points: Vertices and middles of edges, shape (n, 3).
+        local: Vertices of each tetrahedron, then the middles of its `EDGES`, shape (m, 10).
+    """
+    diagonal = _diagonal(points, local)
+    return np.concatenate([local[:, CORNERS], _around(local, diagonal)], axis=1)
 
 
 def _edges(cells: Index, count: int) -> tuple[Index, Index]:
