@@ -8,6 +8,9 @@ in ``FILE.head``, which holds the number of lines and the last hash.
 
 No patient's identity: inputs are told by the hash of their content, never by name or path, and
 the command by its name without arguments.
+
+A line that a full disk or a stop of the machine cut short is taken back, and the next one tells of
+it (``torn``).
 """
 
 from __future__ import annotations
@@ -26,8 +29,9 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from organtwin.errors import InputError
 
@@ -40,7 +44,9 @@ NAME = "audit.jsonl"
 #: What the first line follows.
 START = "0" * 64
 #: Longest line that is read as one.
-LONGEST = 1 << 16
+LONGEST = 1 << 20
+#: Inputs that are told one by one; of more, such as the slices of a scan, all together.
+MOST = 64
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,14 @@ def content_hash(paths: Iterable[Path]) -> dict[str, str]:
     return found
 
 
+def numbered(hashes: Iterable[str]) -> dict[str, str]:
+    """Hashes of inputs as a line tells them: one by one, or many by the hash of them all."""
+    found = sorted(hashes)
+    if len(found) <= MOST:
+        return {f"input{number}": digest for number, digest in enumerate(found, 1)}
+    return {f"{len(found)} inputs": hashlib.sha256("".join(found).encode()).hexdigest()}
+
+
 def append(log: Path, entry: Mapping[str, Any]) -> str:
     """Add a line; concurrent runs wait for each other; the hash of the line.
 
@@ -94,7 +108,7 @@ def append(log: Path, entry: Mapping[str, Any]) -> str:
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(log, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-        with os.fdopen(descriptor, "r+b") as stream:
+        with os.fdopen(descriptor, "r+b", buffering=0) as stream:
             fcntl.flock(stream, fcntl.LOCK_EX)  # given up when the file is closed
             return _append(log, stream, entry)
     except OSError as error:
@@ -105,14 +119,12 @@ def append(log: Path, entry: Mapping[str, Any]) -> str:
         ) from None
 
 
-def _append(log: Path, stream: IO[bytes], entry: Mapping[str, Any]) -> str:
-    number, previous, whole = _tail(log, stream)
-    content = {"number": number + 1, **entry, "previous": previous}
+def _append(log: Path, stream: FileIO, entry: Mapping[str, Any]) -> str:
+    number, previous, torn = _tail(log, stream)
+    content = {"number": number + 1, **entry, **torn, "previous": previous}
     content["hash"] = _hash(content)
-    # A line that a kill has cut short stays, as a broken one.
-    stream.write(_line(content) if whole else b"\n" + _line(content))
-    stream.flush()
-    os.fsync(stream.fileno())
+    size = stream.seek(0, os.SEEK_END)
+    _write(stream, _line(content), size)
     draft = _head(log).with_name(f".{_head(log).name}.part")
     draft.write_text(json.dumps({"lines": number + 1, "hash": content["hash"]}) + "\n")
     draft.chmod(0o600)
@@ -120,20 +132,49 @@ def _append(log: Path, stream: IO[bytes], entry: Mapping[str, Any]) -> str:
     return str(content["hash"])
 
 
-def _tail(log: Path, stream: IO[bytes]) -> tuple[int, str, bool]:
-    """Number and hash of the last line, and whether it ends as lines do."""
+def _write(stream: FileIO, line: bytes, size: int) -> None:
+    """All of a line or nothing of it, as on a disk that is full."""
+    try:
+        left = memoryview(line)
+        while left:
+            left = left[stream.write(left) :]
+        os.fsync(stream.fileno())
+    except OSError:
+        stream.truncate(size)
+        raise
+
+
+def _tail(log: Path, stream: FileIO) -> tuple[int, str, dict[str, int]]:
+    """Number and hash of the last line, and what the next one tells of a torn one after it.
+
+    A line that never came to its end, as where the machine stopped, makes room: the head does not
+    know it. One that was whole once stays as a broken line.
+    """
     size = stream.seek(0, os.SEEK_END)
     if size == 0:
-        return 0, START, True
-    stream.seek(max(0, size - LONGEST))
-    data = stream.read()
-    last = data.rstrip(b"\n").rpartition(b"\n")[2]
+        return 0, START, {}
+    stream.seek(max(0, size - 2 * LONGEST))
+    whole, end, rest = stream.readall().rpartition(b"\n")
+    number, last = _line_end(log, whole)
+    if not rest:
+        return number, last, {}
+    if int(_head_content(log).get("lines", 0)) == number:
+        stream.truncate(size - len(rest))
+        return number, last, {"torn": len(rest)}
+    _write(stream, b"\n", size)
+    return (number, last, {}) if end else (0, START, {})
+
+
+def _line_end(log: Path, data: bytes) -> tuple[int, str]:
+    """Number and hash of the last of some lines; those of the head where it is none."""
+    if not data:
+        return 0, START
     try:
-        found = json.loads(last)
-        return int(found["number"]), str(found["hash"]), data.endswith(b"\n")
+        found = json.loads(data.rpartition(b"\n")[2])
+        return int(found["number"]), str(found["hash"])
     except (ValueError, KeyError, TypeError, RecursionError):
         lines = _head_content(log)
-        return int(lines.get("lines", 0)), str(lines.get("hash", START)), data.endswith(b"\n")
+        return int(lines.get("lines", 0)), str(lines.get("hash", START))
 
 
 def forget(log: Path) -> None:
@@ -152,19 +193,21 @@ def verify(log: Path, head: str | None = None) -> Verdict:
     Raises:
         InputError: the file can't be read.
     """
-    previous, number, seen = START, 0, head is None
+    before, previous, number, seen = START, START, 0, head is None
     try:
         with log.open("rb") as stream:
             while line := stream.readline(LONGEST):
                 reason, found = _checked(line, number + 1, previous)
                 if reason:
                     return Verdict(number, previous, number + 1, reason)
-                previous, number = found, number + 1
+                before, previous, number = previous, found, number + 1
                 seen = seen or found == head
     except OSError as error:
         raise InputError(f"audit log {log}", f"can't be read ({error.strerror}).") from None
     noted = _head_content(log)
-    if noted and (noted.get("lines"), noted.get("hash")) != (number, previous):
+    # The head is written after the line: a run that was killed between them leaves it behind.
+    known = [(number, previous), (number - 1, before)]
+    if noted and (noted.get("lines"), noted.get("hash")) not in known:
         reason = f"{noted.get('lines')} lines were written, and the last one had another hash"
         return Verdict(number, previous, number + 1, reason)
     if not seen:

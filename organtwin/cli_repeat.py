@@ -53,7 +53,7 @@ Out = Annotated[
 ]
 Inputs = Annotated[
     list[Path] | None,
-    typer.Option("--input", help="An input that lies elsewhere now; known by its content."),
+    typer.Option("--input", help="An input or a folder of them that lies elsewhere now."),
 ]
 OtherRanks = Annotated[
     bool, typer.Option("--other-ranks", help="The number of ranks may be another.")

@@ -9,8 +9,10 @@ nothing, it says "none".
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -51,17 +53,18 @@ ELECTRICAL = {
 }
 MUSCLE = (
     "manufactured_solid", "patch_test", "land_problem_1", "land_problem_2", "land_problem_3",
-    "formulation_orders", "motion", "arostica_biv",
+    "formulation_orders", "motion", "arostica_lv_passive", "arostica_lv_active", "arostica_lv",
+    "arostica_biv", "cook_membrane", "sphere_inflation",
 )  # fmt: skip
 VALVE = (
     "beams", "beam_metals", "delivery", "ring_in_tube", "ring_in_tissue", "paravalvular_leak",
-    "material_laws", "artery_inflation",
+    "material_laws", "artery_inflation", "nitinol_loop", "plastic_tube",
 )  # fmt: skip
 BONE = ("density_mapping", "bone_surgery", "patch_test", "error_estimate")
 IMPLANTS = {
-    "hip_stem": ("press_fit_contact", "friction"),
+    "hip_stem": ("press_fit_contact", "press_fit", "friction"),
     "pedicle_screw": ("pull_out_friction", "friction"),
-    "tibial_plateau": ("four_point_bending", "friction"),
+    "tibial_plateau": ("four_point_bending", "opening_joint", "friction"),
 }
 
 
@@ -99,6 +102,10 @@ def _of_a_heart(case: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     law = mechanics.get("passive", {}).get("law", "")
     found[f"passive law {law}".strip()] = ("material_laws",)
     found["mechanics of muscle"] = MUSCLE
+    if mechanics.get("infarct"):
+        found["infarcts"] = ("scar_reentry",)
+    if float(str(mechanics.get("viscosity", "0")).split()[0]) > 0.0:
+        found["viscosity of muscle"] = ("viscoelasticity",)
     if mechanics.get("reference_state", "image") != "image":
         found["unloaded state"] = ("unloaded_ventricle",)
     if case.get("circulation", {}).get("model") == "closed_loop":
@@ -119,10 +126,10 @@ def assess(directory: Path) -> dict[str, Any]:
     verification = _code_verification(case, int(run.get("mpi_size", 1)))
     evidence["code_verification"] = verification + evidence["code_verification"]
     evidence["calculation_verification"][:0] = _calculation(directory, run)
-    evidence["calibration"][:0] = _files(directory, "calibration.json")
+    evidence["calibration"][:0] = _files(directory, run, "calibration.json")
     calibrated = _read(directory / "calibration.json").get("sensitivity") is not None
     found = "calibration.json" if calibrated else "sensitivity.json"
-    evidence["sensitivity"][:0] = _files(directory, found)
+    evidence["sensitivity"][:0] = _files(directory, run, found)
     return {
         "statement": STATEMENT,
         "framework": list(FRAMEWORK),
@@ -142,6 +149,12 @@ def assess(directory: Path) -> dict[str, Any]:
             for name, found in evidence.items()
         },
     }  # fmt: skip
+
+
+def identity(run: Mapping[str, Any]) -> str:
+    """Hash of the case of a run and of what it read: evidence of another one is none of this."""
+    told = json.dumps([run.get("case", {}), run.get("inputs", {})], sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()
 
 
 def write_credibility(directory: Path) -> Path:
@@ -197,12 +210,19 @@ def _calculation(directory: Path, run: Mapping[str, Any]) -> list[dict[str, Any]
         for name in BALANCES
         if name in results
     ]
-    companions = _read(directory / "companion.json").get("runs", [])
+    beside = _read(directory / "companion.json")
+    companions = beside.get("runs", []) if beside.get("of_run") == identity(run) else []
     return found + [{"from": "companion run", **one} for one in companions]
 
 
-def _files(directory: Path, name: str) -> list[dict[str, Any]]:
-    return [{"from": "this run", "file": name}] if (directory / name).is_file() else []
+def _files(directory: Path, run: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    """A file that this run wrote, if it did; not one that an earlier case left there."""
+    try:
+        begun = datetime.fromisoformat(str(run.get("started"))).timestamp()
+        own = (directory / name).stat().st_mtime >= begun - 1.0
+    except (OSError, ValueError):
+        return []
+    return [{"from": "this run", "file": name}] if own else []
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import BrokenExecutor, Executor, Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -162,7 +163,11 @@ class Runner:
         file = self._file(values)
         if file is None or not file.is_file():
             return None
-        return np.asarray(np.load(file), dtype=np.float64)
+        try:
+            return np.asarray(np.load(file), dtype=np.float64)
+        except (OSError, ValueError, EOFError) as error:
+            logger.warning("%s is damaged (%s): its member is run again.", file, error)
+            return None
 
     def _keep(self, values: Vector, result: Vector) -> None:
         file = self._file(values)
@@ -172,6 +177,8 @@ class Runner:
         draft = file.with_suffix(".part")
         with draft.open("wb") as stream:
             np.save(stream, result)
+            stream.flush()
+            os.fsync(stream.fileno())
         draft.replace(file)
 
 
@@ -181,3 +188,9 @@ def _outcome(future: Future[Matrix]) -> tuple[Matrix | None, str]:
         return future.result(), ""
     except (OrgantwinError, ArithmeticError, np.linalg.LinAlgError) as error:
         return None, str(error)
+    except BrokenExecutor as error:
+        raise OrgantwinError(
+            "members",
+            f"a worker died ({error}), killed perhaps for want of memory.",
+            "Finished members are kept: run it again, with fewer workers.",
+        ) from None

@@ -61,10 +61,6 @@ def solve_electrical(
         decisions: For the record.
     """
     comm, resumable = heart.domain.comm, case.output.formats == ("vtu",)
-    checkpoint = Checkpoint(
-        comm, folder / "checkpoint", heart.ep, CHECKPOINT_INTERVAL, lambda: {"key": key},
-        places(heart.ep),
-    )  # fmt: skip
     found = continued(folder / "checkpoint", key, comm) if resumable else None
     start = 0.0
     if found is not None:
@@ -73,9 +69,13 @@ def solve_electrical(
         logger.info("going on from t = %g ms", start)
     resume = start if start > 0 else None
     with ExitStack() as closing:
-        keeper = Keeper(comm, checkpoint, closing.enter_context(listening()))
         table = Table(comm, directory / "scalars.csv", _row(heart), resume=resume)
         closing.callback(table.close)
+        checkpoint = Checkpoint(
+            comm, folder / "checkpoint", heart.ep, CHECKPOINT_INTERVAL, lambda: {"key": key},
+            places(heart.ep), table.sync,
+        )  # fmt: skip
+        keeper = Keeper(comm, checkpoint, closing.enter_context(listening()))
         writers = [
             field_writer(kind, directory / "fields", "electrophysiology", heart.domain.mesh,
                          resume=resume)

@@ -78,12 +78,11 @@ def run_calibration(
         InputError: the case does not fit together.
         SolverError: too many members failed.
     """
-    if fresh:
-        on_root(comm, lambda: shutil.rmtree(out / "members", ignore_errors=True))
     observations = on_root(comm, lambda: observations_of(case.calibration.observations))
-    parameters, model = on_root(comm, lambda: _prepared(case, observations, out))
+    parameters, model = on_root(comm, lambda: _asked(case, observations, out))
     inputs = list(case.calibration.observations.files)
     with recording(out, case, inputs, comm) as manifest:
+        on_root(comm, lambda: _prepare(model, out / "members", fresh=fresh))
         failure: OrgantwinError | None = None
         found: tuple[Posterior, Sensitivity | None] | None = None
         with executor(workers, cluster=cluster, comm=comm) as pool:
@@ -146,7 +145,15 @@ def parameters_of(case: CalibrationCase, observations: Observations) -> tuple[Pa
     return tuple(found)
 
 
-def _prepared(
+def _prepare(model: Model, members: Path, *, fresh: bool) -> None:
+    """Forget members if so asked, and do what they share."""
+    if fresh:
+        shutil.rmtree(members, ignore_errors=True)
+    if isinstance(model, CaseModel):
+        model.prepare()
+
+
+def _asked(
     case: CalibrationCase, observations: Observations, out: Path
 ) -> tuple[tuple[Parameter, ...], Model]:
     stages(case.calibration.stages)
@@ -157,7 +164,6 @@ def _prepared(
         model = CaseModel(section.case, names, observations, out / "members")
         if section.emulator is not None:
             check(load_case(section.case), names)
-        model.prepare()
         return parameters, model
     given = {
         name: quantity(text, adjustable(name, place).unit, place)

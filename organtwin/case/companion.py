@@ -33,7 +33,7 @@ from organtwin.case.repeat import COSTS
 from organtwin.case.schema import Case
 from organtwin.case.schema_implant import ImplantCase
 from organtwin.case.schema_tavr import TavrCase
-from organtwin.credibility import BALANCES, write_credibility
+from organtwin.credibility import BALANCES, identity, write_credibility
 from organtwin.errors import InputError
 from organtwin.export.implant_report import write_implant_report
 from organtwin.export.report import write_report
@@ -165,7 +165,7 @@ def companions(
         })  # fmt: skip
 
     def write() -> None:
-        write_record(directory / "companion.json", {"runs": record})
+        write_record(directory / "companion.json", {"of_run": identity(run), "runs": record})
         write_credibility(directory)
         if "report" in run["stages"]:
             _page(case)(directory)

@@ -228,19 +228,19 @@ class _Run:
         """
         case, course, heart = self.phase.case, self.course, self.assembly.heart
         comm, process = self.assembly.domain.comm, OnClock(heart, course.clock)
-        checkpoint = Checkpoint(
-            comm, self.folder / "checkpoint", process, CHECKPOINT_INTERVAL,
-            lambda: asdict(course), places(heart),
-        )  # fmt: skip
         period = case.circulation.cycle_length
         shortest = heart.steps.shortest if heart.steps else case.mechanics.time_step
         step = period / max(1, round(period / shortest))
         before = sum(beat["phase"] == course.phase for beat in course.beats)
         with ExitStack() as closing:
-            keeper = Keeper(comm, checkpoint, closing.enter_context(listening()))
             table, fields = _observers(
                 case, self.assembly, self.directory, t, course.clock, closing
             )
+            checkpoint = Checkpoint(
+                comm, self.folder / "checkpoint", process, CHECKPOINT_INTERVAL,
+                lambda: asdict(course), places(heart), table.sync,
+            )  # fmt: skip
+            keeper = Keeper(comm, checkpoint, closing.enter_context(listening()))
             for observer in (table, *fields, checkpoint):
                 observer.observe(t, Step(t, t))
             for number in range(before, self.phase.beats):

@@ -33,6 +33,7 @@ from organtwin.errors import InputError
 from organtwin.export.atomic import write_text
 from organtwin.parallel import on_root
 from organtwin.permissions import close_folder, restricted
+from organtwin.run import lock
 from organtwin.run.lock import locked
 from organtwin.run.stopping import StoppedError
 
@@ -131,6 +132,7 @@ def _recorded(
         content.update({key: earlier[key] for key in ("stages", "solver", "decisions", "results")})
     manifest = Manifest(path, content)
     manifest.write()
+    first = on_root(comm, lambda: not (directory / audit.NAME).exists())
     log = on_root(comm, lambda: _begin(directory, content, earlier))
     start = time.perf_counter()
     try:
@@ -141,7 +143,7 @@ def _recorded(
         _end(log, "complete", comm)
     except BaseException as error:
         try:
-            _note_end(error, manifest, earlier, log, start, comm)
+            _note_end(error, manifest, earlier, log, first, start, comm)
         except OSError as problem:  # of a disk that is full, say: the error itself tells more
             logger.warning("run.json could not be written: %s", problem)
         raise
@@ -152,6 +154,7 @@ def _note_end(
     manifest: Manifest,
     earlier: Mapping[str, Any] | None,
     log: audit.Run,
+    first: bool,
     start: float,
     comm: MPI.Comm,
 ) -> None:
@@ -159,8 +162,9 @@ def _note_end(
     stopped = isinstance(error, KeyboardInterrupt | StoppedError)
     _end(log, "interrupted" if stopped else audit.outcome(error), comm)
     if isinstance(error, InputError):
-        if manifest.path is not None:
-            _undo(manifest.path.parent, earlier, comm)
+        if manifest.path is not None and not _undone(manifest.path.parent, earlier, first):
+            manifest.content["error"] = str(error)
+            _finish(manifest, "failed", start)
     elif stopped:
         _finish(manifest, "interrupted", start)
     else:
@@ -174,11 +178,10 @@ def _begin(
     """Close an earlier run's directory to others, and begin an entry of the audit log; rank 0."""
     if earlier is not None:
         close_folder(directory)
-    hashes = sorted(content["inputs"].values())
     facts = {"version": content["versions"]["organtwin"], "commit": content["git_commit"],
              "ranks": content["mpi_size"]}  # fmt: skip
-    numbered = {f"input{k}": digest for k, digest in enumerate(hashes, 1)}
-    return audit.begin(audit.place(directory), audit.command(), numbered, facts)
+    hashes = audit.numbered(content["inputs"].values())
+    return audit.begin(audit.place(directory), audit.command(), hashes, facts)
 
 
 def _end(log: audit.Run, outcome: str, comm: MPI.Comm) -> None:
@@ -186,19 +189,21 @@ def _end(log: audit.Run, outcome: str, comm: MPI.Comm) -> None:
         log.end(outcome)
 
 
-def _undo(directory: Path, earlier: Mapping[str, Any] | None, comm: MPI.Comm) -> None:
-    """The case is wrong: leave ``run.json`` as if it had not been run."""
-    if comm.rank != 0:
-        return
-    path = directory / "run.json"
+def _undone(directory: Path, earlier: Mapping[str, Any] | None, first: bool) -> bool:
+    """Leave a directory as if a wrong case had not been run there, if nothing was done for it."""
+    path, log = directory / "run.json", directory / audit.NAME
     if earlier is not None:
         Manifest(path, dict(earlier)).write()
-        return
+        return True
+    own = {path.name, audit.NAME, f"{audit.NAME}.head", lock.NAME}
+    if not first or {file.name for file in directory.iterdir()} - own:
+        return False
     path.unlink(missing_ok=True)
-    if audit.place(directory) == directory / audit.NAME:
-        audit.forget(directory / audit.NAME)
+    if audit.place(directory) == log:
+        audit.forget(log)
     if not any(directory.iterdir()):
         directory.rmdir()
+    return True
 
 
 def _check_writable(directory: Path) -> None:
@@ -239,10 +244,10 @@ def describe(case: AnyCase, inputs: Sequence[Path], comm: MPI.Comm) -> dict[str,
 def read_manifest(directory: Path) -> dict[str, Any] | None:
     """``run.json`` of a result directory, if it is there and whole."""
     try:
-        content: dict[str, Any] = json.loads((directory / "run.json").read_text(encoding="utf-8"))
+        content = json.loads((directory / "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return content
+    return content if isinstance(content, dict) else None
 
 
 def versions() -> dict[str, str]:

@@ -138,10 +138,11 @@ def run_case(
         "cell": lambda folder, progress: _cell(case, known, directory, folder, progress),
         "solve": lambda folder, progress: _solve(case, known, directory, folder, progress, comm),
     }
-    if fresh:
-        on_root(comm, lambda: rmtree(_checkpoint_folder(known, directory), ignore_errors=True))
     last = max(([*known].index(name) for name in only & set(known)), default=-1) if only else 3
     with recording(directory, case, [case.image.file], comm) as manifest:
+        if fresh:
+            kept = known["solve"].folder(directory) / "checkpoint"
+            on_root(comm, lambda: rmtree(kept, ignore_errors=True))
         manifest.add_decisions(presets_in_words(case))
         for name in list(known)[: last + 1]:
             account = run_stage(
@@ -275,10 +276,6 @@ def _solve(
         solve_electrical(case, electric, directory, folder, known["solve"].key, progress, told)
         return
     solve_heart(case, domain, cell, sigma, directory, folder, known["solve"].key, progress, told)
-
-
-def _checkpoint_folder(known: dict[str, Stage], directory: Path) -> Path:
-    return known["solve"].folder(directory) / "checkpoint"
 
 
 def _note(manifest: Manifest, name: str, folder: Path) -> None:

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 from mpi4py import MPI
+from numpy.typing import NDArray
 
 from organtwin.case.manifest import git_commit, read_manifest, versions
 from organtwin.case.recorded import do_again, read_run
 from organtwin.case.records import write_record
-from organtwin.case.stages import sha256
+from organtwin.case.stages import files_in, sha256
 from organtwin.errors import InputError
 from organtwin.export.tables import read_table
 from organtwin.parallel import on_root
@@ -85,7 +86,8 @@ def repeat(
     Args:
         record: ``run.json``, or the directory that holds it.
         out: Directory of the second run; that of the first with ``-repeated`` behind by default.
-        inputs: Files that are where the record does not say; known by their content.
+        inputs: Files, and folders of them, that are where the record does not say; files are known
+            by their content.
         other_ranks: Go on although the number of ranks is another.
         tolerance: Allowed relative difference; by the ranks if None.
         comm: Communicator.
@@ -152,7 +154,9 @@ def results_differ(
 
 def curves_differ(before: Path, now: Path, allowed: float) -> list[Difference]:
     """Largest differences of the columns of two tables over their sizes."""
-    if not before.is_file() or not now.is_file():
+    if before.is_file() != now.is_file():
+        return [Difference("scalars.csv", None, None, math.inf, allowed)]
+    if not before.is_file():
         return []
     one, other = read_table(before), read_table(now)
     found = []
@@ -162,11 +166,15 @@ def curves_differ(before: Path, now: Path, allowed: float) -> list[Difference]:
             found.append(Difference(place, None, None, math.inf, allowed))
             continue
         a, b = one[name], other[name]
+        if (np.isnan(a) != np.isnan(b)).any():
+            found.append(Difference(place, None, None, math.inf, allowed))
+            continue
+        a, b = a[~np.isnan(a)], b[~np.isnan(b)]
         size = max(float(np.abs(a).max(initial=0.0)), float(np.abs(b).max(initial=0.0)))
         change = float(np.abs(a - b).max(initial=0.0))
         small = name in _ROUNDING and size < _NOTHING
         relative = 0.0 if change == 0.0 or small else change / size
-        found.append(Difference(place, float(a.max()), float(b.max()), relative, allowed))
+        found.append(Difference(place, _top(a), _top(b), relative, allowed))
     return found
 
 
@@ -185,6 +193,10 @@ def changes(before: Mapping[str, Any]) -> list[str]:
     return told
 
 
+def _top(column: NDArray[np.float64]) -> float | None:
+    return float(column.max()) if len(column) else None
+
+
 def _relative(a: float, b: float) -> float:
     return 0.0 if a == b else abs(a - b) / max(abs(a), abs(b))
 
@@ -195,7 +207,7 @@ def _found(recorded: Mapping[str, str], given: Sequence[Path]) -> dict[str, str]
     Raises:
         InputError: naming all that are missing or changed.
     """
-    by_content = {sha256(file): file for file in given if file.is_file()}
+    by_content = {sha256(file): file for file in files_in(given)}
     moved, lacking = {}, []
     for name, digest in recorded.items():
         there = Path(name)
@@ -208,9 +220,22 @@ def _found(recorded: Mapping[str, str], given: Sequence[Path]) -> dict[str, str]
     if lacking:
         raise InputError(
             "inputs", "; ".join(lacking) + ".",
-            "Bring back the files as they were; --input FILE says where one is now.",
+            "Bring back the files as they were; --input says where a file or a folder is now.",
         )  # fmt: skip
-    return moved
+    return moved | _folders(moved)
+
+
+def _folders(moved: Mapping[str, str]) -> dict[str, str]:
+    """Folders of inputs, all of which are in the same places below another folder now."""
+    found: dict[str, set[str]] = {}
+    for name, now in moved.items():
+        parts, there = Path(name).parts, Path(now).parts
+        for depth in range(1, len(parts)):
+            below = len(parts) - depth
+            same = there[-below:] == parts[depth:]
+            new = str(Path(*there[:-below])) if same and len(there) > below else ""
+            found.setdefault(str(Path(*parts[:depth])), set()).add(new)
+    return {name: new.pop() for name, new in found.items() if len(new) == 1 and new != {""}}
 
 
 def _with(value: Any, moved: Mapping[str, str]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +26,8 @@ from organtwin.errors import DiskError, InputError, OrgantwinError, suggestion
 from organtwin.export.atomic import write_text
 from organtwin.export.quantities import UNITS
 from organtwin.parallel import agree, on_root
+
+logger = logging.getLogger(__name__)
 
 type Arrays = dict[str, NDArray[np.floating]]
 
@@ -277,8 +280,12 @@ def earlier_steps(pvd: Path, resume: float | None) -> list[tuple[float, str]]:
     """Steps of a series before the time that a run goes on from."""
     if resume is None or not pvd.is_file():
         return []
-    found = ET.parse(pvd).getroot().iter("DataSet")
-    steps = [(float(entry.attrib["timestep"]), entry.attrib["file"]) for entry in found]
+    try:
+        found = ET.parse(pvd).getroot().iter("DataSet")
+        steps = [(float(entry.attrib["timestep"]), entry.attrib["file"]) for entry in found]
+    except (ET.ParseError, KeyError, ValueError) as error:
+        logger.warning("%s is damaged (%s): its series begins anew.", pvd, error)
+        return []
     return [(t, file) for t, file in steps if t < resume - 1e-9]
 
 

@@ -30,6 +30,12 @@ LONGEST_HEADER = 1 << 24
 SLACK = 1 << 20
 #: Bytes that are unpacked at once.
 PIECE = 1 << 22
+#: Endings of the formats that are read.
+NIFTI, NRRD, META = (
+    (".nii", ".nii.gz", ".hdr", ".img", ".img.gz"),
+    (".nrrd", ".nhdr"),
+    (".mha", ".mhd"),
+)
 #: NIfTI's codes of types → bits.
 NIFTI_BITS = {
     2: 8, 4: 16, 8: 32, 16: 32, 32: 64, 64: 64, 128: 24, 256: 8, 512: 16, 768: 32, 1024: 64,
@@ -85,27 +91,32 @@ class Claim:
 def check_claims(file: Path, *, unpack: bool = True) -> None:
     """Refuse an image whose header claims what can't be.
 
-    Files of other formats than NIfTI, NRRD and MetaImage are passed over.
+    Only formats are read whose headers are known here: NIfTI, NRRD and MetaImage.
 
     Args:
         file: The image.
         unpack: Whether packed data are unpacked to see what they hold.
 
     Raises:
-        InputError: the header is damaged; it claims more voxels than the file holds, or than
-            ``ORGANTWIN_LARGEST_IMAGE`` (GiB; 64, at most this machine's memory) allows; packed
-            data are cut off or hold more than is claimed; or the voxels are in a file elsewhere.
+        InputError: the file is of another format; the header is damaged; it claims more voxels
+            than the file holds, or than ``ORGANTWIN_LARGEST_IMAGE`` (GiB; 64, at most this
+            machine's memory) allows; packed data are cut off or hold more than is claimed; or the
+            voxels are in a file elsewhere.
     """
     name = file.name.lower()
     try:
-        if name.endswith((".nii", ".nii.gz", ".hdr", ".img", ".img.gz")):
+        if name.endswith(NIFTI):
             claim = _nifti(file)
-        elif name.endswith((".nrrd", ".nhdr")):
+        elif name.endswith(NRRD):
             claim = _nrrd(file)
-        elif name.endswith((".mha", ".mhd")):
+        elif name.endswith(META):
             claim = _meta(file)
         else:
-            return
+            raise InputError(
+                str(file),
+                f"can't be read as an image (`{file.suffix or file.name}` is no format of scans).",
+                "Give a NIfTI (.nii, .nii.gz), NRRD (.nrrd) or MetaImage (.mha, .mhd) file.",
+            )
     except (struct.error, ValueError, OverflowError, KeyError, IndexError) as error:
         said = f"no `{error.args[0]}`" if isinstance(error, KeyError) else str(error)
         raise InputError(

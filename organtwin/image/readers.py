@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 CT_ONLY = -500
 #: NIfTI's codes of time units, as factors to ms.
 NIFTI_MILLISECONDS = {8: 1e3, 16: 1.0, 24: 1e-3}
-#: Files of surfaces, which people take for images; VTK files may be either.
+#: Files of surfaces, which people take for images; VTK files may be either, and are no scans.
 SURFACES = (".stl", ".ply", ".vtp", ".obj", ".vtk")
 #: Larger ranges of values are those of grey-value images.
 LARGEST_LABEL = 4095
@@ -143,7 +143,7 @@ def read_labels(path: str | Path, names: Mapping[str, int]) -> LabelMap:
     for name, position in compact.items():
         table[names[name] - smallest] = position
     return LabelMap(
-        values=table[values - values.dtype.type(smallest)] if smallest else table[values],
+        values=table[values.astype(np.int32) - smallest] if smallest else table[values],
         names=compact,
         spacing=np.array(image.GetSpacing()),
         origin=np.array(image.GetOrigin()),
@@ -166,18 +166,18 @@ def read_sitk(file: Path) -> sitk.Image:
     """
     if not file.is_file():
         raise InputError(str(file), "no such image file.", "Check the path.")
+    if file.suffix.lower() in SURFACES:
+        raise InputError(
+            str(file),
+            "holds a surface, or another mesh, and no image.",
+            f"Look at a surface by `organtwin surface {file}`.",
+        )
     check_claims(file)
     warnings = sitk.ProcessObject.GetGlobalWarningDisplay()
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     try:
         return sitk.ReadImage(str(file))
     except (RuntimeError, MemoryError) as error:
-        if file.suffix.lower() in SURFACES:
-            raise InputError(
-                str(file),
-                "holds a surface, or another mesh, and no image.",
-                f"Look at a surface by `organtwin surface {file}`.",
-            ) from None
         reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
         raise InputError(
             str(file),

@@ -58,6 +58,7 @@ class Checkpoint:
             run.
         places: Where the entries of the state are. With it a run on another number of ranks can
             go on from here.
+        before: Called before each state is written: brings to the disk what others wrote up to it.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Checkpoint:
         every: float,
         note: Callable[[], Mapping[str, Any]],
         places: Places | None = None,
+        before: Callable[[], None] = lambda: None,
     ) -> None:
         self.every = every
         #: Time (ms) of the state that was written last, and when that was (`time.monotonic`, s).
@@ -78,6 +80,7 @@ class Checkpoint:
         self._process = process
         self._note = note
         self._places = places
+        self._bring = before
         # What begins as NaN means "not yet".
         self._blank = _without_number(process.state)
         # Never write over the files that a run may have to go on from.
@@ -94,6 +97,7 @@ class Checkpoint:
             return
         turn = 1 - self._before["turn"] if self._before else 0
         try:
+            self._bring()
             self._before = self._write(t, turn)
         except _WriteError as error:
             logger.warning(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Protocol
@@ -88,11 +89,18 @@ class Table:
         csv.writer(self._stream).writerow([f"{value:.10g}" for value in row.values()])
         self._stream.flush()
 
+    def sync(self) -> None:
+        """Bring all rows to the disk: a state that is kept goes on behind them."""
+        if self._stream is not None:
+            os.fsync(self._stream.fileno())
+
     def _earlier_rows(self) -> list[list[str]]:
         if self._resume is None or not self._path.is_file():
             return []
         # A kill or a full disk may have cut the last line short.
-        lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
+        # A machine that stopped may leave zeros.
+        text = self._path.read_text(encoding="utf-8", errors="replace").split("\0")[0]
+        lines = text.splitlines(keepends=True)
         rows = list(csv.reader(line for line in lines if line.endswith("\n")))[1:]
         before = sum(float(row[0]) < self._resume - 1e-9 for row in rows)
         there = sum(float(row[0]) < self._resume + 1e-9 for row in rows)

@@ -90,6 +90,52 @@ def test_after_a_line_cut_short_the_log_goes_on_and_tells(log):
     assert json.loads(lines(log)[-1])["run"] == "next"
 
 
+def test_a_line_that_never_ended_makes_room_and_is_told(log):
+    with log.open("ab") as stream:
+        stream.write(b'{"number": 6, "event": "beg')
+    assert audit.verify(log).reason == "it is cut short"
+    audit.append(log, {"event": "begin", "run": "next"})
+    assert (audit.verify(log).lines, audit.verify(log).broken) == (6, None)
+    assert json.loads(lines(log)[-1])["torn"] == 27
+
+
+def test_a_run_killed_before_the_head_was_written_breaks_nothing(log):
+    head = Path(f"{log}.head").read_text()
+    audit.append(log, {"event": "begin", "run": "killed"})
+    Path(f"{log}.head").write_text(head)
+    assert (audit.verify(log).lines, audit.verify(log).broken) == (6, None)
+    audit.append(log, {"event": "begin", "run": "next"})
+    assert audit.verify(log).broken is None
+
+
+def test_a_full_disk_takes_the_whole_line_back(log, monkeypatch):
+    before = log.read_bytes()
+    real = os.fsync
+
+    def full(descriptor):
+        real(descriptor)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(InputError, match="No space left"):
+        audit.append(log, {"event": "end", "run": "4"})
+    assert log.read_bytes() == before
+    monkeypatch.setattr(os, "fsync", real)
+    audit.append(log, {"event": "begin", "run": "next"})
+    assert audit.verify(log).broken is None
+
+
+def test_many_inputs_are_told_together(tmp_path):
+    hashes = [f"{k:064x}" for k in range(900)]
+    assert list(audit.numbered(hashes[:3])) == ["input1", "input2", "input3"]
+    (told,) = audit.numbered(hashes).items()
+    assert told[0] == "900 inputs" and len(told[1]) == 64
+    assert audit.numbered(hashes[::-1]) == dict([told])
+    file = tmp_path / "log"
+    audit.append(file, {"inputs": {f"input{k}": h for k, h in enumerate(hashes)}})
+    assert audit.verify(file).broken is None  # also where another version told them one by one
+
+
 def test_runs_at_the_same_time_wait_for_each_other(tmp_path):
     file, each = tmp_path / "audit.jsonl", 25
     children = []

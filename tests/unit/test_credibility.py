@@ -46,6 +46,9 @@ def test_problems_of_all_features_are_there():
 
 def test_features_are_those_that_the_run_uses():
     assert "unloaded state" in features(HEART)
+    assert not {"viscosity of muscle", "infarcts"} & features(HEART).keys()
+    viscous = {**HEART, "mechanics": {"viscosity": "0.1 kPa*s", "infarct": [{}]}}
+    assert {"viscosity of muscle", "infarcts"} <= features(viscous).keys()
     assert features({**HEART, "run": {"physics": "electrophysiology"}}).keys() == {
         "directions of fibres", "ionic model ten_tusscher_2006_endo", "monodomain model",
         "electrocardiogram",
@@ -83,6 +86,23 @@ def test_what_is_told_stands_there(tmp_path):
     ]
     (balance,) = found["evidence"]["calculation_verification"]["found"]
     assert (balance["quantity"], balance["value"]) == ("mass_balance", 1e-9)
+
+
+def test_evidence_of_another_case_is_none_of_this(tmp_path):
+    run = {"case": HEART, "inputs": {"a": "1"}, "started": "2026-11-23T10:00:00+0000"}
+    folder = result(tmp_path, **run)
+    companion = {"of_run": credibility.identity(run), "runs": [{"of": "mesh"}]}
+    (folder / "companion.json").write_text(json.dumps(companion))
+    (folder / "calibration.json").write_text("{}")
+
+    def found(category):
+        return assess(folder)["evidence"][category]["found"]
+
+    assert found("calculation_verification") == [{"from": "companion run", "of": "mesh"}]
+    assert found("calibration") == [{"from": "this run", "file": "calibration.json"}]
+    other = {**HEART, "mechanics": {"passive": {"law": "neo_hookean"}}}
+    result(tmp_path, **{**run, "case": other, "started": "2100-01-01T10:00:00+0000"})
+    assert found("calculation_verification") == found("calibration") == "none"
 
 
 def test_values_of_verification_are_the_latest_and_tell_their_sources(tmp_path, monkeypatch):

@@ -69,6 +69,28 @@ def test_negative_and_sixteen_bit_labels(tmp_path: Path) -> None:
     assert np.count_nonzero(labels.mask("b")) == np.count_nonzero(values == 600)
 
 
+def test_large_labels_beside_negative_ones_of_eight_bits_stay(tmp_path: Path) -> None:
+    values = block(np.int8)
+    values[values == 1] = 120
+    values[values == 2] = -128
+    labels = read_labels(save(values, tmp_path / "x.nrrd"), {"a": 120, "b": -128})
+    found = labels.values.transpose(2, 1, 0)
+    np.testing.assert_array_equal(found == labels.names["a"], values == 120)
+    np.testing.assert_array_equal(found == labels.names["b"], values == -128)
+
+
+@pytest.mark.parametrize("name", ["x.vtk", "x.gipl", "x.hdr.gz", "x.tif", "x"])
+def test_formats_whose_headers_are_not_checked_are_refused(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    file.write_text(
+        "# vtk DataFile Version 3.0\nx\nBINARY\nDATASET STRUCTURED_POINTS\n"
+        "DIMENSIONS 400 400 400\nSPACING 1 1 1\nORIGIN 0 0 0\nPOINT_DATA 64000000\n"
+        "SCALARS s unsigned_char 1\nLOOKUP_TABLE default\n"
+    )
+    with pytest.raises(InputError, match="no image|no format of scans"):
+        read_labels(file, {"a": 1})
+
+
 def test_label_that_does_not_exist_is_named_with_a_suggestion() -> None:
     labels = LabelMap(block(), {"lv_blood": 1}, np.ones(3), np.zeros(3), np.eye(3))
     with pytest.raises(InputError, match=r"no label `lv_blod`\. Did you mean `lv_blood`\?"):

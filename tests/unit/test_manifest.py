@@ -5,6 +5,7 @@ import json
 import pytest
 from mpi4py import MPI
 
+from organtwin import audit
 from organtwin.case.load import load_case
 from organtwin.case.manifest import git_commit, read_manifest, recording, versions
 from organtwin.case.stages import StageAccount
@@ -60,6 +61,32 @@ def test_refused_input_leaves_nothing(tmp_path, record):
     with pytest.raises(InputError), record():
         raise InputError("image", "no.", "")
     assert not (tmp_path / "results").exists()
+
+
+def test_input_that_is_refused_late_keeps_what_was_done(tmp_path, record):
+    out = tmp_path / "results"
+    with pytest.raises(InputError), record() as manifest:
+        manifest.add_stage(ACCOUNT)
+        (out / "stages").mkdir()
+        raise InputError("solve", "no such law.", "")
+    content = read_manifest(out)
+    assert content["status"] == "failed" and "no such law" in content["error"]
+    assert audit.verify(out / audit.NAME).lines == 2
+
+
+@pytest.mark.parametrize("damage", ["{", "[1]", None])
+def test_the_audit_log_outlives_a_damaged_record(tmp_path, record, damage):
+    out = tmp_path / "results"
+    with record():
+        pass
+    if damage is None:
+        (out / "run.json").unlink()
+    else:
+        (out / "run.json").write_text(damage)
+    with pytest.raises(InputError), record():
+        raise InputError("image", "no.", "")
+    found = audit.verify(out / audit.NAME)
+    assert (found.lines, found.broken) == (4, None)
 
 
 def test_stages_run_one_by_one_add_up(tmp_path, record):

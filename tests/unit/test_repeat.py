@@ -81,6 +81,21 @@ def test_an_input_may_lie_elsewhere(first, tmp_path):
     assert again["case"]["image"]["file"] == str(moved)
 
 
+def test_a_folder_of_inputs_may_lie_elsewhere(first, tmp_path):
+    out, image, again = first
+    scan = tmp_path / "scan"
+    (scan / "series").mkdir(parents=True)
+    for k in range(3):
+        (scan / "series" / f"{k}.dcm").write_text(str(k))
+    record = json.loads((out / "run.json").read_text())
+    record["case"] = {"scan": {"file": str(scan)}, "image": {"file": str(image)}}
+    record["inputs"] |= {str(file): sha256(file) for file in (scan / "series").iterdir()}
+    (out / "run.json").write_text(json.dumps(record))
+    moved = scan.rename(tmp_path / "elsewhere")
+    assert repeat(out, inputs=[moved], comm=COMM).met
+    assert again["case"] == {"scan": {"file": str(moved)}, "image": {"file": str(image)}}
+
+
 def test_other_ranks_are_asked_for(first):
     record = first[0] / "run.json"
     record.write_text(json.dumps({**json.loads(record.read_text()), "mpi_size": 4}))
@@ -117,6 +132,19 @@ def test_curves_are_compared_by_column(tmp_path):
     found = {d.name: d for d in curves_differ(tmp_path / "a.csv", tmp_path / "b.csv", 1e-10)}
     assert found.keys() == {"scalars.csv, t [ms]", "scalars.csv, y [1]"}
     assert found["scalars.csv, y [1]"].relative == pytest.approx(1e-4, rel=1e-3)
+
+
+def test_curves_may_have_the_same_gaps(tmp_path):
+    one, other = tmp_path / "a.csv", tmp_path / "b.csv"
+    for file in (one, other):
+        file.write_text("t [ms],y [1]\n0,nan\n1,2\n")
+    assert all(d.met for d in curves_differ(one, other, 1e-10))
+    other.write_text("t [ms],y [1]\n0,1\n1,2\n")
+    assert [d.met for d in curves_differ(one, other, 1e-10)] == [True, False]
+    other.unlink()
+    assert [d.met for d in curves_differ(one, other, 1e-10)] == [False]
+    one.unlink()
+    assert curves_differ(one, other, 1e-10) == []
 
 
 def test_other_versions_are_told():
