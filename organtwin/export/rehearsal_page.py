@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import logging
 import math
 from collections.abc import Iterator, Mapping
@@ -13,7 +12,7 @@ from typing import Any
 from organtwin.choice import shown
 from organtwin.errors import InputError
 from organtwin.export.atomic import write_text
-from organtwin.export.pages import Picture, read_json, templates
+from organtwin.export.pages import Picture, embedded, read_json, templates
 from organtwin.export.rehearsal_pictures import (
     draw_boundary,
     draw_ranking,
@@ -199,11 +198,11 @@ def _pictures(
             "Points show what each boundary condition does to an index, bars what all other "
             "factors do together."
         )
-        yield _picture(path, "Boundary conditions", caption)
+        yield Picture(path.name, "Boundary conditions", caption, embedded(path))
     if ranking["ranks"]:
         path = draw_ranking(ranking["ranks"], folder / "pictures" / "ranking.png")
         caption = "The score of each plan, and what of it each criterion brings."
-        yield _picture(path, "Ranks", caption)
+        yield Picture(path.name, "Ranks", caption, embedded(path))
     if any(one["largest"] for one in sensitivity.get("indices", [])):
         path = folder / "pictures" / "tornado.png"
         draw_tornado(_first(ranking, sensitivity), path, f"What moves the indices of "
@@ -212,7 +211,7 @@ def _pictures(
             "Bars show how far each factor moves an index, the largest first; grey is the interval "
             "of all together, dashed the threshold."
         )
-        yield _picture(path, "Sensitivity", caption)
+        yield Picture(path.name, "Sensitivity", caption, embedded(path))
 
 
 def _first(ranking: Mapping[str, Any], sensitivity: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -221,8 +220,3 @@ def _first(ranking: Mapping[str, Any], sensitivity: Mapping[str, Any]) -> list[M
     indices = list(sensitivity["indices"])
     ranked = [one for one in indices if any(fnmatchcase(one["name"], p) for p in patterns)]
     return [*ranked, *(one for one in indices if one not in ranked)]
-
-
-def _picture(path: Path, title: str, caption: str) -> Picture:
-    data = base64.b64encode(path.read_bytes()).decode("ascii")
-    return Picture(path.name, title, caption, f"data:image/png;base64,{data}")

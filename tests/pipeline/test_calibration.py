@@ -91,7 +91,7 @@ def test_a_calibration_writes_tables_pictures_and_a_report(case, tmp_path):
     }  # fmt: skip
     page = (out / "report.html").read_text()
     assert "A small one" in page
-    assert page.count("data:image/png") == 6
+    assert page.count("data:image/") == 6
     assert "Of 1 held-out measurements" in page
 
 

@@ -81,6 +81,7 @@ def test_everything_is_written(beat):
     assert len(list((beat / "pictures").glob("*.png"))) >= 8
     assert (beat / "pictures" / "heartbeat.gif").stat().st_size > 10_000
     html = (beat / "report.html").read_text()
+    assert len(html) < 10_000_000
     assert "ejection fraction" in html
     assert 'src="http' not in html  # self-contained
     for series in ("mechanics", "electrophysiology", "activation"):

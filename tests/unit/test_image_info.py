@@ -122,7 +122,7 @@ def test_four_dimensions_are_phases(tmp_path: Path) -> None:
 
 def test_pictures_and_absent_files_are_refused(tmp_path: Path) -> None:
     Picture.new("RGB", (30, 20)).save(tmp_path / "x.png")
-    with pytest.raises(InputError, match="`.png` is no format of scans"):
+    with pytest.raises(InputError, match=r"`\.png` is no format of scans"):
         read_image(tmp_path / "x.png")
     with pytest.raises(InputError, match="no such image file"):
         read_image(tmp_path / "absent.nii")

@@ -87,7 +87,7 @@ def test_formats_whose_headers_are_not_checked_are_refused(tmp_path: Path, name:
         "DIMENSIONS 400 400 400\nSPACING 1 1 1\nORIGIN 0 0 0\nPOINT_DATA 64000000\n"
         "SCALARS s unsigned_char 1\nLOOKUP_TABLE default\n"
     )
-    with pytest.raises(InputError, match="no image|no format of scans"):
+    with pytest.raises(InputError, match=r"no image|no format of scans"):
         read_labels(file, {"a": 1})
 
 
