@@ -39,6 +39,7 @@ from organtwin import (
     cli_surface,
     cli_view,
 )
+from organtwin.cli_audit import is_first
 from organtwin.cli_options import AsJson, CaseFile, Out, Settings
 from organtwin.cli_outcome import NO_ROOM, NOT_WRITTEN, code_of, not_written
 from organtwin.errors import OrgantwinError
@@ -392,7 +393,7 @@ def _configure_logging(verbose: int) -> None:
     """Rank 0 logs to stderr; the others only warn."""
     from organtwin.case.progress import console
 
-    first = os.environ.get("PMI_RANK", os.environ.get("OMPI_COMM_WORLD_RANK", "0")) == "0"
+    first = is_first()
     level = [logging.INFO, logging.DEBUG][min(verbose, 1)] if first else logging.WARNING
     from rich.logging import RichHandler
 

@@ -18,6 +18,8 @@ app = typer.Typer(no_args_is_help=True, help="Look after the audit log; see docs
 
 #: Commands that note their runs themselves, with the versions of all libraries.
 NOTED = {"run", "mesh", "solve", "report", "calibrate", "repeat"}
+#: Variables of launchers with the number of a rank: of MPICH, Open MPI, PMIx and Slurm.
+RANKS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID")
 #: Exit code → how a command ended.
 OUTCOMES = {0: "complete", 2: "refused", 75: "interrupted", 130: "interrupted"}
 
@@ -78,12 +80,16 @@ def entry(arguments: Sequence[str]) -> Iterator[None]:
         raise
 
 
+def is_first() -> bool:
+    """Whether this is rank 0, before MPI is there to be asked: launchers tell it in variables."""
+    return next((os.environ[name] for name in RANKS if name in os.environ), "0") == "0"
+
+
 def _begun(arguments: Sequence[str]) -> audit.Run:
     """Begin of a command that reads files and does not note its run itself."""
     command = audit.command()
     files = [Path(word) for word in arguments if not word.startswith("-") and Path(word).exists()]
-    first = os.environ.get("PMI_RANK", os.environ.get("OMPI_COMM_WORLD_RANK", "0")) == "0"
     own = command.removeprefix("organtwin ") in {*NOTED, "audit"}
-    log = audit.place() if first and files and not own else None
+    log = audit.place() if is_first() and files and not own else None
     inputs = audit.content_hash(files) if log is not None else {}
     return audit.begin(log, command, inputs, {"version": __version__})

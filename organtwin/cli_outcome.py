@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import multiprocessing
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 import typer
 
@@ -13,8 +16,6 @@ from organtwin.errors import DiskError, InputError, OrgantwinError
 #: Exit code of a file that can't be written (EX_IOERR of sysexits.h), and the system's reasons.
 NOT_WRITTEN = 74
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
-#: Exit code of what was interrupted by Ctrl-C.
-INTERRUPTED = 130
 
 
 def code_of(error: OrgantwinError) -> int:
@@ -34,25 +35,47 @@ def not_written(error: OSError) -> str:
 
 @contextmanager
 def outcome() -> Iterator[None]:
-    """Turn what a command raises into one message and an exit code, on rank 0 alone."""
+    """Turn what a command raises, and signals, into one message and an exit code, on rank 0 alone.
+
+    Processes that work for the command are ended with it: what they have computed is kept.
+    """
     from mpi4py import MPI
+
+    from organtwin.run.stopping import INTERRUPTED, SIGNALS
 
     def tell(message: str) -> None:
         if MPI.COMM_WORLD.rank == 0:
             typer.echo(message, err=True)
 
     try:
+        before = {number: signal.signal(number, _stop) for number in SIGNALS}
+    except ValueError:  # off the main thread Python takes no handlers
+        before = {}
+    try:
         yield
     except OrgantwinError as error:
         tell(f"organtwin: {error}")
         raise typer.Exit(code_of(error)) from None
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         tell("\norgantwin: interrupted; what was computed is kept.")
+        code = getattr(stop, "code", INTERRUPTED)
         if MPI.COMM_WORLD.size > 1:
-            MPI.COMM_WORLD.Abort(INTERRUPTED)  # others wait for this rank
-        raise typer.Exit(INTERRUPTED) from None
+            MPI.COMM_WORLD.Abort(code)  # others wait for this rank
+        raise typer.Exit(code) from None
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise
         tell(not_written(error))
         raise typer.Exit(NOT_WRITTEN) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """Handler of signals: a pool of processes would wait for what they are at."""
+    from organtwin.run.stopping import stop_at_once
+
+    for worker in multiprocessing.active_children():
+        worker.terminate()
+    stop_at_once(number, frame)
