@@ -27,7 +27,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -140,7 +140,8 @@ def _write(stream: FileIO, line: bytes, size: int) -> None:
             left = left[stream.write(left) :]
         os.fsync(stream.fileno())
     except OSError:
-        stream.truncate(size)
+        with suppress(OSError):  # a file that only grows can't be cut
+            stream.truncate(size)
         raise
 
 
@@ -159,8 +160,9 @@ def _tail(log: Path, stream: FileIO) -> tuple[int, str, dict[str, int]]:
     if not rest:
         return number, last, {}
     if int(_head_content(log).get("lines", 0)) == number:
-        stream.truncate(size - len(rest))
-        return number, last, {"torn": len(rest)}
+        with suppress(OSError):
+            stream.truncate(size - len(rest))
+            return number, last, {"torn": len(rest)}
     _write(stream, b"\n", size)
     return (number, last, {}) if end else (0, START, {})
 

@@ -129,7 +129,7 @@ def assess(directory: Path) -> dict[str, Any]:
     evidence["calibration"][:0] = _files(directory, run, "calibration.json")
     calibrated = _read(directory / "calibration.json").get("sensitivity") is not None
     found = "calibration.json" if calibrated else "sensitivity.json"
-    evidence["sensitivity"][:0] = _files(directory, run, found)
+    evidence["sensitivity"][:0] = [*_files(directory, run, found), *_of_a_sweep(directory)]
     return {
         "statement": STATEMENT,
         "framework": list(FRAMEWORK),
@@ -223,6 +223,14 @@ def _files(directory: Path, run: Mapping[str, Any], name: str) -> list[dict[str,
     except (OSError, ValueError):
         return []
     return [{"from": "this run", "file": name}] if own else []
+
+
+def _of_a_sweep(directory: Path) -> list[dict[str, Any]]:
+    """Sensitivities around this result, if it is the member of a sweep that they were asked of."""
+    if directory.parent.name != "members":
+        return []
+    of = _read(directory.parents[1] / "sensitivity.json").get("of")
+    return [{"from": "sweep", "file": "sensitivity.json"}] if of == directory.name else []
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -21,11 +21,12 @@ from organtwin.calibrate.executors import executor
 from organtwin.case.schema_rehearsal import Value
 from organtwin.errors import OrgantwinError
 from organtwin.export.atomic import write_text
+from organtwin.run.lock import claimed
 
 logger = logging.getLogger(__name__)
 
-#: What a member leaves, and the record of how far it is.
-INDICES, RECORD = "indices.json", "member.json"
+#: What a member leaves, the record of how far it is, and the lock of who works on it.
+INDICES, RECORD, CLAIM = "indices.json", "member.json", ".claim"
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,8 @@ class Ensemble:
     """Members, and how far each of them is.
 
     What a member got to stays in its folder. Those that are finished are used again, those that
-    were killed go on, a failed one is kept with its reason and stops no other.
+    were killed go on, a failed one is kept with its reason and stops no other. Several processes,
+    as the tasks of a job array, may work on the same members: each takes what no other one has.
 
     Attributes:
         members: What is to be done.
@@ -113,8 +115,11 @@ class Ensemble:
 
     def todo(self) -> list[Member]:
         """Members that are neither finished nor failed, nor running elsewhere."""
+        return [member for member, _ in self._todo()]
+
+    def _todo(self) -> list[tuple[Member, State]]:
         pairs = zip(self.members, self.states(), strict=True)
-        return [member for member, state in pairs if self._wanted(state)]
+        return [(member, state) for member, state in pairs if self._wanted(state)]
 
     def _wanted(self, state: State) -> bool:
         if state.status in ("waiting", "interrupted"):
@@ -129,15 +134,16 @@ class Ensemble:
             pool: Where.
             most: How many at most.
         """
-        chosen = self.todo()[:most]
-        self.work.prepare(chosen)
+        chosen = self._todo()[:most]
+        with claimed(self.folder / CLAIM, wait=True):
+            self.work.prepare([member for member, _ in chosen])
         self._keys.clear()  # what they share may decide what they are
         futures: dict[Future[State], Member] = {}
         lost = []
-        for member in chosen:
+        for member, seen in chosen:
             try:
                 out = self.folder / member.name
-                futures[pool.submit(run_member, self.work, member, out)] = member
+                futures[pool.submit(run_member, self.work, member, out, seen)] = member
             except BrokenExecutor:
                 lost.append(member)
         for count, future in enumerate(as_completed(futures), start=1):
@@ -176,7 +182,9 @@ class Ensemble:
             assert pool is not None
             out = self.folder / member.name
             try:
-                state = pool.submit(run_member, self.work, member, out).result()
+                state = pool.submit(
+                    run_member, self.work, member, out, self._state(member)
+                ).result()
             except BrokenExecutor:
                 reason = "its process was killed, as it is when memory runs out."
                 state = replace(self._state(member), status="failed", reason=reason)
@@ -239,10 +247,27 @@ class Workers:
                            "is on another machine with --again.", member.name)  # fmt: skip
 
 
-def run_member(work: Work, member: Member, out: Path) -> State:
-    """Do one member and note how it went; whatever it raises is its reason to have failed."""
-    begun = time.time()
+def run_member(work: Work, member: Member, out: Path, seen: State) -> State:
+    """Do one member and note how it went; whatever it raises is its reason to have failed.
+
+    Args:
+        work: Does it.
+        member: What.
+        out: Its folder.
+        seen: How far it was when it was chosen. One that another process has taken up since then
+            is left to that.
+    """
     key = work.key(member)
+    with claimed(out / CLAIM) as mine:
+        found = state_of(out, member.name, key)
+        if not mine or replace(found, key="") != replace(seen, key=""):
+            return found
+        return _done(work, member, out, key)
+
+
+def _done(work: Work, member: Member, out: Path, key: str) -> State:
+    """A member as it came to its end."""
+    begun = time.time()
     before = _read(out)
     spent = before.seconds if before is not None and before.key == key else 0.0
     here = State(member.name, "running", key, "", begun, spent, socket.gethostname(), os.getpid())

@@ -25,6 +25,7 @@ from organtwin.case.quantities import Unit, marks
 from organtwin.case.schema_rehearsal import HALF_A_VOXEL, Factor, RehearsalCase, Value
 from organtwin.case.sweep import Outcome, Plans, name_of, number, provenance
 from organtwin.choice import found_in
+from organtwin.credibility import write_credibility
 from organtwin.errors import InputError, suggestion
 from organtwin.export.atomic import write_text
 from organtwin.influence import Interval, Trial, intervals
@@ -111,6 +112,8 @@ def vary(
         factors = factors_of(case, plans)
         first = [name for name in factors if name in plans.boundary]
         write_sensitivity(case, factors, found, out, first)
+        if (out / "members" / base.name / "run.json").is_file():
+            write_credibility(out / "members" / base.name)
         return found
 
     return (workers or Workers()).lead(all_of_it)

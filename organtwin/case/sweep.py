@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from organtwin.case.manifest import git_commit, machine, versions
 from organtwin.case.members import (
+    CLAIM,
     Ensemble,
     Member,
     State,
@@ -28,6 +29,7 @@ from organtwin.case.schema_rehearsal import Factor, RehearsalCase, Value
 from organtwin.choice import Choice, IndexValue, Rank, found_in
 from organtwin.errors import InputError
 from organtwin.export.atomic import write_text
+from organtwin.run.lock import claimed
 
 
 class Plans(Protocol):
@@ -139,7 +141,8 @@ def run_rehearsal(
     def all_of_it(run: Callable[[Ensemble], None]) -> Outcome:
         choice_of(case, plans)  # refused before anything is computed
         if work is None:
-            plans.prepare()
+            with claimed(out / CLAIM, wait=True):
+                plans.prepare()
         members, own = plans.members(), work or plans.work
         run(Ensemble(members, own, out / "members"))
         outcome = look(case, plans, own, out)

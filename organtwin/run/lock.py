@@ -51,6 +51,31 @@ def locked(directory: Path, comm: MPI.Comm) -> Iterator[None]:
                 directory.rmdir()  # a run that was refused leaves nothing
 
 
+@contextmanager
+def claimed(file: Path, *, wait: bool = False) -> Iterator[bool]:
+    """Keep other processes out of a piece of work, on this machine and on others of its disk.
+
+    Args:
+        file: Made if it is not there; it stays.
+        wait: Wait for the other one instead of leaving the work to it.
+
+    Yields:
+        Whether this process has it; where the file system knows no locks it always has.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a") as stream:
+        mine = True
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            mine = False
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            logger.warning("%s has no file locks: let one process work at a time", file.parent)
+        yield mine
+
+
 def _take(directory: Path) -> int | None:
     """Descriptor of the locked file; None without locks."""
     file = directory / NAME

@@ -105,6 +105,17 @@ def test_evidence_of_another_case_is_none_of_this(tmp_path):
     assert found("calculation_verification") == found("calibration") == "none"
 
 
+def test_a_member_has_the_sensitivities_of_its_sweep(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / "members" / name).mkdir(parents=True)
+        result(tmp_path / "members" / name)
+    (tmp_path / "sensitivity.json").write_text(json.dumps({"of": "b"}))
+    first, second = (
+        assess(tmp_path / "members" / name)["evidence"]["sensitivity"]["found"] for name in "ab"
+    )
+    assert (first, second) == ("none", [{"from": "sweep", "file": "sensitivity.json"}])
+
+
 def test_values_of_verification_are_the_latest_and_tell_their_sources(tmp_path, monkeypatch):
     def entry():
         found = assess(result(tmp_path))["evidence"]["code_verification"]["found"]

@@ -4,6 +4,8 @@ import csv
 import json
 import os
 import shutil
+import threading
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -158,6 +160,34 @@ def test_a_stopped_sweep_goes_on(case, tmp_path):
     found = swept(case, out, Made(tmp_path / "log"))
     assert len(found.ranks) == 2
     assert stopping.calls().count("sapien3_like-23-depth_2mm") == 1
+
+
+def test_tasks_of_a_job_array_share_the_members(tmp_path):
+    members = [
+        Member(f"m{k}", {"device.size": "23", "deployment.depth": f"{k} mm"}) for k in range(6)
+    ]
+    start = threading.Barrier(3)
+
+    @dataclass(frozen=True)
+    class Slow(Made):
+        def __call__(self, member, out):
+            time.sleep(0.05)
+            super().__call__(member, out)
+
+    def task():
+        ensemble = Ensemble(members, Slow(tmp_path / "log"), tmp_path / "members")
+        start.wait()
+        ensemble.run_on()
+
+    tasks = [threading.Thread(target=task) for _ in range(3)]
+    for one in tasks:
+        one.start()
+    for one in tasks:
+        one.join()
+    work = Made(tmp_path / "log")
+    assert sorted(work.calls()) == [f"m{k}" for k in range(6)]
+    found = Ensemble(members, work, tmp_path / "members").states()
+    assert {one.status for one in found} == {"finished"}
 
 
 def test_a_running_member_whose_process_is_gone_was_interrupted(tmp_path):
