@@ -32,6 +32,8 @@ test-parallel: setup ## Run the tests of tests/parallel on two ranks.
 test-all: setup lint ## As test, with the slow ones.
 	$(bin)/python -m pytest
 	$(mpiexec) -n 2 $(bin)/python -m pytest -p no:cacheprovider tests/parallel
+	MPIR_CVAR_ENABLE_HEAVY_YIELD=1 $(mpiexec) -n 3 $(bin)/python -m pytest -p no:cacheprovider \
+	    tests/parallel/test_rank_invariance.py
 
 lint: setup ## Check style and types.
 	$(bin)/ruff check .

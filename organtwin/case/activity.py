@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from organtwin.parallel import on_root, quantiles
 from organtwin.run.checkpoint import Checkpoint, read_checkpoint, restore
 from organtwin.run.observers import Fields, Table
 from organtwin.run.result import Beat
-from organtwin.run.simulate import simulate
+from organtwin.run.simulate import Statistics, on_grid, simulate
 from organtwin.run.stopping import Keeper, listening
 from organtwin.solve.outcome import Step
 
@@ -89,15 +90,18 @@ def solve_electrical(
             for writer in writers
         ]
         words = SimulatedTime(start, case.duration)
-        statistics = simulate(
-            heart.ep,
-            t_start=start,
-            t_end=case.duration,
-            dt=case.mechanics.time_step,
-            observers=[table, *fields, checkpoint, keeper],
+        statistics = Statistics()
+        go_on = partial(
+            simulate, heart.ep, statistics=statistics, on_failure=checkpoint.observe,
             progress=lambda t: progress(t / case.duration, words(t)),
-            on_failure=checkpoint.observe,
-        )
+        )  # fmt: skip
+        first = on_grid(start, case.duration, case.mechanics.time_step)
+        if first > start + 1e-6:
+            go_on(t_start=start, t_end=first, dt=first - start)
+        go_on(
+            t_start=first, t_end=case.duration, dt=case.mechanics.time_step,
+            observers=[table, *fields, checkpoint, keeper],
+        )  # fmt: skip
     activity = write_activity(directory, heart)
 
     def record() -> None:

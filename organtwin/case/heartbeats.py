@@ -41,7 +41,7 @@ from organtwin.process import write_back
 from organtwin.run.checkpoint import Checkpoint, restore
 from organtwin.run.observers import Fields, Table
 from organtwin.run.result import Beat, beat_trace, relative_change, ventricular_results
-from organtwin.run.simulate import Observer, Statistics, simulate
+from organtwin.run.simulate import Observer, Statistics, on_grid, simulate
 from organtwin.run.stopping import Keeper, listening
 from organtwin.solve.outcome import Step
 from organtwin.units import ML
@@ -249,13 +249,12 @@ class _Run:
                     simulate, process, seen=True, statistics=self.statistics, progress=self.tell,
                     on_failure=checkpoint.observe,
                 )  # fmt: skip
-                # A run that failed within a step first comes back to the grid of the beat's steps.
-                on_grid = beat.end - step * np.floor((beat.end - t) / step + 1e-6)
-                if on_grid > t + 1e-6:
-                    go_on(t_start=t, t_end=on_grid, dt=on_grid - t)
-                if beat.end > on_grid + 1e-6:
+                first = on_grid(t, beat.end, step)
+                if first > t + 1e-6:
+                    go_on(t_start=t, t_end=first, dt=first - t)
+                if beat.end > first + 1e-6:
                     go_on(
-                        t_start=on_grid, t_end=beat.end, dt=step,
+                        t_start=first, t_end=beat.end, dt=step,
                         observers=[table, *fields, checkpoint, keeper],
                         wanted=(lambda: heart.wanted_step) if heart.steps else None,
                     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -54,6 +55,14 @@ class Statistics:
         self.krylov += step.krylov
         self.factorisations += step.factorisations
         self.slowest = max(self.slowest, (step.newton, step.t1))
+
+
+def on_grid(t: float, t_end: float, dt: float) -> float:
+    """First time from ``t`` on (ms) that lies whole steps before ``t_end``.
+
+    A run that failed within a step goes on from a time off the grid, and comes back to it first.
+    """
+    return t_end - dt * math.floor((t_end - t) / dt + 1e-6)
 
 
 def simulate(

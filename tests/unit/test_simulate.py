@@ -12,7 +12,7 @@ from organtwin.errors import SolverError
 from organtwin.export.tables import read_table
 from organtwin.run.checkpoint import Checkpoint, read_checkpoint, restore
 from organtwin.run.observers import Table
-from organtwin.run.simulate import simulate
+from organtwin.run.simulate import on_grid, simulate
 from organtwin.solve.outcome import Outcome, Step
 
 COMM = MPI.COMM_SELF
@@ -147,3 +147,10 @@ def test_unusable_checkpoints_are_ignored(tmp_path, damage):
         for file in tmp_path.glob("*.npz"):
             file.unlink()
     assert read_checkpoint(tmp_path, COMM) is None
+
+
+@pytest.mark.parametrize(
+    ("t", "first"), [(0.0, 0.0), (3.0, 3.0), (3.2, 4.0), (4.0 - 1e-9, 4.0 - 1e-9), (9.9, 10.0)]
+)
+def test_a_run_comes_back_to_the_grid(t, first):
+    assert on_grid(t, 10.0, 1.0) == pytest.approx(first, abs=1e-8)
