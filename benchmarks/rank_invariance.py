@@ -46,9 +46,8 @@ LONG = (
 REASONS: Mapping[str, str] = {
     "spiral_wave": "what differs in the last digit grows tenfold every 13 ms in the wave that "
     "turns, until v is off by millivolts; noise of 1e-12 mV does the same on one rank",
-    "scar_reentry": "DOLFINx refines by the numbers of vertices where two diagonals of a "
-    "tetrahedron are equally long: of 267,584 cells 37 are others on two ranks, 32 on three; "
-    "without refinement the last activation, of a wave that does not turn, is the same to 1e-11",
+    "scar_reentry": "the meshes are the same; the wave turns for hundreds of milliseconds, as in "
+    "`spiral_wave` (not followed digit by digit here)",
     "electrocardiogram": "these are the errors of 1e-10 at which conjugate gradients are stopped, "
     "with levels of multigrid that depend on the division; stopped at 1e-13 they are a thousandth",
 }

@@ -6,6 +6,7 @@ written), 74 a file can't be written, 75 stopped by a signal, 130 interrupted by
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import logging
 import os
@@ -306,6 +307,11 @@ app.command("view")(cli_view.view)
 
 def main() -> None:
     """Entry point of the console script."""
+    # PETSc would take SIGTERM, which asks to stop, for a crash; of crashes Python tells more.
+    asked = os.environ.get("PETSC_OPTIONS", "")
+    if "signal_handler" not in asked:
+        os.environ["PETSC_OPTIONS"] = f"{asked} -no_signal_handler".strip()
+    faulthandler.enable()
     with cli_audit.entry(sys.argv[1:]):
         app()
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from organtwin.case.tavr_estimate import TavrEstimate
 
     type Size = Estimate | TavrEstimate | ImplantEstimate
+
+#: Settings that are named, of those that a run does not have.
+MOST = 5
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,8 @@ def run(
 
     kind = kind_of(path, comm)
     case = on_root(comm, lambda: kind.load(path, settings))
+    if only == {"report"}:
+        on_root(comm, lambda: _require_run_of(case, out or case.output.directory, "report"))
     wanted = None if only is None else {kind.stages.get(name, name) for name in only}
     directory = kind.run(case, out=out, fresh=fresh, only=wanted, comm=comm)
     if comm.rank == 0 and (only is None or "report" in only):
@@ -158,9 +164,9 @@ def require_begun(
     """Refuse to go on with a run that never began; collective.
 
     Raises:
-        InputError: there is none in its directory, or it is to begin anew.
+        InputError: there is none in its directory, or one with other settings, or it is to begin
+            anew.
     """
-    from organtwin.case.manifest import read_manifest
     from organtwin.parallel import on_root
 
     if fresh:
@@ -168,11 +174,50 @@ def require_begun(
     kind = kind_of(path, comm)
 
     def look() -> None:
-        directory = out or kind.load(path, settings).output.directory
-        if read_manifest(directory) is None:
-            raise InputError(
-                "--resume", f"{directory} holds no run.",
-                "Begin one without --resume, or name its directory with --out.",
-            )  # fmt: skip
+        case = kind.load(path, settings)
+        _require_run_of(case, out or case.output.directory, "--resume")
 
     on_root(comm, look)
+
+
+def _require_run_of(case: Any, directory: Path, what: str) -> None:
+    """Refuse a directory that holds no run of a case, or one with other settings.
+
+    Raises:
+        InputError: naming what is not as it was; places of files may be others.
+    """
+    from organtwin.case.manifest import read_manifest
+
+    record = read_manifest(directory)
+    if record is None:
+        raise InputError(
+            what, f"{directory} holds no run.",
+            f"Begin one without {what}, or name its directory with --out.",
+        )  # fmt: skip
+    now, then = (dict(_flat(one)) for one in (_told(case), record.get("case", {})))
+    changed = [
+        f"{key} = {then.get(key, 'none')}, now {now.get(key, 'none')}"
+        for key in sorted(now.keys() | then.keys())
+        if now.get(key) != then.get(key)
+        and not all(str(one.get(key, "")).startswith("/") for one in (now, then))
+    ]
+    if changed:
+        more = f" and {len(changed) - MOST} more" if len(changed) > MOST else ""
+        raise InputError(
+            what, f"the run in {directory} has other settings: {'; '.join(changed[:MOST])}{more}.",
+            "Give the case file and the settings (--set) of that run.",
+        )  # fmt: skip
+
+
+def _told(case: Any) -> dict[str, Any]:
+    """A case as records hold it."""
+    told: dict[str, Any] = json.loads(json.dumps(case.model_dump(mode="json", exclude_none=True)))
+    return told
+
+
+def _flat(section: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in section.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{place}{key}.")
+        else:
+            yield f"{place}{key}", value

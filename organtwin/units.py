@@ -6,6 +6,7 @@ mV for potentials, µM for concentrations, mS/mm for conductivities. One mL is 1
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import Any
 
@@ -28,6 +29,13 @@ _SIZE_NAMES = {
     "kPa*ms": "viscosity", "kPa/ms": "rate of pressure",
     "uA/mm^3": "volumetric current", "1/mm": "inverse length", "uF/mm^2": "membrane capacitance",
 }  # fmt: skip
+
+#: One number and its unit: pint would leave out commas and multiply what blanks part.
+_QUANTITY = re.compile(
+    r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*"
+    r"((1\s*)?[^\d\s,.;*+-]([^,;\s]|(?<=[/*^])\s+|\s+(?=[^\d\s.,;]))*)?",
+    re.IGNORECASE,
+)
 
 
 @cache
@@ -57,6 +65,9 @@ def quantity(text: str, unit: str, place: str) -> float:
     """
     wanted = _SIZE_NAMES.get(unit, f"quantity in {unit}")
     remedy = f'Write for example "{_example(unit)}".'
+    if not _QUANTITY.fullmatch(text.strip()):
+        point = " Decimals have a point." if "," in text else ""
+        raise InputError(place, f'"{text}" is not one number and its unit.{point}', remedy)
     try:
         value = registry().Quantity(text)
     except (pint.errors.UndefinedUnitError, pint.errors.DefinitionSyntaxError) as error:

@@ -17,6 +17,7 @@ Source:
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -34,11 +35,13 @@ from organtwin.case.schema import Case
 from organtwin.case.schema_implant import ImplantCase
 from organtwin.case.schema_tavr import TavrCase
 from organtwin.credibility import BALANCES, identity, write_credibility
-from organtwin.errors import InputError
+from organtwin.errors import InputError, OrgantwinError
 from organtwin.export.implant_report import write_implant_report
 from organtwin.export.report import write_report
 from organtwin.export.tavr_report import write_tavr_report
 from organtwin.parallel import on_root
+
+logger = logging.getLogger(__name__)
 
 #: How much coarser a mesh is, and a time step is longer, unless asked otherwise.
 MESH, TIME = 1.5, 2.0
@@ -145,24 +148,37 @@ def companions(
         Estimates by what was coarser.
 
     Raises:
-        OrgantwinError: there is no complete run, or a companion fails.
+        OrgantwinError: there is no complete run, or all companions fail; one that fails beside
+            another is told in ``companion.json``.
     """
     if not order > 0.0:
         raise InputError("--order", f"{order:g}.", "It must be > 0.")
     run = on_root(comm, lambda: read_run(directory))
     case = load_recorded(run["case"], comm)
-    found, record = {}, []
+    found: dict[str, tuple[Estimate, ...]] = {}
+    record: list[dict[str, Any]] = []
+    failure: OrgantwinError | None = None
     for one in coarser(case, mesh, time):
         folder = directory / "companion" / one.name.replace(" ", "_")
-        do_again(_changed(run["case"], one.settings), folder, set(run["stages"]) - {"report"}, comm)
-        then = on_root(comm, partial(read_run, folder))
-        ratio = _ratio(one, run["results"], then["results"])
+        changed, wanted = _changed(run["case"], one.settings), set(run["stages"]) - {"report"}
+        try:
+            do_again(changed, folder, wanted, comm)
+            then = on_root(comm, partial(read_run, folder))
+            ratio = _ratio(one, run["results"], then["results"])
+        except OrgantwinError as error:  # the other one may tell something
+            failure = error
+            logger.warning("The companion with a coarser %s failed: %s", one.name, error)
+            record.append({"of": one.name, "settings": dict(one.settings), "failed": str(error)})
+            continue
         found[one.name] = estimates(run["results"], then["results"], ratio, order)
         record.append({
             "of": one.name, "ratio": ratio, "order": order, "settings": dict(one.settings),
             "median": _median(found[one.name]),
             "estimates": [asdict(estimate) for estimate in found[one.name]],
         })  # fmt: skip
+
+    if failure is not None and not found:
+        raise failure
 
     def write() -> None:
         write_record(directory / "companion.json", {"of_run": identity(run), "runs": record})

@@ -117,7 +117,7 @@ _KNOWN: Mapping[str, tuple[str, Range | None, bool]] = {
     ),
     "total_activation_time": (
         "Time to activate the ventricles",
-        Range(50, 120, "QRS of 70 – 110 in the healthy", "textbook"),
+        Range(50, 120, "50 – 120, about as long as the QRS", "textbook"),
         True,
     ),
     "qrs_duration": (

@@ -29,12 +29,27 @@ type Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
+class _Division:
+    """How files list points and cells, by ranks.
+
+    Attributes:
+        of: Points of the files.
+        points: Point of the series' mesh that each of them is.
+        cells: Cell of the first file that each cell is.
+    """
+
+    of: Array
+    points: NDArray[np.int64]
+    cells: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
 class Series:
     """Fields over time on one mesh.
 
     Attributes:
         times: Times (ms), (n,).
-        files: The ``.pvtu`` file of each time.
+        files: The ``.pvtu`` file of each time, of one mesh, whatever the ranks that wrote it.
     """
 
     times: Array
@@ -62,15 +77,17 @@ class Series:
         Raises:
             InputError: the files hold no such field.
         """
-        values = self._field(index, name, by_cell=False)
+        division, values = self._field(index, name, by_cell=False)
         result = np.empty((len(self.mesh.points), *values.shape[1:]))
-        result[self._point_of] = values
+        result[division.points] = values
         return result
 
     def at_cells(self, index: int, name: str) -> Array:
         """The same for a field that is constant in cells."""
-        values = self._field(index, name, by_cell=True)
-        return np.repeat(values, self.mesh.n_cells // len(values), axis=0)
+        division, values = self._field(index, name, by_cell=True)
+        own = np.empty_like(values)
+        own[division.cells] = values
+        return np.repeat(own, self.mesh.n_cells // len(values), axis=0)
 
     def has(self, name: str) -> bool:
         """Whether the files hold a field."""
@@ -91,12 +108,45 @@ class Series:
             np.minimum.at(own, pairs[:, 1], pairs[:, 0])
         return np.asarray(np.unique(own, return_inverse=True)[1], dtype=np.int64)
 
-    def _field(self, index: int, name: str, *, by_cell: bool) -> Array:
+    def _field(self, index: int, name: str, *, by_cell: bool) -> tuple[_Division, Array]:
         grid = self._first if index == 0 else pv.read(self.files[index])
         data = grid.cell_data if by_cell else grid.point_data
         if name not in data:
             raise InputError(str(self.files[index]), f"no field `{name}`.")
-        return np.asarray(data[name], dtype=np.float64)
+        return self._division(index, grid), np.asarray(data[name], dtype=np.float64)
+
+    @cached_property
+    def _divisions(self) -> list[_Division]:
+        """Those met so far, that of the first file first."""
+        first = self._first
+        return [_Division(first.points, self._point_of, np.arange(first.n_cells))]
+
+    def _division(self, index: int, grid: pv.UnstructuredGrid) -> _Division:
+        """How a file divides the mesh: a run that went on on other ranks does it in another way.
+
+        Raises:
+            InputError: it holds another mesh.
+        """
+        for known in reversed(self._divisions):
+            if np.array_equal(known.of, grid.points):
+                return known
+        first = self._first
+        far, points = cKDTree(self.mesh.points).query(grid.points)
+        off, cells = cKDTree(_middles(first)).query(_middles(grid))
+        same = grid.n_cells == first.n_cells == len(np.unique(cells))
+        if not same or max(far.max(), off.max()) > _SAME_POINT:
+            raise InputError(
+                str(self.files[index]), f"holds another mesh than {self.files[0].name}.",
+                "Run the case again with --fresh.",
+            )  # fmt: skip
+        self._divisions.append(_Division(grid.points, points, cells))
+        return self._divisions[-1]
+
+
+def _middles(grid: pv.UnstructuredGrid) -> Array:
+    """Of the corners of each cell, shape (cells, 3)."""
+    nodes = grid.cell_connectivity.reshape(grid.n_cells, -1)[:, :4]
+    return np.asarray(grid.points[nodes].mean(axis=1), dtype=np.float64)
 
 
 def read_series(path: Path) -> Series:

@@ -23,6 +23,8 @@ REQUIRED = ("lv_myocardium", "lv_blood", "rv_blood")
 THINNEST_LV_WALL = 3.0
 #: A second piece of a label larger than this part of the first is an error, smaller is dropped.
 LARGEST_ISLAND = 0.05
+#: Blood of a ventricle that has to lie below the base, as a part of its label.
+LEAST_BLOOD = 0.3
 #: Radius to which the grooves between the ventricles are rounded (RV wall thicknesses).
 GROOVE = 2.0
 
@@ -81,6 +83,7 @@ def biventricular(
     volumes = {name: regions.volume_ml(name) for name in REGIONS}
     decisions.append(_describe_volumes(volumes, labels))
     labelled = {name: labels.volume_ml(name) for name in ("lv_blood", "rv_blood")}
+    _refuse_lost_blood(volumes, labelled)
     return Geometry(regions, plane.point, plane.normal, tuple(decisions), volumes, labelled)
 
 
@@ -128,6 +131,17 @@ def _aligned_grid(
     shape = (grid.shape[0], grid.shape[1], layers + int(np.ceil(room / resolution)))
     origin = grid.origin + shift * plane.normal
     return Grid(shape, resolution, origin, direction), layers
+
+
+def _refuse_lost_blood(volumes: Mapping[str, float], labelled: Mapping[str, float]) -> None:
+    for name, whole in labelled.items():
+        if volumes[name] < LEAST_BLOOD * whole:
+            raise InputError(
+                f"label `{name}`",
+                f"only {volumes[name]:.1f} of its {whole:.1f} mL lie within the heart below the "
+                "base.",
+                "Look at the labels: those of blood and muscle, or of the sides, may be swapped.",
+            )
 
 
 def _refuse_pieces(survey: LabelMap, name: str) -> None:

@@ -11,6 +11,7 @@ from scipy import sparse
 
 from organtwin.errors import MeshError
 from organtwin.image.geometry import REGIONS, Geometry
+from organtwin.mesh.mmg import signals_kept
 
 type Points = NDArray[np.float64]
 type Triangles = NDArray[np.int64]
@@ -196,10 +197,11 @@ def remesh(surface: Surface, size: float, deviation: float) -> Surface:
     mesh.set_ridge_edges(np.arange(int(rim.sum()), dtype=np.int32))
     # angle=0 switches off the search for ridges: the rims are known, all else is smooth.
     try:
-        mesh.remesh(
-            hmin=SHORTEST * size, hmax=LONGEST * size, hausd=deviation, hgrad=1.5, angle=0,
-            verbose=-1,
-        )  # fmt: skip
+        with signals_kept():
+            mesh.remesh(
+                hmin=SHORTEST * size, hmax=LONGEST * size, hausd=deviation, hgrad=1.5, angle=0,
+                verbose=-1,
+            )  # fmt: skip
     except RuntimeError as error:
         raise MeshError("MMG", str(error)) from None
     triangles, patches = mesh.get_triangles_with_refs()

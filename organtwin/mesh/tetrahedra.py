@@ -15,6 +15,7 @@ from scipy.spatial import cKDTree
 
 from organtwin.errors import InputError, MeshError
 from organtwin.image.geometry import Geometry
+from organtwin.mesh.mmg import signals_kept
 from organtwin.mesh.quality import (
     MeshQuality,
     MeshReport,
@@ -193,7 +194,8 @@ def _improved(points: Points, cells: Cells) -> tuple[Points, Cells]:
     mesh.set_vertices(np.ascontiguousarray(points))
     mesh.set_tetrahedra(np.ascontiguousarray(cells, dtype=np.int32))
     try:
-        mesh.remesh(optim=1, nosurf=1, verbose=-1)
+        with signals_kept():
+            mesh.remesh(optim=1, nosurf=1, verbose=-1)
     except RuntimeError as error:
         raise MeshError("MMG", str(error)) from None
     return (

@@ -86,7 +86,7 @@ class Table:
                 csv.writer(stream).writerows([list(row), *earlier])
             draft.replace(self._path)
             self._stream = self._path.open("a", newline="")
-        csv.writer(self._stream).writerow([f"{value:.10g}" for value in row.values()])
+        csv.writer(self._stream).writerow([f"{value:.12g}" for value in row.values()])
         self._stream.flush()
 
     def sync(self) -> None:

@@ -10,7 +10,7 @@ from organtwin.case import companion as module
 from organtwin.case.companion import coarser, companions, estimates
 from organtwin.case.load import load_case, load_implant_case, load_organ_case, load_tavr_case
 from organtwin.case.recorded import load_recorded
-from organtwin.errors import InputError
+from organtwin.errors import InputError, SolverError
 from organtwin.export.pages import templates
 
 COMM = MPI.COMM_SELF
@@ -144,3 +144,29 @@ def test_an_unfinished_run_and_an_order_of_nothing_are_refused(result):
     record.write_text(record.read_text().replace('"complete"', '"failed"'))
     with pytest.raises(InputError, match="not complete"):
         companions(folder, comm=COMM)
+
+
+def test_a_companion_that_fails_stops_no_other(tmp_path, monkeypatch):
+    case = load_case(HEART).model_dump(mode="json", exclude_none=True)
+    content = {
+        "status": "complete", "case": case, "inputs": {}, "versions": {}, "mpi_size": 1,
+        "stages": {"solve": {}}, "decisions": [], "results": {"ef": value(50.0, "%")},
+    }  # fmt: skip
+    (tmp_path / "run.json").write_text(json.dumps(content))
+
+    def run(case, directory, stages, comm):
+        if directory.name == "mesh":
+            raise SolverError("mesh", "no valid mesh of size 7.5 mm.", "Change it.")
+        directory.mkdir(parents=True)
+        again = {**content, "results": {"ef": value(51.0, "%")}}
+        (directory / "run.json").write_text(json.dumps(again))
+
+    monkeypatch.setattr(module, "do_again", run)
+    assert set(companions(tmp_path, comm=COMM)) == {"time step"}
+    failed, done = json.loads((tmp_path / "companion.json").read_text())["runs"]
+    assert "no valid mesh" in failed["failed"] and done["estimates"][0]["quantity"] == "ef"
+    environment = templates()
+    environment.filters["number"] = str
+    told = json.loads((tmp_path / "credibility.json").read_text())
+    page = environment.get_template("credibility.html").render(credibility=told)
+    assert "A run with a coarser mesh failed" in page

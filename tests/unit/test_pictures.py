@@ -72,6 +72,35 @@ def test_pieces_of_several_ranks_are_joined(tmp_path):
     np.testing.assert_allclose(series.at_points(0, "x"), series.mesh.points[:, 0], atol=1e-6)
 
 
+def test_a_series_that_other_ranks_went_on_with_is_one(tmp_path):
+    """The files after a restart list the same points and cells in another order."""
+    box = pv.ImageData(dimensions=(4, 4, 4)).to_tetrahedra()
+    rng = np.random.default_rng(1)
+    points, cells = rng.permutation(box.n_points), rng.permutation(box.n_cells)
+    number = np.argsort(points)
+    nodes = number[box.cell_connectivity.reshape(-1, 4)[cells]]
+    other = pv.UnstructuredGrid({pv.CellType.TETRA: nodes}, box.points[points])
+    entries = ""
+    for k, grid in enumerate((box, other, other)):
+        grid.point_data["x"] = grid.points[:, 0] + k
+        grid.cell_data["y"] = grid.cell_centers().points[:, 1]
+        pv.UnstructuredGrid(grid).save(tmp_path / f"{k}.vtu")
+        entries += f'<DataSet timestep="{k}" file="{k}.vtu"/>'
+    (tmp_path / "s.pvd").write_text(
+        f'<VTKFile type="Collection"><Collection>{entries}</Collection></VTKFile>'
+    )
+    series = read_series(tmp_path / "s.pvd")
+    middles = series.mesh.cell_centers().points[:, 1]
+    for k in range(3):
+        np.testing.assert_allclose(
+            series.at_points(k, "x"), series.mesh.points[:, 0] + k, atol=1e-6
+        )
+        np.testing.assert_allclose(series.at_cells(k, "y"), middles, atol=1e-6)
+    pv.UnstructuredGrid(box.translate((0.5, 0, 0))).save(tmp_path / "1.vtu")
+    with pytest.raises(InputError, match="another mesh"):
+        read_series(tmp_path / "s.pvd").at_points(1, "x")
+
+
 def test_the_heart_stands_apex_down_with_its_right_side_left(result):
     view = Result(result).view
     assert view.up @ ROTATION[:, 2] > 0.999

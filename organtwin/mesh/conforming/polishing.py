@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from organtwin.errors import MeshError
+from organtwin.mesh.mmg import signals_kept
 
 type Points = NDArray[np.float64]
 type Index = NDArray[np.int64]
@@ -33,7 +34,8 @@ def polish(points: Points, cells: Index, regions: Index, fixed: int) -> tuple[Po
     mesh.set_vertices(np.ascontiguousarray(points))
     mesh.set_tetrahedra(np.ascontiguousarray(cells, dtype=np.int32), np.ascontiguousarray(regions))
     try:
-        mesh.remesh(optim=1, nosurf=1, verbose=-1)
+        with signals_kept():
+            mesh.remesh(optim=1, nosurf=1, verbose=-1)
     except RuntimeError as error:
         raise MeshError("MMG", str(error)) from None
     found = np.array(mesh.get_vertices(), dtype=np.float64)
