@@ -112,6 +112,8 @@ def _existing_file(path: Path, info: ValidationInfo) -> Path:
     """Absolute path of a file that is named relative to the case file."""
     folder = Path((info.context or {}).get("folder", "."))
     file = (folder / path).resolve()
+    if file.is_dir():
+        raise ValueError(f'"{path}" is a folder ({file}): name the file in it.')
     if not file.is_file():
         raise ValueError(f'no such file "{path}" (looked for {file}).')
     return file

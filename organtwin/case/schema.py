@@ -33,7 +33,6 @@ from organtwin.case.schema_passive import HolzapfelOgden, PassiveLaw, PositivePr
 from organtwin.case.schema_tension import ExcitedTension, Land2017, TensionLaw
 from organtwin.case.section import Section
 from organtwin.cells.model import CellModel
-from organtwin.errors import suggestion
 
 #: Label names that the biventricular geometry can't do without.
 REQUIRED_LABELS = ("lv_myocardium", "lv_blood", "rv_blood")
@@ -55,7 +54,8 @@ class Image(Section):
         for name in REQUIRED_LABELS:
             both = name == "lv_myocardium" and "myocardium" in labels
             if name not in labels and not both:
-                raise ValueError(f"no `{name}`. {suggestion(name, labels)}")
+                given = ", ".join(f"`{one}`" for one in labels) or "none"
+                raise ValueError(f"no `{name}`; given are {given}.")
         for name, value in labels.items():
             twin = next(other for other, number in labels.items() if number == value)
             if twin != name:

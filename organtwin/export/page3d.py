@@ -113,7 +113,10 @@ def write_view(results: Sequence[Result], path: Path) -> Path:
     shared = {name for name in parts[0].fields if all(name in part.fields for part in parts)}
     ends = {name: common_limits(parts, name) for name in shared - _LEFT_OUT}
     scenes = [_as_json(scene_content(result, WHOLE, ends)) for result in results]
-    title = " | ".join(result.title for result in results)
+    titles = [result.title for result in results]
+    if len(set(titles)) < len(titles):  # two runs of one case: by where they lie
+        titles = [f"{result.title} ({result.directory.name})" for result in results]
+    title = " | ".join(titles)
     html = templates().get_template("view.html").render(scenes=scenes, title=title)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, html)
