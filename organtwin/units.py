@@ -66,8 +66,8 @@ def quantity(text: str, unit: str, place: str) -> float:
     wanted = _SIZE_NAMES.get(unit, f"quantity in {unit}")
     remedy = f'Write for example "{_example(unit)}".'
     if not _QUANTITY.fullmatch(text.strip()):
-        point = " Decimals have a point." if "," in text else ""
-        raise InputError(place, f'"{text}" is not one number and its unit.{point}', remedy)
+        why = "decimals have a point" if "," in text else "not one number and its unit"
+        raise InputError(place, f'"{text}" can\'t be read as a {wanted} ({why}).', remedy)
     try:
         value = registry().Quantity(text)
     except (pint.errors.UndefinedUnitError, pint.errors.DefinitionSyntaxError) as error:
