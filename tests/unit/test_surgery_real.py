@@ -156,7 +156,7 @@ def test_a_real_femur_is_resected_and_too_large_a_stem_refused():
     femur = read_surface(MESHES / "femur/m4_lfemur_mm.stl")
     marks = landmarks_of("femur", femur)
     assert femur_side(marks) == "left"
-    with pytest.raises(InputError, match="for the left side, the bone is a right one"):
+    with pytest.raises(InputError, match="it is a left one, right was asked for"):
         require_side("right", femur_side(marks), place="femur")
     bodies = bodies_of_surfaces({"femur": femur}, 1.5)
     assert bodies.volume("femur") == pytest.approx(femur.volume, rel=2e-3)
